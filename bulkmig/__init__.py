@@ -1,0 +1,38 @@
+"""bulkmig: an async, actor-based bulk migrator from the Onboarding Portal to the Maintenance Portal.
+
+    cli ▶ fleet, verification, assess ▶ workers ▶ pipeline ▶ transform, load, verify ▶ {source, target, ledger}
+        ▶ postgres ▶ _core ▶ {config, errors}
+
+Imports go from left to right only; `entities` says what moves and imports nothing but `_core`.
+"""
+
+from bulkmig._core.stop import Stop
+from bulkmig._version import __version__
+from bulkmig.assess import plan, validate
+from bulkmig.config import Settings
+from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError, VesselError
+from bulkmig.fleet import migrate
+from bulkmig.report import Failure, Report
+from bulkmig.selection import Selection
+from bulkmig.verification import verify
+from bulkmig.weigh import Deviation, Verified
+
+__all__ = [
+    "BulkmigError",
+    "Deviation",
+    "Failure",
+    "PreflightError",
+    "Report",
+    "Selection",
+    "Settings",
+    "Stop",
+    "Stopped",
+    "UsageError",
+    "Verified",
+    "VesselError",
+    "__version__",
+    "migrate",
+    "plan",
+    "validate",
+    "verify",
+]

@@ -1,0 +1,1 @@
+"""What the actors stand on. Nothing here knows an entity, and nothing here imports an actor."""

@@ -1,0 +1,24 @@
+"""The run's memory bound, split between what flows and what a vessel must hold to its end."""
+
+from __future__ import annotations
+
+from bulkmig._core.budget import ByteBudget
+
+
+class Memory:
+    """`flow`: rows on their way, given back as they are loaded. `held`: the equipment keys of vessels in
+    flight, which wait for `flow` while they hold; two budgets, so that one can't starve the other."""
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.held = ByteBudget(bound // 4)
+        self.flow = ByteBudget(bound - bound // 4)
+
+    @property
+    def in_flight(self) -> int:
+        return self.held.in_flight + self.flow.in_flight
+
+    @property
+    def peak(self) -> int:
+        """The most that was ever in flight, in bytes; never more than the bound."""
+        return self.held.peak + self.flow.peak

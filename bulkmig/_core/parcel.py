@@ -1,0 +1,54 @@
+"""What one batch has become for one vessel: ready to be loaded, or to be compared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.frames import from_csv
+
+
+@dataclass
+class TableLoad:
+    """CSV for one target table. `columns` in the order of the CSV's fields, `key` its primary key,
+    `source_ids` one per row."""
+
+    table: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    source_ids: pl.Series
+    data: bytes
+
+    @property
+    def rows(self) -> int:
+        return len(self.source_ids)
+
+    def source_id_at(self, line: int) -> str:
+        """The source id of the row that holds a line of the CSV; rows may span lines."""
+        frame = from_csv(self.data, self.columns)
+        breaks = pl.sum_horizontal(
+            pl.col(column).str.count_matches("\n", literal=True).fill_null(0) for column in self.columns
+        )
+        last_lines = frame.select((breaks.cast(pl.Int64) + 1).cum_sum().alias("n"))["n"]
+        index = int((last_lines < line).sum())
+        return str(self.source_ids[index]) if index < len(self.source_ids) else ""
+
+
+@dataclass
+class Parcel:
+    """One vessel's share of an outcome; `vessel_id` is None for companies, users and rows of no vessel.
+
+    `findings`, `quarantined`, `waiting`: frames as `unit` and `transform` define them. `rows`: how many the
+    image had before it was encoded."""
+
+    entity: Entity
+    vessel_id: str | None
+    image: pl.DataFrame
+    findings: pl.DataFrame
+    quarantined: pl.DataFrame
+    waiting: pl.DataFrame
+    loads: list[TableLoad] = field(default_factory=list)
+    base: bytes = b""
+    rows: int = 0

@@ -1,0 +1,34 @@
+"""A way to stop a run in good order from outside: a signal, a window's end, a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+
+class Stop:
+    """`request` cancels what runs inside `scope`; what runs there rolls back and returns."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._scopes: list[anyio.CancelScope] = []
+
+    def request(self) -> None:
+        """Asks for the end. May be called again, and before anything runs."""
+        self.requested = True
+        for scope in self._scopes:
+            scope.cancel()
+
+    @contextmanager
+    def scope(self) -> Iterator[anyio.CancelScope]:
+        """Runs a block that `request` cancels."""
+        with anyio.CancelScope() as scope:
+            self._scopes.append(scope)
+            if self.requested:
+                scope.cancel()
+            try:
+                yield scope
+            finally:
+                self._scopes.remove(scope)

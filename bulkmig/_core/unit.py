@@ -1,0 +1,141 @@
+"""What is known while rows are transformed: for the whole run (`Decisions`) and for one unit of work.
+
+A unit is one large vessel whose tables stream through in batches, or several small ones whose tables
+are each one batch; a pseudo unit without vessels carries companies, users and rows that belong nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from bulkmig._core.declare import Severity
+
+ID_FRAME = {"source_id": pl.String, "target_id": pl.String}
+KEY_FRAME = {"id": pl.String, "vessel_id": pl.String, "serial": pl.UInt64, "out": pl.Boolean}
+
+
+@dataclass(frozen=True)
+class TargetColumn:
+    """A column as the target's catalogue has it. `limit`: characters of a varchar, digits before the
+    point of a numeric; None where unlimited."""
+
+    type: str
+    nullable: bool
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One cell of the image that may not fit its column: `bad` and `mended` are expressions over the image;
+    without `mended` a row where `bad` holds has an error."""
+
+    column: str
+    field: str
+    code: str
+    bad: pl.Expr
+    mended: pl.Expr | None
+    where: str
+
+
+Catalogue = dict[str, dict[str, TargetColumn]]
+
+
+@dataclass
+class Decisions:
+    """What holds for every unit of a run; read-only once the first vessel starts.
+
+    identities     entity -> frame (source_id, target_id): what is in the target, and what vessels will be
+    slugs          company source id -> assigned slug
+    emails         user source id -> the code for which it is not loaded
+    adopted        (entity, source id) of rows that take over an existing target row
+    imo_taken      vessel source ids whose number another target vessel holds
+    qr_codes       equipment source id -> code assigned other than by the plain rule
+    foreign_qr     codes that the target's other equipment has
+    companies_out  company source id -> code for which the company can't be loaded
+    """
+
+    on_error: str
+    catalogue: Catalogue
+    source_types: Catalogue
+    identities: dict[str, pl.DataFrame] = field(default_factory=dict)
+    slugs: dict[str, str] = field(default_factory=dict)
+    emails: dict[str, str] = field(default_factory=dict)
+    adopted: set[tuple[str, str]] = field(default_factory=set)
+    imo_taken: set[str] = field(default_factory=set)
+    qr_codes: dict[str, str] = field(default_factory=dict)
+    foreign_qr: frozenset[str] = frozenset()
+    companies_out: dict[str, str] = field(default_factory=dict)
+    vessels_due: frozenset[str] = frozenset()  # whose rows this run looks at itself
+    current_year: int = 0
+    checks: dict[str, list[Check]] = field(default_factory=dict)
+
+    def identity(self, entity: str) -> pl.DataFrame:
+        return self.identities.get(entity, pl.DataFrame(schema=ID_FRAME))
+
+
+@dataclass(frozen=True)
+class Location:
+    vessel_id: str
+    parent_id: str | None
+    name: str
+
+
+@dataclass
+class Unit:
+    """One unit of work and what its earlier tables left for later ones.
+
+    whole     vessel -> code for which the vessel is quarantined whole
+    failing   vessel -> the first error for which it is not migrated (`--on-error fail`)
+    ends      what is known of equipment of any vessel: source_id, target_id, out; None before it was asked
+    keys      a frame per batch of equipment: id, vessel_id, hash of the serial number's rule, kept out or not
+    """
+
+    decisions: Decisions
+    vessels: tuple[str, ...]
+    locations: dict[str, Location] = field(default_factory=dict)
+    keys: list[pl.DataFrame] = field(default_factory=list)
+    whole: dict[str, str] = field(default_factory=dict)
+    failing: dict[str, str] = field(default_factory=dict)
+    ends: pl.DataFrame | None = None
+
+    def equipment(self) -> pl.DataFrame:
+        """All equipment keys so far; the pieces are joined once."""
+        if len(self.keys) != 1:
+            self.keys = [pl.concat(self.keys) if self.keys else pl.DataFrame(schema=KEY_FRAME)]
+        return self.keys[0]
+
+
+FINDING = {
+    "severity": pl.String,
+    "code": pl.String,
+    "vessel_id": pl.String,
+    "entity": pl.String,
+    "source_id": pl.String,
+    "field": pl.String,
+    "message": pl.String,
+}
+QUARANTINE = {
+    "vessel_id": pl.String,
+    "entity": pl.String,
+    "source_id": pl.String,
+    "code": pl.String,
+    "message": pl.String,
+    "row": pl.String,
+}
+
+
+def finding(
+    rows: pl.DataFrame, entity: str, severity: Severity, code: str, field: str, message: str
+) -> pl.DataFrame:
+    """Findings, one a row of a frame with `vessel_id` and `id`."""
+    return rows.select(
+        pl.lit(severity).alias("severity"),
+        pl.lit(code).alias("code"),
+        pl.col("vessel_id").cast(pl.String),
+        pl.lit(entity).alias("entity"),
+        pl.col("id").alias("source_id"),
+        pl.lit(field).alias("field"),
+        pl.lit(message).alias("message"),
+    )

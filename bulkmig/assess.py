@@ -1,0 +1,164 @@
+"""Looks without writing: `validate` (all findings of a selection) and `plan` (what a migration would do)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.parcel import Parcel
+from bulkmig._core.unit import Unit
+from bulkmig.config import Settings, check
+from bulkmig.decide.fleet import Fleet
+from bulkmig.encode import parcels
+from bulkmig.events import Listener, RunStarted, silent
+from bulkmig.fleet import decided, site
+from bulkmig.migrate_units import add, new_unit
+from bulkmig.orphans import find
+from bulkmig.pipeline import run
+from bulkmig.preflight import Ends, both
+from bulkmig.report import Failure, Report
+from bulkmig.selection import Selection, Vessel, resolve
+from bulkmig.shared import Shared
+from bulkmig.target import state as target_state
+from bulkmig.transform import Outcome
+from bulkmig.units import cut
+from bulkmig.workers import Lane, Queue, run_units
+
+# Rough figures of one machine for the plan's estimate: target rows a second, bytes a target row with indexes.
+ROWS_PER_SECOND = 100_000
+BYTES_PER_ROW = 420
+
+
+async def validate(settings: Settings, selection: Selection, *, listen: Listener = silent) -> Report:
+    """All findings of the selected vessels, their companies and users, whether migrated before or not."""
+    return await _assess("validate", settings, selection, listen, everything=True)
+
+
+async def plan(settings: Settings, selection: Selection, *, listen: Listener = silent) -> Report:
+    """What `migrate` would do with this selection now: vessels, rows, adoptions, findings, time and bytes."""
+    return await _assess("plan", settings, selection, listen, everything=False)
+
+
+async def _assess(
+    command: str, settings: Settings, selection: Selection, listen: Listener, *, everything: bool
+) -> Report:
+    check(settings)
+    report = Report(command, memory_bound=settings.memory, findings_list=[])
+    async with both(settings, writing=False) as ends:
+        selected = await resolve(ends.holder, selection)
+        state = await target_state.read(ends.target)
+        migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
+        due = [v for v in selected if everything or v.id not in migrated]
+        report.selected, report.skipped = len(selected), len(selected) - len(due)
+        listen(RunStarted(command, "", len(due), report.skipped))
+        fleet = await decided(settings, ends, due, state, on_error=settings.on_error)
+        _count_shared(fleet, report, everything=everything)
+        if selection.all:
+            for outcome in await find(ends.holder, fleet.decisions):
+                report.count_findings(outcome.findings)
+                report.quarantined[outcome.entity.source] += outcome.quarantined.height
+        await _vessels(settings, ends, fleet, due, migrated, report)
+        rows = sum(report.inserted.values()) + sum(report.updated.values())
+        report.estimate = {"seconds": round(rows / ROWS_PER_SECOND, 1), "bytes": rows * BYTES_PER_ROW}
+    report.finish()
+    return report
+
+
+def _count_shared(fleet: Fleet, report: Report, *, everything: bool) -> None:
+    rows = Shared(fleet)
+    for outcome, new in zip(fleet.shared, rows.findings(), strict=True):
+        report.count_findings(outcome.findings if everything else new)
+        report.quarantined[outcome.entity.source] += outcome.quarantined.height
+        for (_, code), n in outcome.lossiness.items():
+            report.lossiness[code] += n
+        image = outcome.image if everything else rows.new(outcome)
+        adopted = {i for of, i in fleet.decisions.adopted if of == outcome.entity.name}
+        taken_over = sum(source_id in adopted for source_id in image["source_id"])
+        for table in outcome.entity.tables:
+            report.inserted[table.name] += image.height - taken_over
+            report.updated[table.name] += taken_over
+
+
+async def _vessels(
+    settings: Settings,
+    ends: Ends,
+    fleet: Fleet,
+    due: list[Vessel],
+    migrated: Collection[str],
+    report: Report,
+) -> None:
+    known = {vessel.id for vessel in due} | set(migrated)
+
+    async def one(lane: Lane, vessels: list[Vessel]) -> None:
+        unit = new_unit(fleet.decisions, vessels, {})
+        counter = _Counter(unit, known, report)
+        tally = await run(await lane.line(), unit, counter)
+        add(report, tally)
+        for vessel in vessels:
+            if vessel.id in unit.failing:
+                report.failed += 1
+                report.failures.append(
+                    Failure(vessel.id, vessel.name, vessel.imo_number, "validate", unit.failing[vessel.id])
+                )
+            else:
+                report.done += 1
+                counter.commit(vessel.id)
+        for (vessel_id, code), n in tally.lossiness.items():
+            if vessel_id not in unit.failing:
+                report.lossiness[code] += n
+
+    place = site(settings, ends)
+    await run_units(place, Queue(cut(due, settings.batch_bytes)), settings.parallel_vessels, one)
+    report.peak_in_flight = place.memory.peak
+
+
+@dataclass
+class _Counter:
+    """A sink that counts what a loader would do; `commit` adds a vessel's figures to the report."""
+
+    unit: Unit
+    known: set[str]
+    report: Report
+    rows: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+    quarantined: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+    pending: Counter[str | None] = field(default_factory=Counter)
+
+    async def look_up(self, entity: Entity, frame: pl.DataFrame) -> None:
+        """Nothing: what waits is counted by where its ends are."""
+
+    def pack(self, outcome: Outcome) -> list[Parcel]:
+        return parcels(outcome, self.unit.vessels)
+
+    async def accept(self, parcel: Parcel) -> None:
+        vessel = parcel.vessel_id
+        self.report.count_findings(parcel.findings)
+        for table in parcel.entity.tables:
+            image = parcel.image
+            rows = image.filter(pl.col(f"?{table.name}")) if table.when is not None else image
+            self.rows[vessel, table.name] += rows.height
+        self.quarantined[vessel, parcel.entity.source] += parcel.quarantined.height
+        ends = [column for column in parcel.waiting.columns if column.endswith("_vessel")]
+        waits = parcel.waiting.filter(
+            pl.any_horizontal(~pl.col(column).is_in(list(self.known)) for column in ends)
+        )
+        self.pending[vessel] += waits.height
+        for table in parcel.entity.tables:
+            self.rows[vessel, table.name] += parcel.waiting.height - waits.height
+
+    async def finish(self) -> None:
+        """Nothing is left."""
+
+    def commit(self, vessel: str) -> None:
+        adopted = ("vessel", vessel) in self.unit.decisions.adopted
+        for (owner, table), n in self.rows.items():
+            if owner == vessel:
+                taken_over = adopted and table in ("vessels", "vessel_details")
+                (self.report.updated if taken_over else self.report.inserted)[table] += n
+        for (owner, source), n in self.quarantined.items():
+            if owner == vessel:
+                self.report.quarantined[source] += n
+        self.report.pending += self.pending[vessel]

@@ -1,0 +1,33 @@
+"""Slugs and adoption of companies (mapping.md, "company")."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from bulkmig.entities.company import base_slug
+
+MAX_SLUG = 50
+
+
+def assign_slugs(
+    companies: Iterable[tuple[str, str]], assigned: Mapping[str, str], portal: set[str]
+) -> dict[str, str]:
+    """Gives every company of the source its slug.
+
+    `companies`: (id, code) in order of (created_at, id), all of the source's. `assigned`: those that have one.
+    `portal`: slugs of the target's own companies. An unsuffixed slug of the portal is no obstacle: that company
+    is adopted."""
+    slugs = dict(assigned)
+    taken = set(assigned.values())
+    for company, code in companies:
+        if company in slugs:
+            continue
+        base = base_slug(code)
+        slug, number = base, 1
+        while slug in taken or (number > 1 and slug in portal):
+            number += 1
+            suffix = f"-{number}"
+            slug = base[: MAX_SLUG - len(suffix)] + suffix
+        slugs[company] = slug
+        taken.add(slug)
+    return slugs

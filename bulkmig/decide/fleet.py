@@ -1,0 +1,204 @@
+"""Puts the decisions over the whole fleet together, and the company and user rows that go with them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import polars as pl
+
+from bulkmig._core import ids
+from bulkmig._core.declare import Entity
+from bulkmig._core.frames import from_csv
+from bulkmig._core.unit import ID_FRAME, Catalogue, Decisions, Unit
+from bulkmig.decide import companies, qr_codes, users
+from bulkmig.entities import DIGITS, ENTITIES, entity
+from bulkmig.fit import checks
+from bulkmig.postgres.session import Connection, pairs
+from bulkmig.selection import Vessel
+from bulkmig.source import queries
+from bulkmig.source.onboarding import read_all
+from bulkmig.target.state import TargetState
+from bulkmig.transform import Outcome, transform
+
+
+@dataclass
+class Fleet:
+    """The vessels of a run and all that was decided for them.
+
+    `shared`: what became of companies and users. `present`: entity -> source ids that are in the target already.
+    `slugs`, `qr_codes`: newly assigned, to be recorded."""
+
+    decisions: Decisions
+    vessels: list[Vessel]
+    shared: list[Outcome] = field(default_factory=list)
+    present: dict[str, frozenset[str]] = field(default_factory=dict)
+    slugs: dict[str, str] = field(default_factory=dict)
+    qr_codes: dict[str, str] = field(default_factory=dict)
+
+
+async def decide(
+    source: Connection,
+    target: Connection,
+    state: TargetState,
+    vessels: Sequence[Vessel],
+    *,
+    on_error: str,
+    target_catalogue: Catalogue,
+    source_catalogue: Catalogue,
+) -> Fleet:
+    """Decides for these vessels, their companies and those companies' users."""
+    decisions = Decisions(
+        on_error=on_error,
+        catalogue=target_catalogue,
+        source_types=source_catalogue,
+        foreign_qr=state.foreign_qr,
+        vessels_due=frozenset(vessel.id for vessel in vessels),
+        current_year=datetime.now(UTC).year,
+        checks={e.name: checks(e, target_catalogue, source_catalogue) for e in ENTITIES},
+    )
+    fleet = Fleet(decisions, list(vessels))
+    fleet.present = {of: frozenset(rows) for of, rows in state.identities.items()}
+    selected = sorted({vessel.company_id for vessel in vessels})
+    await _decide_slugs(source, state, fleet)
+    _identify_companies(state, decisions, selected)
+    company_rows = await _read(source, entity("company"), queries.of_companies(entity("company"), selected))
+    fleet.shared.append(transform(entity("company"), company_rows, Unit(decisions, ())))
+    _note_companies_out(fleet)
+    await _decide_users(source, state, fleet, selected)
+    _identify_vessels(state, decisions, vessels)
+    await _decide_qr_codes(source, target, state, fleet)
+    return fleet
+
+
+async def _read(source: Connection, of: Entity, query: str) -> pl.DataFrame:
+    return from_csv(await read_all(source, query), queries.columns(of))
+
+
+async def _decide_slugs(source: Connection, state: TargetState, fleet: Fleet) -> None:
+    rows = await source.fetch("SELECT id::text, code FROM companies ORDER BY created_at, id")
+    ours = {target for target, _ in state.identities.get("company", {}).values()}
+    portal = {slug for slug, id_ in state.companies.items() if id_ not in ours}
+    slugs = companies.assign_slugs(((r["id"], r["code"] or "") for r in rows), state.slugs, portal)
+    fleet.decisions.slugs = slugs
+    fleet.slugs = {company: slug for company, slug in slugs.items() if company not in state.slugs}
+
+
+def _identify_companies(state: TargetState, decisions: Decisions, selected: Iterable[str]) -> None:
+    known = state.identities.get("company", {})
+    ours = set(state.source_of("company"))
+    found = {source: target for source, (target, _) in known.items()}
+    for company in selected:
+        if company in found:
+            if known[company][1]:
+                decisions.adopted.add(("company", company))
+            continue
+        existing = state.companies.get(decisions.slugs[company])
+        if existing is not None and existing not in ours:
+            decisions.adopted.add(("company", company))
+            found[company] = existing
+        else:
+            found[company] = _recorded(state, "company", company, company)
+    decisions.identities["company"] = _frame(found)
+
+
+def _recorded(state: TargetState, of: str, source_id: str, owner: str) -> str:
+    """The id that a row got when it was first written, else the one that it gets."""
+    return state.recorded.get(of, {}).get(source_id) or ids.derive_one(owner, source_id, DIGITS[of])
+
+
+def _frame(found: dict[str, str]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"source_id": list(found), "target_id": list(found.values())},
+        schema=ID_FRAME,
+    )
+
+
+def _note_companies_out(fleet: Fleet) -> None:
+    outcome = fleet.shared[0]
+    fleet.decisions.companies_out = dict(outcome.quarantined.select("source_id", "code").iter_rows())
+
+
+async def _decide_users(
+    source: Connection, state: TargetState, fleet: Fleet, selected: Sequence[str]
+) -> None:
+    """E-mails first (over all users of the source), then the rows of the selected companies' users."""
+    user, decisions = entity("user"), fleet.decisions
+    known = state.identities.get("user", {})
+    rows = await source.fetch("SELECT id::text, email FROM users ORDER BY created_at, id")
+    groups = users.duplicates((row["id"], row["email"] or "") for row in rows)
+    frame = await _read(source, user, queries.of_companies(user, selected))
+    sharing = sorted({id_ for group in groups.values() for id_ in group} - set(frame["id"]))
+    claimants = frame
+    if sharing:
+        others = await _read(source, user, queries.by_id(user, sharing))
+        claimants = pl.concat([frame, others])
+    decisions.identities["user"] = _frame({})
+    trial = transform(user, claimants, Unit(decisions, ()))
+    erroneous = set(trial.findings.filter(pl.col("severity") == "error")["source_id"])
+    duplicate = users.losers(groups, erroneous, known)
+    decisions.emails = dict.fromkeys(duplicate, "user.email_duplicate")
+    _adopt_users(state, decisions, frame, erroneous | duplicate)
+    fleet.shared.append(transform(user, frame, Unit(decisions, ())))
+
+
+def _adopt_users(
+    state: TargetState, decisions: Decisions, frame: pl.DataFrame, passed_over: set[str]
+) -> None:
+    known = state.identities.get("user", {})
+    by_email: defaultdict[str, list[users.PortalUser]] = defaultdict(list)
+    for portal_user in state.users:
+        by_email[portal_user.email.lower()].append(portal_user)
+    company_ids = dict(decisions.identity("company").iter_rows())
+    found = {source: target for source, (target, _) in known.items()}
+    for id_, company, email in frame.select("id", "company_id", "email").iter_rows():
+        if id_ in found:
+            if known[id_][1]:
+                decisions.adopted.add(("user", id_))
+            continue
+        if id_ in passed_over or email is None or company in decisions.companies_out:
+            continue
+        adopted, taken = users.adopt(email, company_ids[company], by_email[email.lower()])
+        if taken:
+            decisions.emails[id_] = "user.email_taken"
+        elif adopted is not None:
+            decisions.adopted.add(("user", id_))
+            found[id_] = adopted
+        else:
+            found[id_] = _recorded(state, "user", id_, company)
+    decisions.identities["user"] = _frame(found)
+
+
+def _identify_vessels(state: TargetState, decisions: Decisions, vessels: Iterable[Vessel]) -> None:
+    known = state.identities.get("vessel", {})
+    ours = set(state.source_of("vessel"))
+    found = {source: target for source, (target, _) in known.items()}
+    for vessel in vessels:
+        holder = state.vessels.get(vessel.imo_number) if vessel.imo_number is not None else None
+        if vessel.id in found:
+            if known[vessel.id][1]:
+                decisions.adopted.add(("vessel", vessel.id))
+            if holder is not None and holder != found[vessel.id]:
+                decisions.imo_taken.add(vessel.id)
+            continue
+        found[vessel.id] = _recorded(state, "vessel", vessel.id, vessel.id)
+        if holder is None:
+            continue
+        if vessel.imo_number and holder not in ours:
+            decisions.adopted.add(("vessel", vessel.id))
+            found[vessel.id] = holder
+        else:
+            decisions.imo_taken.add(vessel.id)
+    decisions.identities["vessel"] = _frame(found)
+
+
+async def _decide_qr_codes(source: Connection, target: Connection, state: TargetState, fleet: Fleet) -> None:
+    rows = await source.fetch(qr_codes.CANDIDATES)
+    candidates = [(row["id"], row["stem"]) for row in rows]
+    loaded = pairs(await target.fetch(qr_codes.LOADED, [id_ for id_, _ in candidates]))
+    assigned = {**loaded, **state.qr_codes}
+    codes = qr_codes.assign(candidates, assigned, state.foreign_qr | set(assigned.values()))
+    fleet.qr_codes = codes
+    fleet.decisions.qr_codes = {**state.qr_codes, **codes}

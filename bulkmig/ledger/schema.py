@@ -1,0 +1,64 @@
+"""Creates the ledger's tables and brings them up to date, by the numbered files in `sql/`."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import asyncpg
+
+from bulkmig.errors import PreflightError
+from bulkmig.postgres.session import Connection, transaction
+
+# Processes that start at once apply each file once: the lock is held to the end of the transaction.
+_LOCK = 0x62756C6B6D6967  # "bulkmig"
+
+
+def migrations() -> list[tuple[int, str]]:
+    """(number, SQL) of every file, in order."""
+    found = [
+        (int(file.name.partition("_")[0]), file.read_text(encoding="utf-8"))
+        for file in files("bulkmig.ledger").joinpath("sql").iterdir()
+        if file.name.endswith(".sql")
+    ]
+    return sorted(found)
+
+
+async def version(connection: Connection) -> int:
+    """The number of the last file applied; 0 where there is no ledger. Raises PreflightError where the
+    ledger is newer than this program."""
+    if await connection.fetchval("SELECT to_regclass('bulkmig.migrations')") is None:
+        return 0
+    applied: int = await connection.fetchval("SELECT coalesce(max(version), 0) FROM bulkmig.migrations")
+    newest = migrations()[-1][0]
+    if applied > newest:
+        raise PreflightError(
+            f"the target's ledger has version {applied}, this program knows {newest}",
+            "use the newer bulkmig that wrote it",
+        )
+    return applied
+
+
+async def upgrade(connection: Connection) -> int:
+    """Creates what is missing; returns how many files were applied. Safe from several processes at once."""
+    newest = migrations()[-1][0]
+    if await version(connection) == newest:
+        return 0
+    try:
+        async with transaction(connection):
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            await connection.execute("CREATE SCHEMA IF NOT EXISTS bulkmig")
+            await connection.execute(
+                "CREATE TABLE IF NOT EXISTS bulkmig.migrations"
+                " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            applied = await version(connection)
+            for number, sql in migrations():
+                if number > applied:
+                    await connection.execute(sql)
+                    await connection.execute("INSERT INTO bulkmig.migrations (version) VALUES ($1)", number)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise PreflightError(
+            f"the role may not create bulkmig's tables in the target: {error}",
+            "run `bulkmig init` once as a role that may CREATE in this database",
+        ) from error
+    return newest - applied

@@ -1,0 +1,116 @@
+"""What a transaction records about itself: marks, findings, quarantine, pending rows, the base."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import polars as pl
+
+from bulkmig._core.frames import to_csv
+from bulkmig._core.parcel import Parcel
+from bulkmig.postgres.session import Connection
+from bulkmig.target.postgres import copy_in
+
+NIL = "00000000-0000-0000-0000-000000000000"
+_FINDINGS = ("run_id", "severity", "code", "vessel_id", "entity", "source_id", "field", "message")
+
+
+async def findings(connection: Connection, run_id: str, frames: Iterable[pl.DataFrame]) -> None:
+    """Adds findings to a run."""
+    frame = _joined(frames)
+    if frame is not None:
+        rows = frame.with_columns(pl.lit(run_id).alias("run_id")).select(_FINDINGS)
+        await copy_in(connection, "bulkmig.findings", _FINDINGS, to_csv(rows))
+
+
+async def quarantine(connection: Connection, run_id: str, frames: Iterable[pl.DataFrame]) -> None:
+    """Records rows that are not loaded; an entry that is there already keeps its first date."""
+    frame = _joined(frames)
+    if frame is None:
+        return
+    columns = ("entity", "source_id", "vessel_id", "code", "message", "row")
+    await connection.execute(
+        "INSERT INTO bulkmig.quarantine (run_id, entity, source_id, vessel_id, code, message, row)"
+        " SELECT $1::uuid, e, s::uuid, v::uuid, c, m, r FROM unnest($2::text[], $3::text[], $4::text[],"
+        " $5::text[], $6::text[], $7::text[]) AS u (e, s, v, c, m, r)"
+        " ON CONFLICT (entity, source_id) DO UPDATE SET run_id = excluded.run_id,"
+        " vessel_id = excluded.vessel_id, code = excluded.code, message = excluded.message,"
+        " row = excluded.row WHERE (quarantine.code, quarantine.row) <> (excluded.code, excluded.row)",
+        run_id,
+        *[frame[column].to_list() for column in columns],
+    )
+
+
+async def pending(connection: Connection, run_id: str, parcels: Iterable[Parcel]) -> int:
+    """Records rows that wait for other vessels; returns how many."""
+    rows = [
+        (parcel.entity.name, source_id, vessel_id, run_id)
+        for parcel in parcels
+        for source_id, vessel_id in parcel.waiting.select("id", "vessel_id").iter_rows()
+    ]
+    if rows:
+        await connection.executemany(
+            "INSERT INTO bulkmig.pending (entity, source_id, vessel_id, run_id)"
+            " VALUES ($1, $2::text::uuid, $3::text::uuid, $4::text::uuid) ON CONFLICT DO NOTHING",
+            rows,
+        )
+    return len(rows)
+
+
+async def base(
+    connection: Connection, run_id: str, vessel_id: str, parts: Iterable[tuple[str, int, int, bytes]]
+) -> None:
+    """Records what was written: (entity, part, rows, payload) each."""
+    await connection.copy_records_to_table(
+        "base",
+        schema_name="bulkmig",
+        columns=("vessel_id", "entity", "run_id", "part", "rows", "payload"),
+        records=[(vessel_id, entity, run_id, part, rows, payload) for entity, part, rows, payload in parts],
+    )
+
+
+async def identities(
+    connection: Connection, run_id: str, entity: str, rows: Iterable[tuple[str, str, bool]]
+) -> None:
+    """Records (source id, target id, adopted)."""
+    await connection.executemany(
+        "INSERT INTO bulkmig.identities (entity, source_id, target_id, adopted, run_id) VALUES"
+        " ($1, $2::text::uuid, $3::text::uuid, $4, $5::text::uuid) ON CONFLICT (entity, source_id) DO NOTHING",
+        [(entity, source, target, adopted, run_id) for source, target, adopted in rows],
+    )
+
+
+async def mark(
+    connection: Connection,
+    run_id: str,
+    vessel_id: str,
+    name: str,
+    *,
+    state: str,
+    phase: str,
+    rows: int,
+    seconds: float,
+    error: str | None = None,
+) -> None:
+    """The vessel's mark; a vessel that is migrated is never marked as failed."""
+    await connection.execute(
+        "INSERT INTO bulkmig.vessels AS v (vessel_id, state, run_id, name, phase, error, rows, seconds)"
+        " VALUES ($1::text::uuid, $2, $3::text::uuid, $4, $5, $6, $7, $8)"
+        " ON CONFLICT (vessel_id) DO UPDATE SET state = excluded.state, run_id = excluded.run_id,"
+        " name = excluded.name, phase = excluded.phase, error = excluded.error, rows = excluded.rows,"
+        " seconds = excluded.seconds, finished_at = clock_timestamp()"
+        " WHERE v.state <> 'migrated' OR excluded.state = 'migrated'",
+        vessel_id,
+        state,
+        run_id,
+        name,
+        phase,
+        error,
+        rows,
+        seconds,
+    )
+
+
+def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame | None:
+    filled = [frame for frame in frames if frame.height]
+    return pl.concat(filled) if filled else None

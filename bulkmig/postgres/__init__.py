@@ -1,0 +1,1 @@
+"""PostgreSQL as both ends use it: addresses, sessions, COPY, errors. Knows no table."""

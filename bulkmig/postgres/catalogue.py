@@ -1,0 +1,44 @@
+"""What columns a database really has, and which of them the role may use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bulkmig._core.unit import Catalogue, TargetColumn
+from bulkmig.postgres.session import Connection
+
+# The tables are those that an unqualified name finds, as every statement of bulkmig uses it.
+_COLUMNS = """
+SELECT c.relname, a.attname, t.typname, NOT a.attnotnull AS nullable, a.atttypmod,
+       has_column_privilege(c.oid, a.attnum, $2) AS allowed
+  FROM unnest($1::text[]) AS wanted (name)
+  JOIN pg_class c ON c.oid = to_regclass(quote_ident(wanted.name))
+  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+  JOIN pg_type t ON t.oid = a.atttypid
+ ORDER BY c.relname, a.attnum
+"""
+
+
+async def read_catalogue(
+    connection: Connection, tables: Sequence[str], *, privilege: str
+) -> tuple[Catalogue, set[tuple[str, str]]]:
+    """Returns table -> column -> what it is, and the (table, column) pairs without the privilege."""
+    found: Catalogue = {}
+    refused: set[tuple[str, str]] = set()
+    for row in await connection.fetch(_COLUMNS, list(tables), privilege):
+        column = TargetColumn(row["typname"], row["nullable"], _limit(row["typname"], row["atttypmod"]))
+        found.setdefault(row["relname"], {})[row["attname"]] = column
+        if not row["allowed"]:
+            refused.add((row["relname"], row["attname"]))
+    return found, refused
+
+
+def _limit(type_: str, modifier: int) -> int | None:
+    if modifier < 4:
+        return None
+    if type_ in ("varchar", "bpchar"):
+        return modifier - 4
+    if type_ == "numeric":
+        precision, scale = ((modifier - 4) >> 16) & 0xFFFF, (((modifier - 4) & 0x7FF) ^ 0x400) - 0x400
+        return precision - scale
+    return None

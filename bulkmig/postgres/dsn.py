@@ -1,0 +1,124 @@
+"""Connection URLs: parsed once, checked against the transport rule, printed without secrets.
+
+The rule (cli.md, "Connections"): a TCP connection that leaves this machine uses `sslmode=verify-full`;
+anything weaker is refused unless it was allowed explicitly.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import ssl
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from bulkmig.errors import PreflightError, UsageError
+
+# libpq parameters that asyncpg would hand to the server as settings, which refuses them.
+_IGNORED = {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
+_REFUSED = {
+    "load_balance_hosts": "name one host",
+    "requirepeer": "leave it out",
+    "service": "write the URL out",
+    "sslcrl": "leave it out",
+}
+_PASSED = {
+    "host", "port", "user", "password", "dbname", "database", "passfile", "sslmode", "sslrootcert", "sslcert",
+    "sslkey", "sslpassword", "sslnegotiation", "target_session_attrs", "gsslib", "krbsrvname", "options",
+    "application_name", "ssl_min_protocol_version", "ssl_max_protocol_version",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Address:
+    """A PostgreSQL address. `url` is what asyncpg connects to and is left out of `repr`."""
+
+    url: str = field(repr=False)
+    shown: str
+    local: bool
+    sslmode: str
+    connect_timeout: float
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+
+
+def parse(url: str, *, allow_insecure: bool = False, connect_timeout: float = 2.0) -> Address:
+    """Reads a `postgresql://` URL. `connect_timeout` in seconds, unless the URL names its own.
+
+    Raises UsageError for what can't be read, PreflightError for a transport that the rule refuses."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise UsageError(
+            "a PostgreSQL address is a URL: postgresql://user@host:5432/database",
+            "write the address as a URL (key=value strings are not read)",
+        )
+    try:
+        parts = urlsplit(url)
+        netloc_hosts = [h for h in _hosts(parts.netloc) if h]
+        query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as error:
+        raise UsageError("the PostgreSQL URL can't be read", "escape special characters as %XX") from error
+    kept: dict[str, str] = {}
+    for key, value in query.items():
+        if key == "connect_timeout":
+            connect_timeout = _seconds(value)
+        elif key == "channel_binding":
+            if value == "require":
+                raise UsageError("channel_binding=require is not supported", "use sslmode=verify-full")
+        elif key in _REFUSED:
+            raise UsageError(f"the URL parameter {key} is not supported", _REFUSED[key])
+        elif key in _PASSED:
+            kept[key] = value
+        elif key not in _IGNORED:
+            raise UsageError(f"the URL parameter {key} is not known", "see libpq's connection parameters")
+    hosts = netloc_hosts or [h for h in kept.get("host", "").split(",") if h]
+    local = all(_is_local(h) for h in hosts)
+    mode = kept.get("sslmode") or ("prefer" if local else "verify-full")
+    if not local and mode != "verify-full" and not allow_insecure:
+        raise PreflightError(
+            f"sslmode={mode} is too weak for a connection that leaves this machine",
+            "use sslmode=verify-full with sslrootcert, or say --allow-insecure",
+        )
+    kept["sslmode"] = mode
+    tls = None
+    if kept.get("sslrootcert") == "system":
+        tls = ssl.create_default_context()
+        del kept["sslrootcert"]
+    full = parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
+    return Address(full, _shown(url), local, mode, connect_timeout, tls)
+
+
+def with_database(url: str, database: str) -> str:
+    """The same address with another database."""
+    return urlsplit(url)._replace(path="/" + quote(database)).geturl()
+
+
+def _shown(url: str) -> str:
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    user = unquote(parts.netloc.rpartition("@")[0].partition(":")[0]) if "@" in parts.netloc else ""
+    where = dict(parse_qsl(parts.query)).get("host", "")
+    return f"postgresql://{user + '@' if user else ''}{host or where}{parts.path}"
+
+
+def _hosts(netloc: str) -> list[str]:
+    hosts = []
+    for spec in netloc.rpartition("@")[2].split(","):
+        if spec.startswith("["):
+            hosts.append(spec[1:].partition("]")[0])
+        else:
+            hosts.append(unquote(spec.partition(":")[0]))
+    return hosts
+
+
+def _is_local(host: str) -> bool:
+    if host.startswith(("/", "@")) or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _seconds(value: str) -> float:
+    try:
+        return max(float(value), 0.001)
+    except ValueError:
+        raise UsageError("connect_timeout is a number of seconds", "e.g. connect_timeout=5") from None

@@ -1,0 +1,169 @@
+"""What a command did, as the JSON document of cli.md and as the facts behind the summary."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from bulkmig.entities import TABLES
+from bulkmig.weigh import Verified
+
+EXIT = {"completed": 0, "completed_with_failures": 1, "stopped": 4, "failed": 1}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A vessel that failed, where and why."""
+
+    vessel_id: str
+    name: str
+    imo_number: str | None
+    phase: str
+    error: str
+
+
+@dataclass
+class Report:
+    """The figures of a run; `document` is their public form. Times in seconds, sizes in bytes."""
+
+    command: str
+    run_id: str = ""
+    status: str = "completed"
+    selected: int = 0
+    done: int = 0
+    skipped: int = 0
+    failed: int = 0
+    inserted: Counter[str] = field(default_factory=Counter)
+    updated: Counter[str] = field(default_factory=Counter)
+    findings: Counter[tuple[str, str]] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    pending: int = 0
+    lossiness: Counter[str] = field(default_factory=Counter)
+    stats: Counter[str] = field(default_factory=Counter)
+    read: Counter[str] = field(default_factory=Counter)
+    phases: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    verified: Verified = field(default_factory=Verified)
+    failures: list[Failure] = field(default_factory=list)
+    findings_list: list[pl.DataFrame] | None = None
+    slowest: list[tuple[str, float, int]] = field(default_factory=list)
+    peak_in_flight: int = 0
+    memory_bound: int = 0
+    estimate: dict[str, float] = field(default_factory=dict)
+    began: float = field(default_factory=time.perf_counter)
+    seconds: float = 0.0
+
+    @property
+    def remaining(self) -> int:
+        return self.selected - self.done - self.skipped - self.failed
+
+    @property
+    def errors(self) -> int:
+        return sum(n for (severity, _), n in self.findings.items() if severity == "error")
+
+    @property
+    def warnings(self) -> int:
+        return sum(n for (severity, _), n in self.findings.items() if severity == "warning")
+
+    @property
+    def exit_status(self) -> int:
+        return EXIT[self.status]
+
+    def count_findings(self, frame: pl.DataFrame) -> None:
+        """Adds findings, and keeps them where the command lists them."""
+        if not frame.height:
+            return
+        for severity, code, n in frame.group_by("severity", "code").len().iter_rows():
+            self.findings[severity, code] += n
+        if self.findings_list is not None:
+            self.findings_list.append(frame)
+
+    def finish(self) -> None:
+        """Settles status and duration."""
+        self.seconds = time.perf_counter() - self.began
+        bad = self.failed or self.verified.difference_count
+        if self.command in ("plan", "validate"):
+            bad = bad or self.errors
+        if self.status == "completed" and bad:
+            self.status = "completed_with_failures"
+
+    def document(self) -> dict[str, Any]:
+        """The command's JSON document (cli.md)."""
+        by_code: Counter[str] = Counter()
+        for (_, code), n in self.findings.items():
+            by_code[code] += n
+        document: dict[str, Any] = {
+            "command": self.command,
+            "run_id": self.run_id,
+            "status": self.status,
+            "vessels": {
+                "selected": self.selected,
+                "done": self.done,
+                "skipped": self.skipped,
+                "failed": self.failed,
+                "remaining": self.remaining,
+            },
+            "rows": {
+                table: {
+                    "inserted": self.inserted[table],
+                    "updated": self.updated[table],
+                    "deleted": 0,
+                    "unchanged": 0,
+                }
+                for table in TABLES
+            },
+            "findings": {
+                "errors": self.errors,
+                "warnings": self.warnings,
+                "by_code": dict(sorted(by_code.items())),
+            },
+            "quarantined": {table: n for table, n in sorted(self.quarantined.items()) if n},
+            "pending": {"cross_references": self.pending},
+            "conflicts": {"open": 0, "resolved": {"source_wins": 0, "target_wins": 0, "merge": 0}},
+            "verification": self._verification(),
+            "stats": {
+                name: self.stats[name]
+                for name in ("total_equipment", "equipment_without_location", "critical_equipment")
+            },
+            "drift": self.verified.drift,
+            "stale": self.verified.stale,
+            "lossiness": {code: n for code, n in sorted(self.lossiness.items()) if n},
+            "phases": {
+                phase: round(self.phases[phase], 6)
+                for phase in ("extract", "validate", "transform", "load", "verify")
+            },
+            "seconds": round(self.seconds, 6),
+            "peak_memory_bytes": peak_memory(),
+            "memory": {"bound": self.memory_bound, "peak_in_flight": self.peak_in_flight},
+            "failures": [vars(failure) for failure in self.failures],
+        }
+        if self.estimate:
+            document["estimate"] = self.estimate
+        if self.findings_list is not None:
+            document["findings_list"] = [
+                row for frame in self.findings_list for row in frame.iter_rows(named=True)
+            ]
+        return document
+
+    def _verification(self) -> dict[str, Any]:
+        found = self.verified
+        return {
+            "checks": found.checks,
+            "passed": found.checks - found.failed - found.warnings,
+            "failed": found.failed,
+            "warnings": found.warnings,
+            "difference_count": found.difference_count,
+            "differences": [vars(deviation) for deviation in found.differences],
+            "drifted": [vars(deviation) for deviation in found.drifted],
+        }
+
+
+def peak_memory() -> int:
+    """Peak resident memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,0 +1,101 @@
+"""Finishes rows that waited for rows of other vessels: loads them once all they refer to is in the target,
+quarantines them when one of their ends is or is nowhere, and leaves the others waiting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.frames import from_csv
+from bulkmig._core.unit import Decisions, Unit
+from bulkmig.encode import base, table_loads
+from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger import write
+from bulkmig.postgres.session import Connection, transaction
+from bulkmig.source import queries
+from bulkmig.source.onboarding import read_all
+from bulkmig.target.postgres import copy_in, ends
+from bulkmig.transform import Outcome, transform
+
+CHUNK = 5000
+
+_NEXT = """
+SELECT source_id::text AS source_id, vessel_id::text AS vessel_id FROM bulkmig.pending
+ WHERE entity = $1 AND source_id > $2::text::uuid ORDER BY source_id LIMIT $3 FOR UPDATE SKIP LOCKED
+"""
+_DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
+_PART = (
+    "SELECT coalesce(max(part) + 1, 0) FROM bulkmig.base"
+    " WHERE vessel_id = $1::text::uuid AND entity = $2 AND run_id = $3::text::uuid"
+)
+
+
+@dataclass
+class Settled:
+    """What became of the waiting rows; `pending` still wait."""
+
+    inserted: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    findings: list[pl.DataFrame] = field(default_factory=list)
+    pending: int = 0
+
+
+async def settle(source: Connection, target: Connection, decisions: Decisions, run_id: str) -> Settled:
+    """Looks once at every waiting row, also those of earlier runs. A row that the source no longer has is
+    forgotten."""
+    result = Settled()
+    for entity in PER_VESSEL:
+        if entity.waits is None:
+            continue
+        last = write.NIL
+        while True:
+            async with transaction(target):
+                rows = await target.fetch(_NEXT, entity.name, last, CHUNK)
+                if not rows:
+                    break
+                last = rows[-1]["source_id"]
+                ids = [row["source_id"] for row in rows]
+                await _settle_chunk(source, target, decisions, run_id, entity, ids, result)
+    return result
+
+
+async def _settle_chunk(
+    source: Connection,
+    target: Connection,
+    decisions: Decisions,
+    run_id: str,
+    entity: Entity,
+    ids: list[str],
+    result: Settled,
+) -> None:
+    frame = from_csv(await read_all(source, queries.by_id(entity, ids)), queries.columns(entity))
+    wanted = {
+        id_ for r in entity.references if r.entity == "equipment" for id_ in frame[r.column].drop_nulls()
+    }
+    unit = Unit(replace(decisions, on_error="quarantine"), ())
+    unit.ends = await ends(target, sorted(wanted))
+    outcome = transform(entity, frame, unit)
+    await _load(target, run_id, outcome, result)
+    waiting = set(outcome.waiting["id"])
+    result.pending += len(waiting)
+    await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
+
+
+async def _load(target: Connection, run_id: str, outcome: Outcome, result: Settled) -> None:
+    entity = outcome.entity
+    if outcome.image.height:
+        for load in table_loads(entity, outcome.image):
+            if load.rows:
+                result.inserted[load.table] += await copy_in(target, load.table, load.columns, load.data)
+        for key, image in outcome.image.partition_by("vessel_id", as_dict=True).items():
+            vessel = str(key[0])
+            part = await target.fetchval(_PART, vessel, entity.name, run_id)
+            payload = base(entity, image)
+            await write.base(target, run_id, vessel, [(entity.name, part, image.height, payload)])
+    await write.findings(target, run_id, [outcome.findings])
+    await write.quarantine(target, run_id, [outcome.quarantined])
+    result.findings.append(outcome.findings)
+    result.quarantined[entity.source] += outcome.quarantined.height

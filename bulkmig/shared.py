@@ -1,0 +1,140 @@
+"""Companies and their users: written once, before any vessel, so that vessels may run in any order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import asyncpg
+import polars as pl
+
+from bulkmig._core.frames import from_csv
+from bulkmig.decide.fleet import Fleet
+from bulkmig.encode import base, table_loads
+from bulkmig.ledger import write
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.session import Connection, transaction
+from bulkmig.target.postgres import copy_in, upsert
+from bulkmig.transform import Outcome
+
+
+@dataclass
+class Shared:
+    """The fleet-wide rows of a run that are not in the target yet.
+
+    `failures`: company source id -> why the target refused it."""
+
+    fleet: Fleet
+    inserted: Counter[str] = field(default_factory=Counter)
+    updated: Counter[str] = field(default_factory=Counter)
+    failures: dict[str, str] = field(default_factory=dict)
+
+    def new(self, outcome: Outcome) -> pl.DataFrame:
+        """The image rows that are to be written."""
+        present = list(self.fleet.present.get(outcome.entity.name, ()))
+        return outcome.image.filter(~pl.col("source_id").is_in(present))
+
+    async def write_rows(self, connection: Connection) -> None:
+        """Copies new rows and takes over adopted ones, in the caller's transaction."""
+        for outcome in self.fleet.shared:
+            await self._write(connection, outcome, self.new(outcome))
+
+    async def _write(self, connection: Connection, outcome: Outcome, image: pl.DataFrame) -> None:
+        decisions, entity = self.fleet.decisions, outcome.entity
+        taken_over = [i for of, i in decisions.adopted if of == entity.name]
+        adopted = pl.col("source_id").is_in(taken_over)
+        for load in table_loads(entity, image.filter(~adopted)):
+            if load.rows:
+                await copy_in(connection, load.table, load.columns, load.data)
+                self.inserted[load.table] += load.rows
+        for load in table_loads(entity, image.filter(adopted)):
+            if load.rows:
+                frame = from_csv(load.data, load.columns)
+                await upsert(connection, load.table, load.key, frame, decisions.catalogue)
+                self.updated[load.table] += load.rows
+
+    async def load(self, connection: Connection, run_id: str, orphans: list[Outcome]) -> None:
+        """Writes and records everything in one transaction; where the target refuses a company, each one in
+        its own, so that only that company's vessels fail."""
+        outcomes = self.fleet.shared
+        try:
+            await self._load(connection, run_id, [self.new(outcome) for outcome in outcomes])
+        except asyncpg.PostgresError:
+            await self._load_one_by_one(connection, run_id)
+        async with transaction(connection):
+            for outcome in [*outcomes, *orphans]:
+                await write.findings(connection, run_id, [self._not_present(outcome, outcome.findings)])
+                await write.quarantine(connection, run_id, [outcome.quarantined])
+
+    def _not_present(self, outcome: Outcome, frame: pl.DataFrame) -> pl.DataFrame:
+        present = list(self.fleet.present.get(outcome.entity.name, ()))
+        return frame.filter(~pl.col("source_id").is_in(present)) if present else frame
+
+    def findings(self) -> list[pl.DataFrame]:
+        """Findings of the rows that this run looks at: those that are not in the target yet."""
+        return [self._not_present(outcome, outcome.findings) for outcome in self.fleet.shared]
+
+    async def _load(self, connection: Connection, run_id: str, images: list[pl.DataFrame]) -> None:
+        before = self.inserted.copy(), self.updated.copy()
+        decisions = self.fleet.decisions
+        try:
+            async with transaction(connection):
+                await self._record_assignments(connection)
+                for outcome, image in zip(self.fleet.shared, images, strict=True):
+                    await self._write(connection, outcome, image)
+                    name = outcome.entity.name
+                    rows = [
+                        (source, target, (name, source) in decisions.adopted)
+                        for source, target in image.select("source_id", "@id").iter_rows()
+                    ]
+                    await write.identities(connection, run_id, name, rows)
+                    if image.height:
+                        part = await self._next_part(connection, name, run_id)
+                        payload = base(outcome.entity, image)
+                        await write.base(connection, run_id, write.NIL, [(name, part, image.height, payload)])
+        except asyncpg.PostgresError:
+            self.inserted, self.updated = before
+            raise
+
+    async def _next_part(self, connection: Connection, entity: str, run_id: str) -> int:
+        part: int = await connection.fetchval(
+            "SELECT count(*) FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
+            " AND run_id = $3::text::uuid",
+            write.NIL,
+            entity,
+            run_id,
+        )
+        return part
+
+    async def _record_assignments(self, connection: Connection) -> None:
+        await connection.executemany(
+            "INSERT INTO bulkmig.slugs (company_id, slug) VALUES ($1::text::uuid, $2) ON CONFLICT DO NOTHING",
+            list(self.fleet.slugs.items()),
+        )
+        await connection.executemany(
+            "INSERT INTO bulkmig.qr_codes (equipment_id, qr_code) VALUES ($1::text::uuid, $2)"
+            " ON CONFLICT DO NOTHING",
+            list(self.fleet.qr_codes.items()),
+        )
+
+    async def _load_one_by_one(self, connection: Connection, run_id: str) -> None:
+        companies, users = (self.new(outcome) for outcome in self.fleet.shared)
+        owner = dict(self.fleet.decisions.identity("company").iter_rows())
+        for company in sorted(set(owner)):
+            own = companies.filter(pl.col("source_id") == company)
+            staff = users.filter(pl.col("users.company_id") == owner[company])
+            if not own.height and not staff.height:
+                continue
+            try:
+                await self._load(connection, run_id, [own, staff])
+            except asyncpg.PostgresError as error:
+                self._give_up(company, describe(error), own.height > 0, staff)
+
+    def _give_up(self, company: str, reason: str, is_new: bool, staff: pl.DataFrame) -> None:
+        decisions = self.fleet.decisions
+        self.failures[company] = reason
+        users = decisions.identity("user")
+        lost = staff["source_id"].to_list()
+        decisions.identities["user"] = users.filter(~pl.col("source_id").is_in(lost))
+        if is_new:
+            decisions.companies_out[company] = "company.refused"

@@ -1,0 +1,1 @@
+"""FROM: the Onboarding Portal, only ever read, in one exported snapshot."""

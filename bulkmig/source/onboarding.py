@@ -1,0 +1,86 @@
+"""Sessions on the Onboarding Portal: one holder of the snapshot, and readers that share it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from typing import Any
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.unit import Catalogue
+from bulkmig.errors import PreflightError
+from bulkmig.postgres.catalogue import read_catalogue
+from bulkmig.postgres.dsn import Address
+from bulkmig.postgres.session import SOURCE, Connection, connect, session, transaction
+
+_BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+Sink = Callable[[bytes], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def snapshot(address: Address) -> AsyncIterator[tuple[Connection, str]]:
+    """A session whose read-only transaction holds the snapshot of the whole run, and the snapshot's name."""
+    async with session(address, SOURCE, role="source") as connection, transaction(connection, _BEGIN):
+        name: str = await connection.fetchval("SELECT pg_export_snapshot()")
+        yield connection, name
+
+
+async def reader(address: Address, snapshot_name: str) -> Connection:
+    """A session that sees what the snapshot sees, and takes index paths where there are any."""
+    connection = await connect(address, SOURCE, role="source")
+    try:
+        await connection.execute(_BEGIN)
+        await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot_name}'")
+        # A nested loop over a child's index is what keeps the cost of a vessel independent of the fleet;
+        # the planner would rather scan the child's whole table (docs/decisions/0004-extraction.md).
+        await connection.execute("SET LOCAL enable_seqscan = off")
+    except asyncpg.PostgresError as error:
+        connection.terminate()
+        raise PreflightError(
+            "the source's snapshot is gone", "the source was restarted: run the same command again"
+        ) from error
+    return connection
+
+
+async def copy_out(connection: Connection, query: str, sink: Sink) -> None:
+    """Streams a query's rows as CSV. Every call of `sink` gets whole rows and holds the server back."""
+    await connection.copy_from_query(query, output=sink, format="csv")
+
+
+async def read_all(connection: Connection, query: str) -> bytes:
+    """A small query's rows as CSV, at once."""
+    chunks: list[bytes] = []
+
+    async def keep(data: bytes) -> None:
+        chunks.append(data)
+
+    await copy_out(connection, query, keep)
+    return b"".join(chunks)
+
+
+async def catalogue(connection: Connection, entities: Sequence[Entity]) -> Catalogue:
+    """The columns that the source really has. Raises PreflightError, naming every column that is missing or
+    may not be read."""
+    tables = {entity.source for entity in entities}
+    found, unreadable = await read_catalogue(connection, sorted(tables), privilege="SELECT")
+    problems = []
+    for entity in entities:
+        if entity.source not in found:
+            problems.append(f"table {entity.source} is missing")
+            continue
+        for column in entity.columns:
+            if column.sql:
+                continue
+            if column.name not in found[entity.source]:
+                problems.append(f"column {entity.source}.{column.name} is missing")
+            elif (entity.source, column.name) in unreadable:
+                problems.append(f"column {entity.source}.{column.name} may not be read")
+    if problems:
+        raise PreflightError(
+            "the source is not as bulkmig reads it: " + "; ".join(problems),
+            "check the address and the schema, and GRANT SELECT on the tables named",
+        )
+    return found

@@ -1,0 +1,1 @@
+"""TO: the Maintenance Portal, live, written in one transaction per vessel."""

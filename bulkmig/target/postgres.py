@@ -1,0 +1,86 @@
+"""The Maintenance Portal on PostgreSQL: its catalogue, what it holds already, how rows get in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+
+import polars as pl
+
+from bulkmig._core.unit import Catalogue
+from bulkmig.entities import ENTITIES
+from bulkmig.errors import PreflightError
+from bulkmig.postgres.catalogue import read_catalogue
+from bulkmig.postgres.session import Connection
+
+
+async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
+    """The columns that the target really has. Raises PreflightError, naming every column that is missing or
+    may not be written (or read, where nothing is to be written)."""
+    wanted = {table.name: table.cells for entity in ENTITIES for table in entity.tables}
+    found, refused = await read_catalogue(
+        connection, list(wanted), privilege="INSERT" if writing else "SELECT"
+    )
+    problems = []
+    for table, cells in wanted.items():
+        if table not in found:
+            problems.append(f"table {table} is missing")
+            continue
+        for column in cells:
+            if column not in found[table]:
+                problems.append(f"column {table}.{column} is missing")
+            elif (table, column) in refused:
+                problems.append(f"column {table}.{column} may not be {'written' if writing else 'read'}")
+    if problems:
+        raise PreflightError(
+            "the target is not as bulkmig writes it: " + "; ".join(problems),
+            "check the address and the schema, and GRANT SELECT, INSERT, UPDATE, DELETE on the tables named",
+        )
+    return found
+
+
+async def copy_in(connection: Connection, table: str, columns: Sequence[str], data: bytes) -> int:
+    """COPYs headerless CSV into a table; returns how many rows went in."""
+
+    async def once() -> AsyncIterator[bytes]:
+        yield data
+
+    schema, _, name = table.rpartition(".")
+    status = await connection.copy_to_table(
+        name, source=once(), columns=list(columns), schema_name=schema or None, format="csv"
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def upsert(
+    connection: Connection, table: str, key: Sequence[str], frame: pl.DataFrame, types: Catalogue
+) -> None:
+    """Inserts rows of text cells or, where the key is there, sets every other cell of that row."""
+    columns = frame.columns
+    casts = ", ".join(
+        f"u.{column}::{types[table][column].type}" for column in columns
+    )  # fmt: skip
+    arrays = ", ".join(f"${index + 1}::text[]" for index in range(len(columns)))
+    others = [column for column in columns if column not in key]
+    action = "DO UPDATE SET " + ", ".join(f"{c} = excluded.{c}" for c in others) if others else "DO NOTHING"
+    await connection.execute(
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {casts}"
+        f" FROM unnest({arrays}) AS u ({', '.join(columns)}) ON CONFLICT ({', '.join(key)}) {action}",
+        *[frame[column].to_list() for column in columns],
+    )
+
+
+async def ends(connection: Connection, equipment: Sequence[str]) -> pl.DataFrame:
+    """What the target knows of equipment, by source id: source_id, target_id (null where it isn't there),
+    out (whether it is quarantined)."""
+    rows = await connection.fetch(
+        "SELECT i.id::text AS source_id, m.equipment_id::text AS target_id, q.source_id IS NOT NULL AS out"
+        " FROM unnest($1::uuid[]) AS i (id)"
+        " LEFT JOIN equipment_metadata m ON m.original_id = i.id"
+        " LEFT JOIN bulkmig.quarantine q ON q.entity = 'equipment' AND q.source_id = i.id",
+        list(equipment),
+    )
+    return pl.DataFrame(
+        [tuple(row) for row in rows],
+        schema={"source_id": pl.String, "target_id": pl.String, "out": pl.Boolean},
+        orient="row",
+    )

@@ -1,0 +1,37 @@
+"""Cuts a selection into units of work: a large vessel alone, small ones together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bulkmig.selection import Vessel
+
+# Rough CSV bytes that an equipment brings with its parts and documents, and a vessel of its own. A unit that
+# turns out larger is taken vessel by vessel, so only speed depends on these.
+PER_EQUIPMENT = 1800
+PER_VESSEL = 4096
+MAX_TOGETHER = 64
+
+
+def cut(vessels: Iterable[Vessel], batch_bytes: int) -> list[list[Vessel]]:
+    """Units, largest first, so that no large vessel is left to the end."""
+    room = batch_bytes // 2
+    alone: list[list[Vessel]] = []
+    together: list[list[Vessel]] = []
+    size = room + 1
+    for vessel in sorted(vessels, key=lambda vessel: (-vessel.equipment, vessel.id)):
+        expected = PER_VESSEL + vessel.equipment * PER_EQUIPMENT
+        if expected > room:
+            alone.append([vessel])
+        elif size + expected > room or len(together[-1]) >= MAX_TOGETHER:
+            together.append([vessel])
+            size = expected
+        else:
+            together[-1].append(vessel)
+            size += expected
+    return alone + together
+
+
+def keys_bytes(vessels: Iterable[Vessel]) -> int:
+    """What the equipment keys of vessels in flight take: two ids, a hash and a flag each, with views."""
+    return sum(vessel.equipment for vessel in vessels) * 160

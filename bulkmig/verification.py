@@ -1,0 +1,98 @@
+"""`bulkmig verify`: the cell-by-cell comparison on its own, on any selection, resumed where it was cut off."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import anyio
+
+from bulkmig._core.stop import Stop
+from bulkmig._version import __version__
+from bulkmig.config import Settings, check
+from bulkmig.errors import PreflightError
+from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
+from bulkmig.fleet import decided, site
+from bulkmig.ledger import runs
+from bulkmig.postgres.session import Connection
+from bulkmig.preflight import both
+from bulkmig.report import Report
+from bulkmig.selection import Selection, resolve
+from bulkmig.target import state as target_state
+from bulkmig.verify_units import verify_vessels
+
+_UNFINISHED = """
+SELECT id::text FROM bulkmig.runs
+ WHERE command = 'verify' AND selection = $1 AND status IN ('running', 'stopped', 'failed')
+   AND started_at > coalesce((SELECT max(started_at) FROM bulkmig.runs
+                               WHERE command <> 'verify' OR (selection = $1 AND status NOT IN
+                                     ('running', 'stopped', 'failed'))), '-infinity')
+ ORDER BY started_at DESC LIMIT 1
+"""
+
+
+async def verify(
+    settings: Settings, selection: Selection, *, listen: Listener = silent, stop: Stop | None = None
+) -> Report:
+    """Compares what the target holds of the selected vessels with what the transform of the source yields now.
+
+    Vessels that an interrupted verification of the same selection had behind it count as skipped, unless
+    something was migrated since. So do vessels that were never migrated."""
+    check(settings)
+    report = Report("verify", str(uuid4()), memory_bound=settings.memory)
+    async with both(settings, writing=False, needs_ledger=True) as ends:
+        selected = await resolve(ends.holder, selection)
+        state = await target_state.read(ends.target)
+        written = [v for v in selected if v.id in state.marks and state.marks[v.id].state != "failed"]
+        if not written:
+            raise PreflightError("none of the selected vessels was migrated", "run `bulkmig migrate` first")
+        behind = await _resume(ends.target, report, selection)
+        due = [vessel for vessel in written if vessel.id not in behind]
+        report.selected, report.skipped = len(selected), len(selected) - len(due)
+        listen(RunStarted("verify", report.run_id, len(due), report.skipped))
+        if not behind:
+            await runs.begin(
+                ends.target,
+                report.run_id,
+                "verify",
+                operator=settings.operator,
+                selection=str(selection),
+                version=__version__,
+            )
+        try:
+            with (stop or Stop()).scope() as scope:
+                fleet = await decided(settings, ends, written, state, on_error="quarantine")
+                listen(PhaseStarted("verification", len(due)))
+                await verify_vessels(
+                    site(settings, ends),
+                    settings,
+                    ends,
+                    fleet,
+                    due,
+                    report,
+                    same_snapshot=False,
+                    listen=listen,
+                )
+            if scope.cancelled_caught:
+                report.status = "stopped"
+        except BaseException:
+            report.status = "failed"
+            raise
+        finally:
+            report.finish()
+            with anyio.move_on_after(10, shield=True):
+                await runs.end(ends.target, report.run_id, report.status, report.document())
+    return report
+
+
+async def _resume(target: Connection, report: Report, selection: Selection) -> set[str]:
+    """Takes up an unfinished verification of the same selection: its run, and the vessels behind it."""
+    run_id = await target.fetchval(_UNFINISHED, str(selection))
+    if run_id is None:
+        return set()
+    # A vessel with differences is looked at again, so that the report lists them.
+    rows = await target.fetch(
+        "SELECT vessel_id::text FROM bulkmig.verified WHERE run_id = $1::text::uuid AND result = '0'", run_id
+    )
+    if rows:
+        report.run_id = run_id
+    return {row["vessel_id"] for row in rows}

@@ -1,0 +1,127 @@
+"""Verification of many vessels: workers, companies and users, and what an interrupted one had behind it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import anyio
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.unit import Unit
+from bulkmig.config import Settings
+from bulkmig.decide.fleet import Fleet
+from bulkmig.events import Listener, VesselVerified
+from bulkmig.pipeline import run
+from bulkmig.postgres.session import Connection
+from bulkmig.preflight import Ends
+from bulkmig.report import Report
+from bulkmig.selection import Vessel
+from bulkmig.source.queries import uuid_array
+from bulkmig.units import cut
+from bulkmig.verify import Verifier
+from bulkmig.weigh import Unseen, Verified, Weigher
+from bulkmig.workers import Lane, Queue, Site, run_units
+
+
+async def verify_vessels(
+    site: Site,
+    settings: Settings,
+    ends: Ends,
+    fleet: Fleet,
+    vessels: Sequence[Vessel],
+    report: Report,
+    *,
+    same_snapshot: bool,
+    listen: Listener,
+) -> None:
+    """Adds to the report what comparing these vessels, their companies and users finds."""
+    started = time.perf_counter()
+    unseen = newer_than(ends.holder, await _snapshots(ends.target))
+    await _verify_shared(ends, fleet, report, unseen, same_snapshot=same_snapshot)
+
+    async def one(lane: Lane, members: list[Vessel]) -> None:
+        unit = Unit(fleet.decisions, tuple(vessel.id for vessel in members))
+        for vessel in members:
+            if vessel.company_id in fleet.decisions.companies_out:
+                unit.whole[vessel.id] = fleet.decisions.companies_out[vessel.company_id]
+        target = await lane.target()
+        weigher = Weigher(target, unit.vessels, same_snapshot, unseen)
+        verifier = Verifier(target, unit, weigher)
+        tally = await run(await lane.line(), unit, verifier)
+        result = verifier.result
+        if verifier.surplus:
+            again = Unit(fleet.decisions, unit.vessels)
+            second = Verifier(target, again, weigher, collect=verifier.surplus)
+            await run(await lane.line(), again, second)
+            result.add(second.result)
+        report.verified.add(result)
+        for phase, seconds in tally.seconds.items():
+            if report.command == "verify":
+                report.phases[phase] += seconds
+        await finished(target, members, result)
+
+    async def finished(target: Connection, members: Sequence[Vessel], result: Verified) -> None:
+        for vessel in members:
+            listen(VesselVerified(vessel.id, vessel.name, result.difference_count))
+        if report.command == "verify":
+            report.done += len(members)
+            await remember(target, report.run_id, members, result)
+
+    queue = Queue(cut(vessels, site.batch_bytes))
+    if vessels:
+        await run_units(site, queue, settings.parallel_vessels, one)
+    report.phases["verify"] += time.perf_counter() - started
+    report.peak_in_flight = max(report.peak_in_flight, site.memory.peak)
+
+
+async def _verify_shared(
+    ends: Ends, fleet: Fleet, report: Report, unseen: Unseen, *, same_snapshot: bool
+) -> None:
+    unit = Unit(fleet.decisions, ())
+    verifier = Verifier(ends.target, unit, Weigher(ends.target, (), same_snapshot, unseen))
+    for outcome in fleet.shared:
+        await verifier.compare(outcome.entity, outcome.image)
+    report.verified.add(verifier.result)
+
+
+async def _snapshots(target: Connection) -> str | None:
+    """What the last migration saw of the source."""
+    snapshot: str | None = await target.fetchval(
+        "SELECT source_snapshot FROM bulkmig.runs WHERE command <> 'verify' AND source_snapshot IS NOT NULL"
+        " ORDER BY started_at DESC LIMIT 1"
+    )
+    return snapshot
+
+
+def newer_than(source: Connection, snapshot: str | None) -> Unseen:
+    """Asks the source for rows whose last change a snapshot doesn't see."""
+
+    session = anyio.Lock()  # one session serves all workers
+
+    async def unseen(entity: Entity, source_ids: list[str], /) -> set[str]:
+        if snapshot is None:
+            return set()
+        # xmin has 32 bits; the epoch comes from the current transaction, one less for ids ahead of it.
+        query = (
+            "SELECT id::text FROM (SELECT id, xmin::text::bigint AS x,"
+            " pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS now"
+            f" FROM {entity.source} WHERE id = ANY ({uuid_array(source_ids)})) t"
+            " WHERE NOT pg_visible_in_snapshot((CASE WHEN x > now & 4294967295"
+            " THEN ((now >> 32) - 1) << 32 | x ELSE (now >> 32) << 32 | x END)::text::xid8,"
+            " $1::text::pg_snapshot)"
+        )
+        async with session:
+            rows = await source.fetch(query, snapshot)
+        return {row["id"] for row in rows}
+
+    return unseen
+
+
+async def remember(target: Connection, run_id: str, vessels: Sequence[Vessel], result: Verified) -> None:
+    """Records that these vessels are behind this verification, so that it can be resumed."""
+    await target.executemany(
+        "INSERT INTO bulkmig.verified (run_id, vessel_id, result) VALUES ($1::text::uuid, $2::text::uuid, $3)"
+        " ON CONFLICT DO NOTHING",
+        [(run_id, vessel.id, str(result.difference_count)) for vessel in vessels],
+    )

@@ -1,0 +1,217 @@
+"""Weighs deviations with the base, which is what bulkmig last wrote (mapping.md, "Verification").
+
+target differs from the base, source does not      drift: the portal changed it; no failure
+source differs from the base, target does not      stale: not synced yet; no failure
+both differ                                        both of these
+no base, or the source can't have changed since    difference: a failure
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import polars as pl
+
+from bulkmig._core import jsontext
+from bulkmig._core.declare import Entity, Table
+from bulkmig._core.ids import id_range
+from bulkmig.encode import read_base
+from bulkmig.ledger.write import NIL
+from bulkmig.postgres.session import Connection
+
+MAX_LISTED = 1000
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One cell or row that is not as expected. `field` is '' for a whole row; personal values are masked."""
+
+    table: str
+    id: str
+    field: str
+    expected: str | None
+    actual: str | None
+    source_id: str = ""
+
+
+@dataclass
+class Verified:
+    """What a comparison found. A check is one table's rows or one table's cells in one unit of work."""
+
+    checks: int = 0
+    failed: int = 0
+    warnings: int = 0
+    differences: list[Deviation] = field(default_factory=list)
+    difference_count: int = 0
+    drifted: list[Deviation] = field(default_factory=list)
+    drift: int = 0
+    stale: int = 0
+    rows: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+    def add(self, other: Verified) -> None:
+        """Takes over what another comparison found; lists stay bounded."""
+        self.checks += other.checks
+        self.failed += other.failed
+        self.warnings += other.warnings
+        self.difference_count += other.difference_count
+        self.drift += other.drift
+        self.stale += other.stale
+        self.rows.update(other.rows)
+        self.seconds += other.seconds
+        self.differences = [*self.differences, *other.differences][:MAX_LISTED]
+        self.drifted = [*self.drifted, *other.drifted][:MAX_LISTED]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A deviation before it is weighed: a missing row, an extra one, or a cell."""
+
+    kind: Literal["missing", "extra", "cell"]
+    table: Table
+    id: str
+    source_id: str
+    field: str = ""
+    expected: str | None = None
+    actual: str | None = None
+
+
+class Unseen(Protocol):
+    """Asks the source which of these rows are newer than what the vessels' last run saw."""
+
+    async def __call__(self, entity: Entity, source_ids: list[str], /) -> set[str]: ...
+
+
+@dataclass
+class Weigher:
+    """Reads the base of what deviates, and only of that.
+
+    `same_snapshot`: the source is seen as the run saw it, so nothing can be stale."""
+
+    target: Connection
+    vessels: tuple[str, ...]
+    same_snapshot: bool
+    unseen: Unseen
+    reveal: bool = False
+
+    async def weigh(self, entity: Entity, mismatches: list[Mismatch]) -> Verified:
+        """Sorts mismatches of one table into differences, drift and stale rows."""
+        base = await self._base(entity, mismatches[0].table, mismatches)
+        result = Verified()
+        loose: list[Mismatch] = []
+        for mismatch in mismatches:
+            written = base.get(mismatch.id)
+            if written is None:
+                loose.append(mismatch)
+            else:
+                self._weigh_one(mismatch, written, result)
+        new = set()
+        if loose and not self.same_snapshot:
+            new = await self.unseen(entity, [m.source_id for m in loose if m.source_id])
+        for mismatch in loose:
+            if mismatch.source_id in new:
+                result.stale += 1
+            else:
+                self._differs(mismatch, result)
+        return result
+
+    def _weigh_one(self, mismatch: Mismatch, written: dict[str, str | None], result: Verified) -> None:
+        if mismatch.kind == "missing":
+            self._drifts(mismatch, result)
+        elif mismatch.kind == "extra":
+            if self.same_snapshot:
+                self._differs(mismatch, result)
+            else:
+                result.stale += 1
+        else:
+            self._weigh_cell(mismatch, written[f"{mismatch.table.name}.{mismatch.field}"], result)
+
+    def _weigh_cell(self, mismatch: Mismatch, written: str | None, result: Verified) -> None:
+        cell = mismatch.table.cells[mismatch.field]
+
+        def equal(one: str | None, other: str | None) -> bool:
+            return jsontext.same(one, other) if cell.json else one == other
+
+        portal_changed = not equal(mismatch.actual, written)
+        source_changed = not equal(mismatch.expected, written)
+        if cell.kept and not portal_changed:
+            return
+        if source_changed and self.same_snapshot:
+            self._differs(mismatch, result)
+            return
+        if portal_changed:
+            self._drifts(mismatch, result)
+        if source_changed:
+            result.stale += 1
+
+    def _differs(self, mismatch: Mismatch, result: Verified) -> None:
+        result.difference_count += 1
+        if len(result.differences) < MAX_LISTED:
+            result.differences.append(self._shown(mismatch))
+
+    def _drifts(self, mismatch: Mismatch, result: Verified) -> None:
+        result.drift += 1
+        if len(result.drifted) < MAX_LISTED:
+            result.drifted.append(self._shown(mismatch))
+
+    def _shown(self, mismatch: Mismatch) -> Deviation:
+        personal = bool(mismatch.field) and mismatch.table.cells[mismatch.field].personal
+        hide = personal and not self.reveal
+        expected, actual = mismatch.expected, mismatch.actual
+        if mismatch.kind == "missing":
+            expected, actual = "a row", "no row"
+        elif mismatch.kind == "extra":
+            expected, actual = "no row", "a row"
+        elif hide:
+            expected, actual = _masked(expected), _masked(actual)
+        return Deviation(
+            mismatch.table.name, mismatch.id, mismatch.field, expected, actual, mismatch.source_id
+        )
+
+    async def _base(
+        self, entity: Entity, table: Table, mismatches: Iterable[Mismatch]
+    ) -> dict[str, dict[str, str | None]]:
+        """target id -> what was last written of that row; later parts replace earlier ones."""
+        key = f"{table.name}.{table.own_key}"
+        ids = {mismatch.id for mismatch in mismatches}
+        owners = self._owners(ids)
+        found: dict[str, dict[str, str | None]] = {}
+        for owner in owners:
+            parts = await self.target.fetch(
+                "SELECT b.run_id, b.part FROM bulkmig.base b JOIN bulkmig.runs r ON r.id = b.run_id"
+                " WHERE b.vessel_id = $1::text::uuid AND b.entity = $2 ORDER BY r.started_at, b.part",
+                owner,
+                entity.name,
+            )
+            for run_id, part in parts:
+                payload = await self.target.fetchval(
+                    "SELECT payload FROM bulkmig.base"
+                    " WHERE vessel_id = $1::text::uuid AND entity = $2 AND run_id = $3 AND part = $4",
+                    owner,
+                    entity.name,
+                    run_id,
+                    part,
+                )
+                frame = read_base(payload)
+                for row in frame.filter(pl.col(key).is_in(list(ids))).iter_rows(named=True):
+                    found[row[key]] = row
+        return found
+
+    def _owners(self, ids: Iterable[str]) -> list[str]:
+        """The vessels that rows with these ids belong to, by the prefix they share; companies and users are
+        kept under the nil UUID."""
+        if not self.vessels:
+            return [NIL]
+        if len(self.vessels) == 1:
+            return list(self.vessels)
+        prefixes = {id_[:13] for id_ in ids}
+        by_prefix = {id_range(vessel)[0][:13]: vessel for vessel in self.vessels}
+        known = [by_prefix[prefix] for prefix in prefixes if prefix in by_prefix]
+        return known if len(known) == len(prefixes) else list(self.vessels)
+
+
+def _masked(value: str | None) -> str | None:
+    return None if value is None else "(masked)"

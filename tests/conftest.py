@@ -1,0 +1,64 @@
+"""Fixtures that all tests share: PostgreSQL servers, started once a session, and fresh databases in them.
+
+A test runs on the newest PostgreSQL there is; with `@pytest.mark.all_versions` once on every major version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from bulkmig.embedded import Server
+from tests.support.servers import Databases, EmbeddedServers, by_major
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("all_versions") is None:
+        return
+    if "pg_major" not in metafunc.fixturenames:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid}: all_versions, but no fixture of a server")
+    majors = list(by_major())
+    metafunc.parametrize("pg_major", majors, indirect=True, ids=[f"pg{major}" for major in majors])
+
+
+@pytest.fixture(scope="session")
+def embedded_servers() -> Iterator[EmbeddedServers]:
+    """The session's servers, by major version."""
+    with EmbeddedServers() as servers:
+        yield servers
+
+
+@pytest.fixture
+def pg_major(request: pytest.FixtureRequest, embedded_servers: EmbeddedServers) -> int:
+    """The major version of PostgreSQL that this test runs on."""
+    major: int = getattr(request, "param", embedded_servers.newest)
+    return major
+
+
+@pytest.fixture
+def pg(embedded_servers: EmbeddedServers, pg_major: int) -> Server:
+    """A running server, shared by the session. Databases and roles in it need names of their own."""
+    return embedded_servers.get(pg_major)
+
+
+@pytest.fixture
+def databases(embedded_servers: EmbeddedServers, pg_major: int) -> Iterator[Databases]:
+    """Makes fresh databases, dropped after the test: `databases("onboarding")` returns a URL."""
+    made = Databases(embedded_servers, pg_major)
+    try:
+        yield made
+    finally:
+        made.drop()
+
+
+@pytest.fixture
+def onboarding_url(databases: Databases) -> str:
+    """A fresh source: the contract's schema, no rows."""
+    return databases("onboarding")
+
+
+@pytest.fixture
+def maintenance_url(databases: Databases) -> str:
+    """A fresh PostgreSQL target: the contract's schema, no rows."""
+    return databases("maintenance")
