@@ -58,12 +58,12 @@ async def _assess(
         fleet = await decided(settings, ends, due, state, on_error=settings.on_error)
         _count_shared(fleet, report, everything=everything)
         if selection.all:
-            for outcome in await find(ends.holder, fleet.decisions):
-                report.count_findings(outcome.findings)
-                report.quarantined[outcome.entity.source] += outcome.quarantined.height
+            for rows in await find(ends.holder):
+                report.count_findings(rows.findings)
+                report.quarantined[rows.source] += rows.quarantined.height
         await _vessels(settings, ends, fleet, due, migrated, report)
-        rows = sum(report.inserted.values()) + sum(report.updated.values())
-        report.estimate = {"seconds": round(rows / ROWS_PER_SECOND, 1), "bytes": rows * BYTES_PER_ROW}
+        total = sum(report.inserted.values()) + sum(report.updated.values())
+        report.estimate = {"seconds": round(total / ROWS_PER_SECOND, 1), "bytes": total * BYTES_PER_ROW}
     report.finish()
     return report
 
@@ -72,9 +72,8 @@ def _count_shared(fleet: Fleet, report: Report, *, everything: bool) -> None:
     rows = Shared(fleet)
     for outcome, new in zip(fleet.shared, rows.findings(), strict=True):
         report.count_findings(outcome.findings if everything else new)
-        report.quarantined[outcome.entity.source] += outcome.quarantined.height
-        for (_, code), n in outcome.lossiness.items():
-            report.lossiness[code] += n
+        report.quarantined[outcome.entity.source] += rows.quarantined(outcome).height
+        report.lossiness.update(outcome.lossiness)
         image = outcome.image if everything else rows.new(outcome)
         adopted = {i for of, i in fleet.decisions.adopted if of == outcome.entity.name}
         taken_over = sum(source_id in adopted for source_id in image["source_id"])
@@ -107,9 +106,6 @@ async def _vessels(
             else:
                 report.done += 1
                 counter.commit(vessel.id)
-        for (vessel_id, code), n in tally.lossiness.items():
-            if vessel_id not in unit.failing:
-                report.lossiness[code] += n
 
     place = site(settings, ends)
     await run_units(place, Queue(cut(due, settings.batch_bytes)), settings.parallel_vessels, one)

@@ -31,7 +31,6 @@ from bulkmig.settle import settle
 from bulkmig.shared import Shared
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
-from bulkmig.transform import Outcome
 from bulkmig.units import cut
 from bulkmig.verify_units import verify_vessels
 from bulkmig.workers import Queue, Site, run_units
@@ -133,25 +132,20 @@ class _Migration:
         self.listen(PhaseStarted("companies and users"))
         self.fleet = await decided(self.settings, self.ends, due, self.state, on_error=self.settings.on_error)
         self.rows = Shared(self.fleet)
-        nowhere = await orphans.find(self.ends.holder, self.fleet.decisions) if selection.all else []
+        nowhere = await orphans.find(self.ends.holder) if selection.all else []
         if not self.settings.dry_run:
             await self.rows.load(self.ends.target, self.report.run_id, nowhere)
             self.report.inserted.update(self.rows.inserted)
             self.report.updated.update(self.rows.updated)
         for outcome, findings in zip(self.fleet.shared, self.rows.findings(), strict=True):
             self.report.count_findings(findings)
-            self._lost(outcome)
-            self.report.quarantined[outcome.entity.source] += outcome.quarantined.height
+            self.report.lossiness.update(outcome.lossiness)
+            self.report.quarantined[outcome.entity.source] += self.rows.quarantined(outcome).height
             self.report.read[outcome.entity.source] += outcome.rows
-        for outcome in nowhere:
-            self.report.count_findings(outcome.findings)
-            self._lost(outcome)
-            self.report.quarantined[outcome.entity.source] += outcome.quarantined.height
+        for rows in nowhere:
+            self.report.count_findings(rows.findings)
+            self.report.quarantined[rows.source] += rows.quarantined.height
         self.report.phases["load"] += time.perf_counter() - started
-
-    def _lost(self, outcome: Outcome) -> None:
-        for (_, code), n in outcome.lossiness.items():
-            self.report.lossiness[code] += n
 
     async def vessels(self, due: list[Vessel]) -> None:
         """The vessels, `parallel_vessels` units at a time."""

@@ -53,10 +53,6 @@ def work(options: LoadOptions, shared: Shared, queue: Queue, report: Report, fin
             finished([await _failed(lane, vessels[0], unit, options, report, error)], queue)
             return
         add(report, tally)
-        written = {result.vessel.id for result in loader.results if result.state != "failed"}
-        for (vessel_id, code), n in tally.lossiness.items():
-            if vessel_id is None or vessel_id not in unit.vessels or vessel_id in written:
-                report.lossiness[code] += n
         finished(loader.results, queue)
 
     return one
@@ -80,6 +76,7 @@ def add(report: Report, tally: Tally) -> None:
     """Adds a unit's figures to the report."""
     report.read.update(tally.read)
     report.stats.update(tally.stats)
+    report.lossiness.update(tally.lossiness)
     for phase, seconds in tally.seconds.items():
         report.phases[phase] += seconds
 

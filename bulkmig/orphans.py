@@ -2,22 +2,44 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import polars as pl
+
 from bulkmig._core.frames import from_csv
-from bulkmig._core.unit import Decisions, Unit
+from bulkmig._core.unit import finding
 from bulkmig.entities import PER_VESSEL
 from bulkmig.postgres.session import Connection
 from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
-from bulkmig.transform import Outcome, transform
 
 
-async def find(source: Connection, decisions: Decisions) -> list[Outcome]:
-    """What becomes of such rows: findings and quarantine, never an image."""
-    outcomes = []
+@dataclass(frozen=True)
+class Orphans:
+    """Rows of one source table that belong nowhere; nothing else about them is looked at."""
+
+    source: str
+    findings: pl.DataFrame
+    quarantined: pl.DataFrame
+
+
+async def find(source: Connection) -> list[Orphans]:
+    """Looks through every entity whose rows belong to a vessel through another's."""
+    found = []
     for entity in PER_VESSEL:
         if entity.through is None:
             continue
         frame = from_csv(await read_all(source, queries.orphans(entity)), queries.columns(entity))
         if frame.height:
-            outcomes.append(transform(entity, frame, Unit(decisions, ())))
-    return outcomes
+            rule = next(rule for rule in entity.rules if rule.field == entity.through[1])
+            quarantined = frame.select(
+                "vessel_id",
+                pl.lit(entity.name).alias("entity"),
+                pl.col("id").alias("source_id"),
+                pl.lit(rule.code).alias("code"),
+                pl.lit(rule.message).alias("message"),
+                pl.struct(entity.column_names).struct.json_encode().alias("row"),
+            )
+            findings = finding(frame, entity.name, rule.severity, rule.code, rule.field, rule.message)
+            found.append(Orphans(entity.source, findings, quarantined))
+    return found

@@ -56,11 +56,11 @@ class Batch:
 
 @dataclass
 class Tally:
-    """What a unit's rows amounted to: rows read per source table, lossiness per vessel and code, statistics,
-    and busy seconds per phase."""
+    """What a unit's rows amounted to: rows read per source table, losses per code, statistics, and busy seconds
+    per phase."""
 
     read: Counter[str] = field(default_factory=Counter)
-    lossiness: Counter[tuple[str | None, str]] = field(default_factory=Counter)
+    lossiness: Counter[str] = field(default_factory=Counter)
     stats: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 

@@ -12,10 +12,11 @@ from bulkmig._core.frames import from_csv
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import base, table_loads
 from bulkmig.ledger import write
+from bulkmig.orphans import Orphans
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.target.postgres import copy_in, upsert
-from bulkmig.transform import Outcome
+from bulkmig.transform import GOES_WITH, Outcome
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Shared:
                 await upsert(connection, load.table, load.key, frame, decisions.catalogue)
                 self.updated[load.table] += load.rows
 
-    async def load(self, connection: Connection, run_id: str, orphans: list[Outcome]) -> None:
+    async def load(self, connection: Connection, run_id: str, nowhere: list[Orphans]) -> None:
         """Writes and records everything in one transaction; where the target refuses a company, each one in
         its own, so that only that company's vessels fail."""
         outcomes = self.fleet.shared
@@ -62,13 +63,27 @@ class Shared:
         except asyncpg.PostgresError:
             await self._load_one_by_one(connection, run_id)
         async with transaction(connection):
-            for outcome in [*outcomes, *orphans]:
+            for outcome in outcomes:
                 await write.findings(connection, run_id, [self._not_present(outcome, outcome.findings)])
-                await write.quarantine(connection, run_id, [outcome.quarantined])
+                await write.quarantine(connection, run_id, [self.quarantined(outcome)])
+            for rows in nowhere:
+                await write.findings(connection, run_id, [rows.findings])
+                await write.quarantine(connection, run_id, [rows.quarantined])
 
     def _not_present(self, outcome: Outcome, frame: pl.DataFrame) -> pl.DataFrame:
         present = list(self.fleet.present.get(outcome.entity.name, ()))
         return frame.filter(~pl.col("source_id").is_in(present)) if present else frame
+
+    def quarantined(self, outcome: Outcome) -> pl.DataFrame:
+        """Rows to be quarantined. With `--on-error fail` a company with an error just fails its vessels, and
+        its users share its fate; a user's own error or e-mail quarantines that user in both modes."""
+        rows = outcome.quarantined
+        decisions = self.fleet.decisions
+        if decisions.on_error == "quarantine" or not decisions.companies_out:
+            return rows
+        if outcome.entity.name == "company":
+            return rows.clear()
+        return rows.filter(pl.col("message") != GOES_WITH)
 
     def findings(self) -> list[pl.DataFrame]:
         """Findings of the rows that this run looks at: those that are not in the target yet."""

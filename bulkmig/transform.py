@@ -28,6 +28,7 @@ MESSAGES = {
     "value.out_of_range": "beyond what the target's column holds: NULL instead",
     "value.unstorable": "the target's column can't hold it and allows no NULL: correct the source row",
 }
+GOES_WITH = "what it belongs to is quarantined whole"
 LOSSY_CODES = ("json.unstorable_character", "value.truncated", "value.out_of_range")
 
 
@@ -41,7 +42,7 @@ class Outcome:
     findings: pl.DataFrame
     quarantined: pl.DataFrame
     waiting: pl.DataFrame
-    lossiness: Counter[tuple[str | None, str]]  # (vessel, code)
+    lossiness: Counter[str]
     stats: Counter[str]
     validate_seconds: float
     transform_seconds: float
@@ -54,16 +55,16 @@ class _Marks:
         self.entity = entity
         self.rows = frame.select("id", "vessel_id")
         self.findings: list[pl.DataFrame] = []
-        self.lossiness: Counter[tuple[str | None, str]] = Counter()
+        self.lossiness: Counter[str] = Counter()
         self.errors: list[tuple[str, str, pl.Series]] = []
+        self.faulty: list[tuple[str, pl.Series]] = []  # (field, rows with an error in it)
         self.quarantine: list[tuple[str, str, pl.Series]] = []
 
     def add(self, rule: Rule, mask: pl.Series) -> None:
         if not any_true(mask):
             return
         if rule.lossy:
-            for vessel, n in self.rows.filter(mask)["vessel_id"].value_counts().iter_rows():
-                self.lossiness[vessel, rule.code] += n
+            self.lossiness[rule.code] += int(mask.sum())
         if rule.reported:
             self.findings.append(
                 finding(
@@ -77,6 +78,7 @@ class _Marks:
             )
         if rule.severity == "error":
             self.errors.append((rule.code, rule.message, mask))
+            self.faulty.append((rule.field, mask))
         elif rule.quarantine:
             self.quarantine.append((rule.code, rule.message, mask))
 
@@ -97,7 +99,7 @@ class _Marks:
         if whole is not None:
             rows = rows.with_columns(whole.alias("whole"))
             code = pl.coalesce(code, pl.col("whole"))
-            message = pl.coalesce(message, pl.lit("what it belongs to is quarantined whole"))
+            message = pl.coalesce(message, pl.lit(GOES_WITH))
             message = pl.when(code.is_null()).then(None).otherwise(message)
         return rows.select(code.alias("code"), message.alias("message"))
 
@@ -149,7 +151,8 @@ def transform(entity: Entity, raw: pl.DataFrame, unit: Unit) -> Outcome:
     quarantined = pl.DataFrame(schema=QUARANTINE)
     if out is not None:
         kept_out = out["code"].is_not_null()
-        quarantined = _quarantine(entity, raw, out, kept_out)
+        if entity.tables:
+            quarantined = _quarantine(entity, raw, out, kept_out)
         image = image.filter(~kept_out)
         frame = frame.filter(~kept_out) if entity.waits is not None else frame
     if entity.waits is not None:
@@ -225,6 +228,11 @@ def _fit(entity: Entity, image: pl.DataFrame, unit: Unit, marks: _Marks) -> pl.D
     details: dict[tuple[str, str], Check] = {}
     for index, check in enumerate(needed):
         mask = masks[str(index)]
+        if check.code == "value.unstorable":
+            # A missing value that a rule names already needs no second name.
+            for field, known in marks.faulty:
+                if field == check.field:
+                    mask = mask & ~known
         if not any_true(mask):
             continue
         if check.mended is not None:

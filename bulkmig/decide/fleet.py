@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -63,7 +63,7 @@ async def decide(
     fleet.present = {of: frozenset(rows) for of, rows in state.identities.items()}
     selected = sorted({vessel.company_id for vessel in vessels})
     await _decide_slugs(source, state, fleet)
-    _identify_companies(state, decisions, selected)
+    _identify_companies(state, decisions, frozenset(selected))
     company_rows = await _read(source, entity("company"), queries.of_companies(entity("company"), selected))
     fleet.shared.append(transform(entity("company"), company_rows, Unit(decisions, ())))
     _note_companies_out(fleet)
@@ -86,16 +86,16 @@ async def _decide_slugs(source: Connection, state: TargetState, fleet: Fleet) ->
     fleet.slugs = {company: slug for company, slug in slugs.items() if company not in state.slugs}
 
 
-def _identify_companies(state: TargetState, decisions: Decisions, selected: Iterable[str]) -> None:
+def _identify_companies(state: TargetState, decisions: Decisions, selected: Collection[str]) -> None:
     known = state.identities.get("company", {})
     ours = set(state.source_of("company"))
     found = {source: target for source, (target, _) in known.items()}
-    for company in selected:
+    for company in decisions.slugs:
         if company in found:
             if known[company][1]:
                 decisions.adopted.add(("company", company))
             continue
-        existing = state.companies.get(decisions.slugs[company])
+        existing = state.companies.get(decisions.slugs[company]) if company in selected else None
         if existing is not None and existing not in ours:
             decisions.adopted.add(("company", company))
             found[company] = existing

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 import anyio
+from anyio.abc import TaskStatus
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from bulkmig.errors import UsageError
@@ -33,14 +34,17 @@ async def generate_fleet(url: str, spec: FleetSpec) -> FleetSummary:
 
 async def load(url: str, frames: Iterable[Frame]) -> None:
     """Loads frames and analyses the database. A parent's frame comes before those of its children."""
-    async with anyio.create_task_group() as tasks:
-        loader = _Loader(url)
-        for frame in frames:
-            if len(frame):
-                if frame.table not in loader.streams:
-                    await tasks.start(loader.copy, frame)
-                await loader.add(frame)
-        await loader.finish()
+    loader = _Loader(url)
+    try:
+        async with anyio.create_task_group() as tasks:
+            for frame in frames:
+                if len(frame):
+                    if frame.table not in loader.streams:
+                        await tasks.start(loader.copy, frame)
+                    await loader.add(frame)
+            await loader.finish()
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None  # the first table that failed; the others were cancelled
     async with connect(url) as connection:
         await connection.execute("ANALYZE")
 
@@ -64,7 +68,7 @@ class _Loader:
         self._url = url
         self.streams: dict[str, _Stream] = {}
 
-    async def copy(self, first: Frame, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+    async def copy(self, first: Frame, *, task_status: TaskStatus[None]) -> None:
         """Copies a table's rows until its stream ends."""
         outbox, inbox = anyio.create_memory_object_stream[bytes](2)
         stream = self.streams[first.table] = _Stream(outbox)

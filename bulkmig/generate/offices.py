@@ -17,7 +17,7 @@ from bulkmig.generate.world import World
 
 # Users of the companies that are only there for the traps.
 _BOTH = 0.3  # how often two of three companies whose slugs collide are selected
-_CARRIER_USERS, _UNSELECTED_USERS, _FAILING_USERS = 3, 1, 2
+_CARRIER_USERS, _UNSELECTED_USERS, _FAILING_USERS = 4, 1, 2
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,23 @@ from dataclasses import dataclass
 
 from bulkmig.generate.session import connect
 
-_COMPANIES = """
-    SELECT c.id::text, c.code, EXISTS (
+# Whether a target can store it: of what is generated, all that it can't is long or has a long exponent.
+_SOUND = "coalesce(length({0}::text) < 1000 AND {0}::text !~ '[eE][+-]?[0-9]{{4}}', true)"
+_COMPANIES = f"""
+    SELECT c.id::text, c.code, {_SOUND.format("c.settings")} AS sound, EXISTS (
         SELECT FROM vessels v WHERE v.company_id = c.id AND v.onboarding_status::text = 'APPROVED'
     ) AS selected
     FROM companies c ORDER BY c.id
 """
-_USERS = "SELECT id::text, company_id::text AS company, email FROM users ORDER BY id"
-_VESSELS = """
+_USERS = f"""
+    SELECT id::text, company_id::text AS company, email,
+           role::text <> 'AUDITOR' AND {_SOUND.format("settings")} AS sound
+    FROM users ORDER BY id
+"""
+_VESSELS = f"""
     SELECT id::text, company_id::text AS company, imo_number AS imo FROM vessels
-    WHERE onboarding_status::text = 'APPROVED' AND imo_number <> '' ORDER BY id
+    WHERE onboarding_status::text = 'APPROVED' AND imo_number <> '' AND {_SOUND.format("metadata")}
+    ORDER BY id
 """
 # A vessel's first ones by id; of each vessel few, and no more than a planner can find by their index.
 _EQUIPMENT = """
@@ -36,6 +43,8 @@ class OriginCompany:
     """As its code gives it, before any suffix."""
     selected: bool
     """Whether one of its vessels is APPROVED."""
+    sound: bool
+    """Whether it is no error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +52,12 @@ class OriginUser:
     id: str
     company: str
     email: str
+    sound: bool
 
     @property
     def plain(self) -> bool:
-        """Whether the e-mail has a form that changing its case changes."""
-        return re.fullmatch("[a-z0-9]+@[a-z0-9.]+", self.email) is not None
+        """Whether it is no error, and its e-mail one that changing its case changes."""
+        return self.sound and re.fullmatch("[a-z0-9]+@[a-z0-9.]+", self.email) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,7 @@ async def read_origin(url: str, *, equipment: int) -> Origin:
         vessels = await connection.fetch(_VESSELS)
         machines = await connection.fetch(_EQUIPMENT, equipment)
     return Origin(
-        [OriginCompany(row["id"], _slug(row["code"]), row["selected"]) for row in companies],
+        [OriginCompany(row["id"], _slug(row["code"]), row["selected"], row["sound"]) for row in companies],
         [OriginUser(**row) for row in users],
         [OriginVessel(**row) for row in vessels],
         [OriginEquipment(**row) for row in machines],

@@ -14,7 +14,8 @@ from bulkmig.generate.origin import Origin, OriginEquipment, OriginUser, read_or
 from bulkmig.generate.portal_rows import PortalRows
 from bulkmig.generate.spec import FleetSpec, FleetSummary
 
-_COMPANY_ADOPTED, _SLUG_OTHER_CASE = "portal_company_adopted", "portal_slug_other_case"
+_COMPANY_ADOPTED, _COMPANY_ERROR = "portal_company_adopted", "portal_company_of_error"
+_SLUG_OTHER_CASE = "portal_slug_other_case"
 _SHARED_SLUGS = (
     "portal_company_adopted_first_of_slug",
     "portal_slug_suffix_taken",
@@ -39,13 +40,13 @@ _OWN_VESSEL, _IMO_EMPTY = "portal_own_vessel", "portal_imo_empty"
 PORTAL_TRAPS = tuple(
     sorted(
         {
-            *(_COMPANY_ADOPTED, _SLUG_OTHER_CASE, _OWN_VESSEL, _IMO_EMPTY),
+            *(_COMPANY_ADOPTED, _COMPANY_ERROR, _SLUG_OTHER_CASE, _OWN_VESSEL, _IMO_EMPTY),
             *(_SHARED_SLUGS + _USERS_OF_ADOPTED + _USERS_OF_ANY + _VESSELS + _EQUIPMENT),
         }
     )
 )
 """What `generate_portal` plants, `least` times each as far as the source has what it takes; an empty IMO
-number once, and only if the source may have errors."""
+number once, and that and companies that are errors only if the source may have errors."""
 
 T = TypeVar("T")
 
@@ -68,6 +69,8 @@ class _Portal:
         self._least = spec.least
         self._errors = spec.errors > 0
         self._origin = origin
+        self._qr_codes: set[str] = set()
+        self._slugs: dict[str, str] = {}  # the portal's -> id of the row
         self._adopted: dict[str, str] = {}  # id of a source's company -> id of the row that it will adopt
 
     def plant(self) -> None:
@@ -93,24 +96,31 @@ class _Portal:
             for company in self._origin.companies
             # Neither shared nor one that a suffix could make.
             if slugs[company.slug] == 1 and re.search("[a-z]", company.slug)
-            if not re.search(r"-\d+$", company.slug)
+            if re.sub(r"-\d+$", "", company.slug) not in slugs or not re.search(r"-\d+$", company.slug)
         ]
+        for company in self._some([company for company in plain if not company.sound], self._least):
+            self._take_slugs(_COMPANY_ERROR, company.slug)
+        plain = [company for company in plain if company.sound]
         selected = [company for company in plain if company.selected]
         # Several for each trap, as the users to be adopted are theirs; but not all of a small fleet.
         for company in self._some(selected, min(6 * self._least, -(-len(selected) * 2 // 3))):
-            self._adopted[company.id] = self.rows.company(company.slug)
-            self.traps[_COMPANY_ADOPTED] += 1
+            self._adopted[company.id] = self._take_slugs(_COMPANY_ADOPTED, company.slug)
         for company in self._some([c for c in plain if c.id not in self._adopted], self._least):
-            self.rows.company(company.slug.upper())
-            self.traps[_SLUG_OTHER_CASE] += 1
+            self._take_slugs(_SLUG_OTHER_CASE, company.slug.upper())
         for slug, name in self._deal(sorted(slug for slug, n in slugs.items() if n > 1), _SHARED_SLUGS):
-            if name == "portal_company_adopted_first_of_slug":
-                self.rows.company(slug)
-            else:
-                self.rows.company(f"{slug[:48]}-2")
-            if name == "portal_slug_suffixes_taken":
-                self.rows.company(f"{slug[:48]}-3")
-            self.traps[name] += 1
+            suffixes = {
+                "portal_company_adopted_first_of_slug": ("",),
+                "portal_slug_suffixes_taken": ("-2", "-3"),
+            }
+            self._take_slugs(name, *(slug[: 50 - len(end)] + end for end in suffixes.get(name, ("-2",))))
+
+    def _take_slugs(self, name: str, *slugs: str) -> str:
+        """Adds companies with these slugs; returns the last one's id. One that is there stays."""
+        for slug in slugs:
+            if slug not in self._slugs:
+                self._slugs[slug] = self.rows.company(slug)
+        self.traps[name] += 1
+        return self._slugs[slugs[-1]]
 
     def _plant_users(self, own: Sequence[str]) -> None:
         emails = Counter(user.email.lower() for user in self._origin.users)
@@ -119,7 +129,9 @@ class _Portal:
         for user, name in planted:
             self._plant_user(user, name, self._adopted[user.company], self.rng.choice(own))
         done = {user.id for user, _ in planted}
-        for user, name in self._deal([user for user in plain if user.id not in done], _USERS_OF_ANY):
+        here = {company.id for company in self._origin.companies if company.selected and company.sound}
+        others = [user for user in plain if user.id not in done and user.company in here]
+        for user, name in self._deal(others, _USERS_OF_ANY):
             self._plant_user(user, name, "", self.rng.choice(own))
 
     def _plant_user(self, user: OriginUser, name: str, company: str, elsewhere: str) -> None:
@@ -145,7 +157,9 @@ class _Portal:
                 add(elsewhere, email.swapcase())
 
     def _plant_vessels(self, own: Sequence[str]) -> None:
-        for vessel, name in self._deal(self._origin.vessels, _VESSELS):
+        sound = {company.id for company in self._origin.companies if company.sound}
+        vessels = [vessel for vessel in self._origin.vessels if vessel.company in sound]
+        for vessel, name in self._deal(vessels, _VESSELS):
             company = self._adopted.get(vessel.company) or self.rng.choice(own)
             if name == "portal_vessel_adopted_from_other_company":
                 company = self.rng.choice(own)
@@ -168,7 +182,10 @@ class _Portal:
             case _:
                 lengths = [5, 8]  # neither is what the equipment gets
         for length in lengths:
-            self.rows.log(self.rows.equipment(vessel, f"{code}-{digest[:length]}"), None)
+            qr_code = f"{code}-{digest[:length]}"
+            if qr_code not in self._qr_codes:
+                self._qr_codes.add(qr_code)
+                self.rows.log(self.rows.equipment(vessel, qr_code), None)
 
     def _some(self, things: Sequence[T], count: int) -> list[T]:
         return self.rng.sample(things, min(count, len(things)))

@@ -140,8 +140,8 @@ class _Builder:
         self.keys.pop()
 
 
-def read(text: str | None) -> Reading:
-    """Reads a cell of a json or jsonb column."""
+def read(text: str | None, levels: int = MAX_DEPTH) -> Reading:
+    """Reads a cell of a json or jsonb column, nested at most so many levels."""
     if text is None:
         return Reading(sql_null=True)
     builder = _Builder()
@@ -174,7 +174,7 @@ def read(text: str | None) -> Reading:
             builder.end()
     if len(builder.root) != 1 or builder.open:
         raise MalformedError(text[:50])
-    if unstorable or builder.depth > MAX_DEPTH:
+    if unstorable or builder.depth > levels:
         return Reading(unstorable=True)
     return Reading(builder.root[0], repaired=repaired)
 
@@ -206,8 +206,9 @@ def canonical(value: Json) -> str:
 
 
 def canonical_text(text: str) -> str:
-    """The one spelling of JSON text as a database gave it; text that `read` would refuse is left as it is."""
-    reading = read(text)
+    """The one spelling of JSON text as a database gave it; text that `read` would refuse is left as it is.
+    A target's specifications can have one level more than a source's: `{"value": …}`."""
+    reading = read(text, MAX_DEPTH + 1)
     return text if reading.unstorable else canonical(reading.value)
 
 
