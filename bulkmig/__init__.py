@@ -1,7 +1,7 @@
 """bulkmig: an async, actor-based bulk migrator from the Onboarding Portal to the Maintenance Portal.
 
-    cli ▶ fleet, verification, assess ▶ workers ▶ pipeline ▶ transform, load, verify ▶ {source, target, ledger}
-        ▶ postgres ▶ _core ▶ {config, errors}
+    cli ▶ fleet, verification, assess, retry ▶ workers ▶ pipeline ▶ transform, load, verify
+        ▶ {source, target, ledger} ▶ postgres ▶ _core ▶ {config, errors}
 
 Imports go from left to right only; `entities` says what moves and imports nothing but `_core`.
 """
@@ -13,6 +13,7 @@ from bulkmig.config import Settings
 from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError, VesselError
 from bulkmig.fleet import migrate
 from bulkmig.report import Failure, Report
+from bulkmig.retry import retry
 from bulkmig.selection import Selection
 from bulkmig.verification import verify
 from bulkmig.weigh import Deviation, Verified
@@ -33,6 +34,7 @@ __all__ = [
     "__version__",
     "migrate",
     "plan",
+    "retry",
     "validate",
     "verify",
 ]

@@ -9,6 +9,7 @@ pipeline's actors overlap (pipeline.py).
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from uuid import uuid4
 
@@ -51,7 +52,13 @@ def site(settings: Settings, ends: Ends) -> Site:
 
 
 async def decided(
-    settings: Settings, ends: Ends, vessels: list[Vessel], state: TargetState, *, on_error: str
+    settings: Settings,
+    ends: Ends,
+    vessels: list[Vessel],
+    state: TargetState,
+    *,
+    on_error: str,
+    companies: Collection[str] = (),
 ) -> Fleet:
     """Decides over the fleet for these vessels."""
     return await decide(
@@ -62,6 +69,7 @@ async def decided(
         on_error=on_error,
         target_catalogue=ends.target_catalogue,
         source_catalogue=ends.source_catalogue,
+        companies=companies,
     )
 
 
@@ -78,11 +86,11 @@ async def migrate(
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
         report.selected, report.skipped = len(selected), len(selected) - len(due)
         listen(RunStarted("migrate", report.run_id, len(due), report.skipped))
-        run = _Migration(settings, ends, state, report, listen)
-        await run.begin(selection)
+        run = Migration(settings, ends, state, report, listen)
+        await run.begin(str(selection))
         try:
             with (stop or Stop()).scope() as scope:
-                await run.shared(selection, due)
+                await run.shared(due, everything=selection.all)
                 await run.vessels(due)
                 if not settings.dry_run:
                     await run.waiting()
@@ -100,7 +108,7 @@ async def migrate(
     return report
 
 
-class _Migration:
+class Migration:
     """The steps of a migration; each adds to the report."""
 
     def __init__(
@@ -111,28 +119,30 @@ class _Migration:
         self.site = site(settings, ends)
         self.done: list[Vessel] = []
 
-    async def begin(self, selection: Selection) -> None:
+    async def begin(self, selection: str) -> None:
         if self.settings.dry_run:
             return
         target, run_id = self.ends.target, self.report.run_id
         await runs.begin(
             target,
             run_id,
-            "migrate",
+            self.report.command,
             operator=self.settings.operator,
-            selection=str(selection),
+            selection=selection,
             version=__version__,
         )
         seen = await self.ends.holder.fetchval("SELECT pg_current_snapshot()::text")
         await runs.set_snapshot(target, run_id, seen)
 
-    async def shared(self, selection: Selection, due: list[Vessel]) -> None:
+    async def shared(self, due: list[Vessel], *, everything: bool, companies: Collection[str] = ()) -> None:
         """Companies and users of all vessels that are due, then rows that belong to no vessel at all."""
         started = time.perf_counter()
         self.listen(PhaseStarted("companies and users"))
-        self.fleet = await decided(self.settings, self.ends, due, self.state, on_error=self.settings.on_error)
+        self.fleet = await decided(
+            self.settings, self.ends, due, self.state, on_error=self.settings.on_error, companies=companies
+        )
         self.rows = Shared(self.fleet)
-        nowhere = await orphans.find(self.ends.holder) if selection.all else []
+        nowhere = await orphans.find(self.ends.holder) if everything else None
         if not self.settings.dry_run:
             await self.rows.load(self.ends.target, self.report.run_id, nowhere)
             self.report.inserted.update(self.rows.inserted)
@@ -142,7 +152,7 @@ class _Migration:
             self.report.lossiness.update(outcome.lossiness)
             self.report.quarantined[outcome.entity.source] += self.rows.quarantined(outcome).height
             self.report.read[outcome.entity.source] += outcome.rows
-        for rows in nowhere:
+        for rows in nowhere or ():
             self.report.count_findings(rows.findings)
             self.report.quarantined[rows.source] += rows.quarantined.height
         self.report.phases["load"] += time.perf_counter() - started
@@ -150,17 +160,8 @@ class _Migration:
     async def vessels(self, due: list[Vessel]) -> None:
         """The vessels, `parallel_vessels` units at a time."""
         self.listen(PhaseStarted("vessels", len(due)))
-        limit = self.settings.max_rows_per_second
-        options = LoadOptions(
-            run_id=self.report.run_id,
-            decisions=self.fleet.decisions,
-            dry_run=self.settings.dry_run,
-            fk_set=self.settings.fk_check == "set",
-            limiter=AsyncLimiter(limit, 1) if limit else None,
-            shared=self.rows,
-        )
         queue = Queue(cut(due, self.settings.batch_bytes), go=self._in_window)
-        work = migrate_units.work(options, self.rows, queue, self.report, self._finished)
+        work = migrate_units.work(self.options(), self.rows, queue, self.report, self.finished)
         # A dry run writes the same companies in every transaction: side by side they would wait for each other.
         parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
         await run_units(self.site, queue, parallel, work)
@@ -168,11 +169,23 @@ class _Migration:
         if queue.stopped and self.report.remaining and not self.report.failed:
             self.report.status = "stopped"
 
+    def options(self) -> LoadOptions:
+        """How this run's rows get in."""
+        limit = self.settings.max_rows_per_second
+        return LoadOptions(
+            run_id=self.report.run_id,
+            decisions=self.fleet.decisions,
+            dry_run=self.settings.dry_run,
+            fk_set=self.settings.fk_check == "set",
+            limiter=AsyncLimiter(limit, 1) if limit else None,
+            shared=self.rows,
+        )
+
     def _in_window(self, vessels: object) -> bool:
         window = self.settings.window
         return window is None or time.perf_counter() - self.report.began < window
 
-    def _finished(self, results: list[Loaded], queue: Queue) -> None:
+    def finished(self, results: list[Loaded], queue: Queue) -> None:
         for result in results:
             self._count(result)
             if result.state == "failed" and not self.settings.continue_on_error:

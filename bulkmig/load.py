@@ -208,9 +208,8 @@ class _VesselLoad:
 
     async def _begin(self) -> None:
         self._begun = True
-        key = int(self.vessel.id.replace("-", "")[:8], 16) - 2**31
         await self.connection.execute(
-            f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {key});"
+            f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {lock_key(self.vessel.id)});"
             + ("SET LOCAL session_replication_role = replica;" if self.options.fk_set else "")
         )
         if self.options.dry_run:
@@ -275,6 +274,7 @@ class _VesselLoad:
                 await prove(self.connection, self.vessel.id)
             if not self.options.dry_run:
                 await self._flush_base()
+                await write.left_quarantine(self.connection, self.options.run_id, self.vessel.id)
                 await self._mark()
         except asyncpg.PostgresError as error:
             raise self._failed(error, "vessel") from error
@@ -316,6 +316,11 @@ class _VesselLoad:
             source_id=source_id,
             field=error.column_name or "",
         )
+
+
+def lock_key(vessel_id: str) -> int:
+    """A vessel's number within LOCK_CLASS."""
+    return int(vessel_id.replace("-", "")[:8], 16) - 2**31
 
 
 async def throttle(limiter: AsyncLimiter, rows: int) -> None:

@@ -12,7 +12,7 @@ from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.ledger import schema
 from bulkmig.postgres import dsn
-from bulkmig.postgres.session import SOURCE, TARGET, Connection, session
+from bulkmig.postgres.session import TARGET, Connection, session
 from bulkmig.source import onboarding
 from bulkmig.target import postgres
 

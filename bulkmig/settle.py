@@ -27,10 +27,6 @@ SELECT source_id::text AS source_id, vessel_id::text AS vessel_id FROM bulkmig.p
  WHERE entity = $1 AND source_id > $2::text::uuid ORDER BY source_id LIMIT $3 FOR UPDATE SKIP LOCKED
 """
 _DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
-_PART = (
-    "SELECT coalesce(max(part) + 1, 0) FROM bulkmig.base"
-    " WHERE vessel_id = $1::text::uuid AND entity = $2 AND run_id = $3::text::uuid"
-)
 
 
 @dataclass
@@ -92,9 +88,7 @@ async def _load(target: Connection, run_id: str, outcome: Outcome, result: Settl
                 result.inserted[load.table] += await copy_in(target, load.table, load.columns, load.data)
         for key, image in outcome.image.partition_by("vessel_id", as_dict=True).items():
             vessel = str(key[0])
-            part = await target.fetchval(_PART, vessel, entity.name, run_id)
-            payload = base(entity, image)
-            await write.base(target, run_id, vessel, [(entity.name, part, image.height, payload)])
+            await write.append_base(target, run_id, vessel, entity.name, image.height, base(entity, image))
     await write.findings(target, run_id, [outcome.findings])
     await write.quarantine(target, run_id, [outcome.quarantined])
     result.findings.append(outcome.findings)

@@ -11,6 +11,7 @@ import polars as pl
 from bulkmig._core.frames import from_csv
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import base, table_loads
+from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import write
 from bulkmig.orphans import Orphans
 from bulkmig.postgres.errors import describe
@@ -54,9 +55,9 @@ class Shared:
                 await upsert(connection, load.table, load.key, frame, decisions.catalogue)
                 self.updated[load.table] += load.rows
 
-    async def load(self, connection: Connection, run_id: str, nowhere: list[Orphans]) -> None:
+    async def load(self, connection: Connection, run_id: str, nowhere: list[Orphans] | None) -> None:
         """Writes and records everything in one transaction; where the target refuses a company, each one in
-        its own, so that only that company's vessels fail."""
+        its own, so that only that company's vessels fail. `nowhere`: None where no one looked for it."""
         outcomes = self.fleet.shared
         try:
             await self._load(connection, run_id, [self.new(outcome) for outcome in outcomes])
@@ -66,9 +67,12 @@ class Shared:
             for outcome in outcomes:
                 await write.findings(connection, run_id, [self._not_present(outcome, outcome.findings)])
                 await write.quarantine(connection, run_id, [self.quarantined(outcome)])
-            for rows in nowhere:
+            for rows in nowhere or ():
                 await write.findings(connection, run_id, [rows.findings])
                 await write.quarantine(connection, run_id, [rows.quarantined])
+            for entity in PER_VESSEL if nowhere is not None else ():
+                if entity.through is not None:
+                    await write.left_quarantine(connection, run_id, None, entity.name)
 
     def _not_present(self, outcome: Outcome, frame: pl.DataFrame) -> pl.DataFrame:
         present = list(self.fleet.present.get(outcome.entity.name, ()))
@@ -103,23 +107,19 @@ class Shared:
                         for source, target in image.select("source_id", "@id").iter_rows()
                     ]
                     await write.identities(connection, run_id, name, rows)
+                    await connection.execute(
+                        "DELETE FROM bulkmig.quarantine WHERE entity = $1"
+                        " AND source_id = ANY ($2::text[]::uuid[])",
+                        name,
+                        image["source_id"].to_list(),
+                    )
                     if image.height:
-                        part = await self._next_part(connection, name, run_id)
-                        payload = base(outcome.entity, image)
-                        await write.base(connection, run_id, write.NIL, [(name, part, image.height, payload)])
+                        await write.append_base(
+                            connection, run_id, write.NIL, name, image.height, base(outcome.entity, image)
+                        )
         except asyncpg.PostgresError:
             self.inserted, self.updated = before
             raise
-
-    async def _next_part(self, connection: Connection, entity: str, run_id: str) -> int:
-        part: int = await connection.fetchval(
-            "SELECT count(*) FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
-            " AND run_id = $3::text::uuid",
-            write.NIL,
-            entity,
-            run_id,
-        )
-        return part
 
     async def _record_assignments(self, connection: Connection) -> None:
         await connection.executemany(

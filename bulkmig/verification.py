@@ -1,4 +1,4 @@
-"""`bulkmig verify`: the cell-by-cell comparison on its own, on any selection, resumed where it was cut off."""
+"""`bulkmig verify`: the cell-by-cell comparison on its own, resumed where it was cut off."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SELECT id::text FROM bulkmig.runs
 async def verify(
     settings: Settings, selection: Selection, *, listen: Listener = silent, stop: Stop | None = None
 ) -> Report:
-    """Compares what the target holds of the selected vessels with what the transform of the source yields now.
+    """Compares what the target holds of the selected vessels with what the source yields now.
 
     Vessels that an interrupted verification of the same selection had behind it count as skipped, unless
     something was migrated since. So do vessels that were never migrated."""

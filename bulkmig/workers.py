@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
+
 from bulkmig._core.memory import Memory
-from bulkmig.config import Settings
 from bulkmig.entities import PER_VESSEL
 from bulkmig.pipeline import Line, UnitTooLarge, first_error
 from bulkmig.postgres.dsn import Address

@@ -13,7 +13,8 @@ from bulkmig._core import ids
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
 from bulkmig._core.unit import ID_FRAME, Catalogue, Decisions, Unit
-from bulkmig.decide import companies, qr_codes, users
+from bulkmig.decide import qr_codes, users
+from bulkmig.decide.companies import assign_slugs
 from bulkmig.entities import DIGITS, ENTITIES, entity
 from bulkmig.fit import checks
 from bulkmig.postgres.session import Connection, pairs
@@ -48,8 +49,9 @@ async def decide(
     on_error: str,
     target_catalogue: Catalogue,
     source_catalogue: Catalogue,
+    companies: Collection[str] = (),
 ) -> Fleet:
-    """Decides for these vessels, their companies and those companies' users."""
+    """Decides for these vessels, their companies and those companies' users, and for further companies."""
     decisions = Decisions(
         on_error=on_error,
         catalogue=target_catalogue,
@@ -61,7 +63,7 @@ async def decide(
     )
     fleet = Fleet(decisions, list(vessels))
     fleet.present = {of: frozenset(rows) for of, rows in state.identities.items()}
-    selected = sorted({vessel.company_id for vessel in vessels})
+    selected = sorted({vessel.company_id for vessel in vessels}.union(companies))
     await _decide_slugs(source, state, fleet)
     _identify_companies(state, decisions, frozenset(selected))
     company_rows = await _read(source, entity("company"), queries.of_companies(entity("company"), selected))
@@ -81,7 +83,7 @@ async def _decide_slugs(source: Connection, state: TargetState, fleet: Fleet) ->
     rows = await source.fetch("SELECT id::text, code FROM companies ORDER BY created_at, id")
     ours = {target for target, _ in state.identities.get("company", {}).values()}
     portal = {slug for slug, id_ in state.companies.items() if id_ not in ours}
-    slugs = companies.assign_slugs(((r["id"], r["code"] or "") for r in rows), state.slugs, portal)
+    slugs = assign_slugs(((r["id"], r["code"] or "") for r in rows), state.slugs, portal)
     fleet.decisions.slugs = slugs
     fleet.slugs = {company: slug for company, slug in slugs.items() if company not in state.slugs}
 

@@ -24,7 +24,8 @@ async def findings(connection: Connection, run_id: str, frames: Iterable[pl.Data
 
 
 async def quarantine(connection: Connection, run_id: str, frames: Iterable[pl.DataFrame]) -> None:
-    """Records rows that are not loaded; an entry that is there already keeps its first date."""
+    """Records rows that are not loaded; an entry that is there already keeps its first date, and the run is
+    the last one that found it so."""
     frame = _joined(frames)
     if frame is None:
         return
@@ -35,10 +36,24 @@ async def quarantine(connection: Connection, run_id: str, frames: Iterable[pl.Da
         " $5::text[], $6::text[], $7::text[]) AS u (e, s, v, c, m, r)"
         " ON CONFLICT (entity, source_id) DO UPDATE SET run_id = excluded.run_id,"
         " vessel_id = excluded.vessel_id, code = excluded.code, message = excluded.message,"
-        " row = excluded.row WHERE (quarantine.code, quarantine.row) <> (excluded.code, excluded.row)",
+        " row = excluded.row",
         run_id,
         *[frame[column].to_list() for column in columns],
     )
+
+
+async def left_quarantine(
+    connection: Connection, run_id: str, vessel_id: str | None, entity: str | None = None
+) -> int:
+    """Forgets the entries of a vessel (or of none) that the run didn't find again; returns how many."""
+    status = await connection.execute(
+        "DELETE FROM bulkmig.quarantine WHERE vessel_id IS NOT DISTINCT FROM $1::text::uuid"
+        " AND run_id <> $2::text::uuid AND ($3::text IS NULL OR entity = $3)",
+        vessel_id,
+        run_id,
+        entity,
+    )
+    return int(status.rpartition(" ")[2])
 
 
 async def pending(connection: Connection, run_id: str, parcels: Iterable[Parcel]) -> int:
@@ -67,6 +82,20 @@ async def base(
         columns=("vessel_id", "entity", "run_id", "part", "rows", "payload"),
         records=[(vessel_id, entity, run_id, part, rows, payload) for entity, part, rows, payload in parts],
     )
+
+
+async def append_base(
+    connection: Connection, run_id: str, vessel_id: str, entity: str, rows: int, payload: bytes
+) -> None:
+    """Records what was written after a run's other parts; later parts replace rows of earlier ones."""
+    part = await connection.fetchval(
+        "SELECT coalesce(max(part) + 1, 0) FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
+        " AND run_id = $3::text::uuid",
+        vessel_id,
+        entity,
+        run_id,
+    )
+    await base(connection, run_id, vessel_id, [(entity, part, rows, payload)])
 
 
 async def identities(

@@ -71,7 +71,7 @@ async def connect(address: Address, settings: Mapping[str, str], *, role: str) -
 async def close(connection: Connection) -> None:
     """Closes a session even while a scope is being cancelled; never takes longer than CLOSE_SECONDS.
 
-    The ROLLBACK first waits for the server to answer a statement that was cancelled: `close` alone would not."""
+    The ROLLBACK first waits for the server's answer to a cancelled statement: `close` alone would not."""
     if connection.is_closed():
         return
     with anyio.CancelScope(shield=True, deadline=anyio.current_time() + CLOSE_SECONDS):

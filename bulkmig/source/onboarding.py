@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Any
 from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 

@@ -1,0 +1,76 @@
+"""Finds the verbs, runs one, and turns every end into the exit status that cli.md promises."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+import typer
+
+import bulkmig.cli
+from bulkmig.cli.output import fail
+from bulkmig.errors import BulkmigError, Stopped, UsageError
+from bulkmig.postgres.errors import describe
+
+INTERNAL = 5
+
+app = typer.Typer(
+    name="bulkmig",
+    help="Moves a fleet from the Onboarding Portal to the Maintenance Portal, every cell verified.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _register() -> None:
+    for module in sorted(iter_modules(bulkmig.cli.__path__), key=lambda m: m.name):
+        if module.name.startswith("verb_"):
+            import_module(f"bulkmig.cli.{module.name}").register(app)
+
+
+def main() -> None:
+    """The entry point of `bulkmig`."""
+    _register()
+    arguments = sys.argv[1:]
+    try:
+        status = app(args=arguments, standalone_mode=False)
+    except typer.Exit as end:
+        status = end.exit_code
+    except typer.TyperException as error:
+        wrong = UsageError(error.format_message(), "see `bulkmig --help`")
+        fail(wrong, as_json="--json" in arguments)
+        status = wrong.exit_status
+    except typer.Abort:
+        status = Stopped.exit_status
+    except BulkmigError as error:
+        fail(error, as_json="--json" in arguments)
+        status = error.exit_status
+    except Exception as error:
+        status = _internal(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _internal(error: Exception) -> int:
+    """A bug: says so, and where the trace lies. Messages of errors can quote rows, so the trace has none."""
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="bulkmig-", suffix=".trace", delete=False, encoding="utf-8"
+    ) as trace:
+        for part in _chain(error):
+            trace.writelines(traceback.format_tb(part.__traceback__))
+            trace.write(f"{type(part).__module__}.{type(part).__qualname__}\n\n")
+    reason = describe(error) if hasattr(error, "sqlstate") else type(error).__name__
+    print(f"internal error: {reason}", file=sys.stderr)  # noqa: T201
+    print(f"  hint: a bug of bulkmig; the trace lies in {Path(trace.name)}", file=sys.stderr)  # noqa: T201
+    return INTERNAL
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    found: list[BaseException] = [error]
+    while (before := found[-1].__cause__ or found[-1].__context__) is not None and before not in found:
+        found.append(before)
+    return found[::-1]

@@ -1,0 +1,61 @@
+"""One line on standard error per event, as text or JSON."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import msgspec
+import orjson
+import structlog
+
+from bulkmig.events import Event, Listener, VesselDone, VesselFailed, VesselVerified
+
+_LEVELS = {VesselFailed: "error", VesselVerified: "debug"}
+
+
+def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
+    """A listener that writes lines; with `quiet` only errors."""
+    level = "ERROR" if quiet else log_level.upper()
+    renderer: Any
+    if log_format == "json":
+        renderer = structlog.processors.JSONRenderer(
+            serializer=lambda value, **_: orjson.dumps(value).decode()
+        )
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _printable,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+    log = structlog.get_logger()
+
+    def write(event: Event) -> None:
+        fields = msgspec.structs.asdict(event)
+        if isinstance(event, VesselDone):
+            fields["seconds"] = round(event.seconds, 3)
+        getattr(log, _LEVELS.get(type(event), "info"))(_sentence(event), **fields)
+
+    return write
+
+
+def _sentence(event: Event) -> str:
+    name = type(event).__name__
+    return "".join(" " + c.lower() if c.isupper() else c for c in name).strip()
+
+
+def _printable(_: object, __: str, fields: Any) -> Any:
+    """Values come from databases: no line breaks, no terminal escape sequences."""
+    for key, value in fields.items():
+        if isinstance(value, str) and not value.isprintable():
+            fields[key] = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
+    return fields

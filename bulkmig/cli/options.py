@@ -1,0 +1,270 @@
+"""The options that verbs share, declared once, and how they become settings:
+flags beat the environment, that beats the file, that beats the defaults."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+import typer
+
+from bulkmig import config
+from bulkmig.config import Settings
+from bulkmig.errors import UsageError
+from bulkmig.selection import Selection
+
+DEFAULT_FILE = Path("bulkmig.toml")
+
+_Option = typer.Option
+_CONNECT = "Connections"
+_HOW = "How"
+
+CONNECT: dict[str, tuple[Any, Any]] = {
+    "source": (
+        Annotated[
+            str | None,
+            _Option(
+                envvar="ONBOARDING_DB_URL", show_envvar=True, metavar="URL", rich_help_panel=_CONNECT,
+                help="The Onboarding Portal: postgresql://…",
+            ),
+        ],
+        None,
+    ),
+    "target": (
+        Annotated[
+            str | None,
+            _Option(
+                envvar="MAINTENANCE_DB_URL", show_envvar=True, metavar="URL", rich_help_panel=_CONNECT,
+                help="The Maintenance Portal: postgresql://…",
+            ),
+        ],
+        None,
+    ),
+    "config": (
+        Annotated[
+            Path | None, _Option(metavar="FILE", rich_help_panel=_CONNECT, help="Default: bulkmig.toml")
+        ],
+        None,
+    ),
+    "allow_insecure": (
+        Annotated[
+            bool,
+            _Option(
+                "--allow-insecure", rich_help_panel=_CONNECT, help="Less than verify-full off this machine."
+            ),
+        ],
+        False,
+    ),
+    "operator": (
+        Annotated[str | None, _Option(metavar="EMAIL", rich_help_panel=_CONNECT, help="Who does this.")],
+        None,
+    ),
+    "json": (Annotated[bool, _Option("--json", help="One JSON document on standard output.")], False),
+    "yes": (Annotated[bool, _Option("--yes", "-y", help="Don't ask.")], False),
+    "quiet": (Annotated[bool, _Option("--quiet", "-q", help="Only the result and errors.")], False),
+    "log_format": (
+        Annotated[Literal["text", "json"], _Option(help="Of the lines on standard error.")],
+        "text",
+    ),
+    "log_level": (
+        Annotated[Literal["debug", "info", "warning", "error"], _Option(case_sensitive=False)],
+        "info",
+    ),
+    "reveal": (
+        Annotated[bool, _Option("--reveal", help="Show personal values instead of masking them.")],
+        False,
+    ),
+}  # fmt: skip
+SELECT: dict[str, tuple[Any, Any]] = {
+    "vessels": (Annotated[list[str] | None, typer.Argument(metavar="[VESSEL]…", help="Vessel ids.")], None),
+    "imo": (Annotated[list[str] | None, _Option(metavar="NUMBER", help="A vessel by IMO number.")], None),
+    "company": (
+        Annotated[list[str] | None, _Option(metavar="CODE_OR_ID", help="All approved vessels of a company.")],
+        None,
+    ),
+    "all": (Annotated[bool, _Option("--all", help="Every approved vessel.")], False),
+    "allow_unapproved": (
+        Annotated[bool, _Option("--allow-unapproved", help="Named vessels need not be approved.")],
+        False,
+    ),
+}
+PARALLEL: dict[str, tuple[Any, Any]] = {
+    "processes": (Annotated[int | None, _Option(min=1, rich_help_panel=_HOW, help="Side by side.")], None),
+    "parallel_vessels": (
+        Annotated[int | None, _Option(min=1, rich_help_panel=_HOW, help="At once, per process.")],
+        None,
+    ),
+    "memory": (
+        Annotated[
+            str | None,
+            _Option(metavar="BYTES", rich_help_panel=_HOW, help="Bound on all rows in flight, e.g. 256MB."),
+        ],
+        None,
+    ),
+}
+ERRORS: dict[str, tuple[Any, Any]] = {
+    "on_error": (
+        Annotated[
+            Literal["fail", "quarantine"] | None,
+            _Option(rich_help_panel=_HOW, help="A row with an error fails its vessel, or is put aside."),
+        ],
+        None,
+    ),
+    "continue_on_error": (
+        Annotated[
+            bool | None,
+            _Option("--continue-on-error", rich_help_panel=_HOW, help="Go on after a failed vessel."),
+        ],
+        None,
+    ),
+}
+LOAD: dict[str, tuple[Any, Any]] = {
+    "dry_run": (
+        Annotated[bool, _Option("--dry-run", rich_help_panel=_HOW, help="Load, then roll back.")],
+        False,
+    ),
+    "no_verify": (
+        Annotated[bool, _Option("--no-verify", rich_help_panel=_HOW, help="Leave out the comparison.")],
+        False,
+    ),
+    "fk_check": (
+        Annotated[
+            Literal["row", "set"] | None,
+            _Option(rich_help_panel=_HOW, help="Foreign keys row by row, or by one query per reference."),
+        ],
+        None,
+    ),
+    "max_rows_per_second": (Annotated[int | None, _Option(min=1, rich_help_panel=_HOW)], None),
+    "window": (
+        Annotated[
+            str | None,
+            _Option(
+                metavar="DURATION", rich_help_panel=_HOW, help="Start nothing that ends after, e.g. 90m."
+            ),
+        ],
+        None,
+    ),
+    "until": (
+        Annotated[str | None, _Option(metavar="HH:MM", rich_help_panel=_HOW, help="The same, by the clock.")],
+        None,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a verb gets: settings in force, the selection if it takes one, and how to print."""
+
+    settings: Settings
+    selection: Selection | None
+    json: bool
+    quiet: bool
+    reveal: bool
+    log_format: str
+    log_level: str
+
+    @property
+    def selected(self) -> Selection:
+        assert self.selection is not None
+        return self.selection
+
+
+def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], Callable[..., None]]:
+    """Gives a function the options of some groups: it is called with a `Call` and its own parameters, and
+    returns the exit status."""
+
+    def decorate(function: Callable[..., int]) -> Callable[..., None]:
+        own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        shared = {name: spec for group in groups for name, spec in group.items()}
+
+        def command(**given: Any) -> None:
+            mine = {parameter.name: given.pop(parameter.name) for parameter in own}
+            raise typer.Exit(function(_call(given), **mine))
+
+        parameters = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+            for name, (annotation, default) in shared.items()
+        ]
+        own_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        signature = inspect.Signature([*own_only, *parameters])
+        command.__signature__ = signature  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        return command
+
+    return decorate
+
+
+def _call(given: dict[str, Any]) -> Call:
+    selection = None
+    if "imo" in given:
+        selection = Selection(
+            vessels=tuple(given["vessels"] or ()),
+            imo=tuple(given["imo"] or ()),
+            company=tuple(given["company"] or ()),
+            all=given["all"],
+            allow_unapproved=given["allow_unapproved"],
+        )
+    return Call(
+        settings(given), selection, given["json"], given["quiet"], given["reveal"],
+        given["log_format"], given["log_level"],
+    )  # fmt: skip
+
+
+def settings(given: dict[str, Any]) -> Settings:
+    """Flags and environment over the file over the defaults. Raises UsageError."""
+    values = _from_file(given.get("config"))
+    for name in Settings.__struct_fields__:
+        value = given.get(name)
+        if value is not None and not (value is False and name in values):
+            values[name] = value
+    if given.get("no_verify"):
+        values["verify"] = False
+    if given.get("until"):
+        values["window"] = _seconds_until(given["until"], datetime.now().astimezone())
+    if isinstance(values.get("memory"), str):
+        values["memory"] = config.size(values["memory"])
+    if isinstance(values.get("window"), str):
+        values["window"] = config.duration(values["window"])
+    try:
+        return msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the configuration is wrong: {error}", "see `bulkmig --help`") from None
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    file = path or DEFAULT_FILE
+    if path is None and not file.is_file():
+        return {}
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"can't read {file}: {error.strerror}", "check --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is no TOML: {error}", "correct the file") from None
+    for key in values:
+        if key not in Settings.__struct_fields__:
+            near = difflib.get_close_matches(key, Settings.__struct_fields__, 1)
+            raise UsageError(
+                f"{file}: unknown key {key!r}", f"did you mean {near[0]!r}?" if near else "remove it"
+            )
+    return values
+
+
+def _seconds_until(text: str, now: datetime) -> float:
+    try:
+        end = datetime.strptime(text, "%H:%M").replace(
+            year=now.year, month=now.month, day=now.day, tzinfo=now.tzinfo
+        )
+    except ValueError:
+        raise UsageError(f"{text!r} is no time of day", "e.g. --until 05:30") from None
+    if end <= now:
+        end += timedelta(days=1)
+    return (end - now).total_seconds()

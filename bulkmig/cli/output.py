@@ -1,0 +1,52 @@
+"""What commands print: one JSON document, or tables for people. Everything else goes to standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bulkmig.errors import BulkmigError
+
+
+def document(value: dict[str, Any]) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def console() -> Console:
+    """Standard output for people: colour only on a terminal that wants it (NO_COLOR is respected)."""
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def plain(text: object) -> Text:
+    """A value from a database as it is safe to show: no markup, no terminal escape sequences."""
+    return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)))
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()
+) -> Table:
+    """A table for people; `numbers`: the columns that are aligned to the right."""
+    made = Table(
+        title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
+    )
+    for index, column in enumerate(columns):
+        made.add_column(column, justify="right" if index in numbers else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(plain(f"{v:,}" if isinstance(v, int) else v) for v in row))
+    return made
+
+
+def fail(error: BulkmigError, *, as_json: bool) -> None:
+    """An error that ends the command: for people on standard error, as a document where one was asked for."""
+    sys.stderr.write(
+        "error: " + "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error)) + "\n"
+    )
+    if as_json:
+        document({"status": "failed", "error": error.message, "hint": error.hint})

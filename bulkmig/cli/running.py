@@ -1,0 +1,43 @@
+"""Runs a coroutine of the package under the command line: uvloop, and signals that stop it in good order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+
+from bulkmig._core.stop import Stop
+
+STOPPED = 4
+T = TypeVar("T")
+
+
+def run(main: Callable[[Stop], Awaitable[T]]) -> T:
+    """The first SIGINT or SIGTERM asks for an end in good order, the second one ends the process at once."""
+
+    async def supervised() -> T:
+        stop = Stop()
+        async with anyio.create_task_group() as group:
+            group.start_soon(_watch, stop)
+            try:
+                return await main(stop)
+            finally:
+                group.cancel_scope.cancel()
+        raise AssertionError("unreachable")
+
+    try:
+        return anyio.run(supervised, backend_options={"use_uvloop": sys.platform != "win32"})
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+
+
+async def _watch(stop: Stop) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for _ in signals:
+            if stop.requested:
+                os._exit(STOPPED)
+            stop.request()

@@ -1,0 +1,100 @@
+"""A report for people: what happened, what was lost, what failed, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from bulkmig.cli.output import console, plain, table
+from bulkmig.report import Report
+
+_WORDS = {
+    "completed": "[bold green]completed[/]",
+    "completed_with_failures": "[bold red]completed with failures[/]",
+    "stopped": "[bold yellow]stopped in good order[/]",
+    "failed": "[bold red]failed[/]",
+}
+_SHOWN = 20
+
+
+def show(report: Report, *, next_command: str = "") -> None:
+    """Prints the summary of any command that ends in a report."""
+    out = console()
+    out.print(f"\n[bold]bulkmig {report.command}[/] {_WORDS[report.status]} in {report.seconds:.1f} s")
+    for name, text in _facts(report):
+        out.print(f"  [dim]{name:<12}[/] {text}")
+    for made in _tables(report):
+        out.print()
+        out.print(made)
+    if next_command:
+        out.print()
+        out.print("[bold]Next:[/]", plain(next_command))
+
+
+def _facts(report: Report) -> Iterator[tuple[str, str]]:
+    rows = sum(report.inserted.values()) + sum(report.updated.values())
+    yield (
+        "vessels",
+        f"{report.done:,} done, {report.skipped:,} skipped, {report.failed:,} failed,"
+        f" {report.remaining:,} remaining of {report.selected:,}",
+    )
+    if rows:
+        rate = f", {rows / report.seconds:,.0f} rows/s" if report.seconds else ""
+        yield "target rows", f"{rows:,}{rate}"
+    yield "findings", f"{report.errors:,} errors, {report.warnings:,} warnings"
+    yield "quarantined", f"{sum(report.quarantined.values()):,} rows"
+    if report.pending:
+        yield "pending", f"{report.pending:,} cross references wait for other vessels"
+    found = report.verified
+    if found.checks:
+        verdict = (
+            f"{found.difference_count:,} differences" if found.difference_count else "every cell as expected"
+        )
+        yield "verified", f"{verdict}; {sum(found.rows.values()):,} rows in {found.checks:,} checks"
+        if found.drift or found.stale:
+            yield "", f"{found.drift:,} cells changed by the portal, {found.stale:,} not synced yet"
+    if report.estimate:
+        seconds, megabytes = report.estimate["seconds"], report.estimate["bytes"] / 1e6
+        yield "estimate", f"about {seconds:,.1f} s and {megabytes:,.0f} MB in the target"
+    peak, bound = report.peak_in_flight / 1e6, report.memory_bound / 1e6
+    yield "memory", f"at most {peak:,.1f} MB of rows in flight (bound {bound:,.0f} MB)"
+
+
+def _tables(report: Report) -> Iterator[Table]:
+    rows = [
+        (name, report.inserted[name], report.updated[name])
+        for name in report.document()["rows"]
+        if report.inserted[name] or report.updated[name]
+    ]
+    if rows:
+        yield table("Rows by target table", ("table", "inserted", "taken over"), rows, (1, 2))
+    if report.findings:
+        codes = sorted(report.findings.items(), key=lambda item: (item[0][0], -item[1]))
+        lines = [(severity, code, n) for (severity, code), n in codes[:_SHOWN]]
+        yield table("Findings", ("severity", "code", "rows"), lines, (2,))
+    if report.lossiness:
+        title = "Lossiness ledger: defaults, cuts, collapses, repairs"
+        yield table(title, ("rule", "rows"), report.lossiness.most_common(_SHOWN), (1,))
+    if report.slowest:
+        slow = [(name, f"{seconds:.2f}", n) for name, seconds, n in report.slowest]
+        yield table("Slowest vessels", ("vessel", "seconds", "rows"), slow, (1, 2))
+    if report.verified.differences:
+        yield table(
+            "First differences",
+            ("table", "id", "field", "expected", "actual"),
+            [
+                (d.table, d.id, d.field or "(row)", _short(d.expected), _short(d.actual))
+                for d in report.verified.differences[:_SHOWN]
+            ],
+        )
+    if report.failures:
+        yield table(
+            "Failures",
+            ("vessel", "IMO", "phase", "cause"),
+            [(f.name, f.imo_number or "", f.phase, f.error) for f in report.failures[:_SHOWN]],
+        )
+
+
+def _short(text: str | None) -> str:
+    return "NULL" if text is None else text if len(text) <= 60 else text[:57] + "…"

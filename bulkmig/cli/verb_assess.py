@@ -1,0 +1,40 @@
+"""bulkmig plan, bulkmig validate"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import typer
+
+from bulkmig.assess import plan, validate
+from bulkmig.cli import lines, output, summary
+from bulkmig.cli.options import CONNECT, ERRORS, PARALLEL, SELECT, Call, verb
+from bulkmig.cli.running import run
+from bulkmig.report import Report
+
+
+def _show(call: Call, look: Callable[..., Awaitable[Report]], following: str) -> int:
+    listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
+    report = run(lambda stop: look(call.settings, call.selected, listen=listen))
+    if call.json:
+        output.document(report.document())
+    else:
+        summary.show(report, next_command=f"bulkmig {following} {call.selected}" if not report.errors else "")
+    return report.exit_status
+
+
+@verb(SELECT, ERRORS, PARALLEL, CONNECT)
+def plan_command(call: Call) -> int:
+    """Says what a migration would do: vessels, rows, adoptions, findings, time and bytes. Writes nothing."""
+    return _show(call, plan, "migrate")
+
+
+@verb(SELECT, ERRORS, PARALLEL, CONNECT)
+def validate_command(call: Call) -> int:
+    """Validates the source's rows without migrating them. Writes nothing."""
+    return _show(call, validate, "plan")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("plan")(plan_command)
+    app.command("validate")(validate_command)

@@ -1,0 +1,90 @@
+"""bulkmig demo"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import anyio
+import typer
+
+from bulkmig import config
+from bulkmig.cli import lines, output, summary
+from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.running import run
+from bulkmig.embedded import Server, server
+from bulkmig.fleet import migrate
+from bulkmig.generate import FleetSpec, FleetSummary, create_schema, generate_fleet
+from bulkmig.postgres.dsn import parse
+from bulkmig.postgres.session import TARGET, session
+from bulkmig.report import Report
+from bulkmig.schemas import read
+from bulkmig.selection import Selection
+from bulkmig.verification import verify
+
+SOURCE, PORTAL = "onboarding", "maintenance"
+
+
+@verb(CONNECT)
+def command(
+    call: Call,
+    vessels: Annotated[int, typer.Option(min=1, help="How many vessels to make up.")] = 20,
+    equipment: Annotated[int, typer.Option(min=0, help="Equipment per vessel, on average.")] = 200,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
+    nasty: Annotated[float, typer.Option(min=0, max=1, help="Share of rows with something wrong.")] = 0.02,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave the servers running and print their URLs.")
+    ] = False,
+) -> int:
+    """Starts PostgreSQL, makes up a fleet, migrates and verifies it: nothing else is needed."""
+    say = (lambda text: None) if call.json or call.quiet else output.console().print
+    spec = FleetSpec(seed=seed, vessels=vessels, equipment=equipment, nasty=nasty, least=0)
+    with server() as embedded:
+        say(f"PostgreSQL {embedded.install.release} runs on port {embedded.port} ({embedded.install.origin})")
+        for name in (SOURCE, PORTAL):
+            embedded.create_database(name)
+        source, target = embedded.url(SOURCE), embedded.url(PORTAL)
+        made = anyio.run(_prepare, source, target, spec)
+        say(f"made up an onboarding fleet: {made.rows['vessels']} vessels, {sum(made.rows.values()):,} rows")
+        settings = config.Settings(
+            source=source, target=target, on_error="quarantine", continue_on_error=True, verify=True
+        )
+        listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
+        report = run(lambda stop: migrate(settings, Selection(all=True), listen=listen, stop=stop))
+        again = run(lambda stop: verify(settings, Selection(all=True), stop=stop))
+        _print(call, report, again)
+        if keep:
+            _keep(embedded, source, target)
+    return report.exit_status or again.exit_status
+
+
+async def _prepare(source: str, target: str, spec: FleetSpec) -> FleetSummary:
+    await create_schema(source)
+    async with session(parse(target), TARGET, role="target") as connection:
+        await connection.execute(read("maintenance.postgres.sql"))
+    return await generate_fleet(source, spec)
+
+
+def _print(call: Call, report: Report, again: Report) -> None:
+    if call.json:
+        output.document({"command": "demo", "migrate": report.document(), "verify": again.document()})
+        return
+    summary.show(report)
+    verified = again.verified
+    output.console().print(
+        f"\n`bulkmig verify --all` looked once more, on its own: {sum(verified.rows.values()):,} rows,"
+        f" {verified.difference_count} differences, {again.seconds:.1f} s"
+    )
+
+
+def _keep(embedded: Server, source: str, target: str) -> None:
+    stop = embedded.leave_running()
+    out = output.console()
+    out.print("\nThe servers go on running. To look around:")
+    out.print(output.plain(f"  export ONBOARDING_DB_URL={source}"))
+    out.print(output.plain(f"  export MAINTENANCE_DB_URL={target}"))
+    out.print("  bulkmig status")
+    out.print(output.plain(f"To stop them: {stop}"))
+
+
+def register(app: typer.Typer) -> None:
+    app.command("demo")(command)

@@ -1,0 +1,39 @@
+"""bulkmig migrate"""
+
+from __future__ import annotations
+
+import typer
+
+from bulkmig.cli import lines, output, summary
+from bulkmig.cli.options import CONNECT, ERRORS, LOAD, PARALLEL, SELECT, Call, verb
+from bulkmig.cli.running import run
+from bulkmig.fleet import migrate
+from bulkmig.report import Report
+
+
+@verb(SELECT, ERRORS, PARALLEL, LOAD, CONNECT)
+def command(call: Call) -> int:
+    """Migrates vessels with their companies and users; vessels migrated before are skipped."""
+    listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
+    report = run(lambda stop: migrate(call.settings, call.selected, listen=listen, stop=stop))
+    if call.json:
+        output.document(report.document())
+    else:
+        summary.show(report, next_command=_next(report, str(call.selected)))
+    return report.exit_status
+
+
+def _next(report: Report, selection: str) -> str:
+    if report.failed:
+        return "correct these rows and run the same command again, or put them aside: --on-error quarantine"
+    if report.status == "stopped":
+        return "run the same command again to go on"
+    if report.verified.difference_count:
+        return f"bulkmig verify {selection}"
+    if report.quarantined.total():
+        return "bulkmig quarantine list"
+    return ""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("migrate")(command)

@@ -1,0 +1,80 @@
+"""bulkmig status"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from bulkmig._core.stop import Stop
+from bulkmig.cli import output
+from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.running import run
+from bulkmig.ledger import read
+from bulkmig.preflight import target_only
+
+EVERY = 2.0  # seconds between two looks with --watch
+
+
+@verb(CONNECT)
+def command(
+    call: Call,
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run's id or its beginning.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Look again every two seconds.")] = False,
+) -> int:
+    """Shows runs, their vessels and phases, rates and errors."""
+
+    async def look(stop: Stop) -> dict[str, Any]:
+        async with target_only(call.settings) as target:
+            runs = await read.run_list(target, run_id)
+            chosen = runs[0]["id"] if run_id and runs else None
+            return {"runs": runs, "vessels": await read.vessel_list(target, chosen)}
+
+    while True:
+        found = run(look)
+        if call.json:
+            output.document(found)
+        else:
+            _show(found)
+        if not watch:
+            return 0
+        time.sleep(EVERY)
+
+
+def _show(found: dict[str, Any]) -> None:
+    out = output.console()
+    out.print(
+        output.table(
+            "Runs",
+            ("run", "command", "status", "started", "vessels done", "failed", "seconds"),
+            [
+                (
+                    r["id"][:8], r["command"], r["status"], r["started_at"][:19],
+                    (r["report"] or {}).get("vessels", {}).get("done", ""),
+                    (r["report"] or {}).get("vessels", {}).get("failed", ""),
+                    (r["report"] or {}).get("seconds", ""),
+                )
+                for r in found["runs"]
+            ],
+            (4, 5, 6),
+        )
+    )  # fmt: skip
+    out.print()
+    out.print(
+        output.table(
+            "Vessels",
+            ("vessel", "state", "phase", "rows", "seconds", "error"),
+            [
+                (v["name"], v["state"], v["phase"], v["rows"], f"{v['seconds']:.2f}", v["error"] or "")
+                for v in found["vessels"]
+            ],
+            (3, 4),
+        )
+    )
+
+
+def register(app: typer.Typer) -> None:
+    app.command("status")(command)

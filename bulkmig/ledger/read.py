@@ -1,0 +1,82 @@
+"""What the ledger tells: runs, vessels, quarantined rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from bulkmig.entities import entity
+from bulkmig.postgres.session import Connection
+
+MASK = "(masked)"
+
+
+async def run_list(
+    connection: Connection, run_id: str | None = None, limit: int = 50
+) -> list[dict[str, Any]]:
+    """Runs, the newest first, each with the report of how it ended; `run_id` may be a beginning of an id."""
+    rows = await connection.fetch(
+        "SELECT id::text, command, status, started_at, finished_at, operator, host, version, selection, report"
+        " FROM bulkmig.runs WHERE $1::text IS NULL OR id::text LIKE $1 || '%'"
+        " ORDER BY started_at DESC LIMIT $2",
+        run_id,
+        limit,
+    )
+    return [
+        {
+            **{key: row[key] for key in row.keys() if key not in ("report", "started_at", "finished_at")},  # noqa: SIM118
+            "started_at": row["started_at"].isoformat(),
+            "finished_at": row["finished_at"].isoformat() if row["finished_at"] else None,
+            "report": orjson.loads(row["report"]) if row["report"] else None,
+        }
+        for row in rows
+    ]
+
+
+async def vessel_list(connection: Connection, run_id: str | None = None) -> list[dict[str, Any]]:
+    """The marks of vessels, of one run or of all."""
+    rows = await connection.fetch(
+        "SELECT vessel_id::text, name, state, run_id::text, phase, error, rows, seconds, finished_at"
+        " FROM bulkmig.vessels WHERE $1::text IS NULL OR run_id::text = $1 ORDER BY name, vessel_id",
+        run_id,
+    )
+    return [{**dict(row), "finished_at": row["finished_at"].isoformat()} for row in rows]
+
+
+async def quarantine_list(
+    connection: Connection,
+    *,
+    vessel_id: str | None = None,
+    code: str | None = None,
+    entry: str | None = None,
+    reveal: bool = False,
+) -> list[dict[str, Any]]:
+    """Quarantined rows with the reason and the source's values, personal ones masked unless revealed. An
+    entry's id is `entity:source id`."""
+    rows = await connection.fetch(
+        "SELECT entity || ':' || source_id AS id, run_id::text, vessel_id::text, entity, source_id::text, code,"
+        " message, row, since FROM bulkmig.quarantine"
+        " WHERE ($1::text IS NULL OR vessel_id::text = $1) AND ($2::text IS NULL OR code = $2)"
+        " AND ($3::text IS NULL OR entity || ':' || source_id = $3) ORDER BY vessel_id, entity, source_id",
+        vessel_id,
+        code,
+        entry,
+    )
+    return [
+        {
+            **dict(row),
+            "since": row["since"].isoformat(),
+            "row": _row(row["entity"], row["row"], reveal=reveal),
+        }
+        for row in rows
+    ]
+
+
+def _row(name: str, text: str, *, reveal: bool) -> dict[str, Any]:
+    values: dict[str, Any] = orjson.loads(text)
+    if not reveal:
+        for column in entity(name).columns:
+            if column.personal and values.get(column.name) is not None:
+                values[column.name] = MASK
+    return values

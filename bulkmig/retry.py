@@ -1,0 +1,229 @@
+"""`bulkmig quarantine retry`: looks again at quarantined rows and loads those that are in order now.
+
+Vessels that were quarantined whole or failed are migrated as ever. In vessels that are in the target only
+rows that were quarantined are added (and documents go back to equipment that left quarantine); whatever
+else changed in the source is for `sync`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from uuid import uuid4
+
+import anyio
+import asyncpg
+import msgspec
+import orjson
+import polars as pl
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.parcel import Parcel
+from bulkmig._core.stop import Stop
+from bulkmig._core.unit import Unit
+from bulkmig.config import Settings, check
+from bulkmig.encode import base, parcels, table_loads
+from bulkmig.events import Listener, RunStarted, silent
+from bulkmig.fleet import Migration
+from bulkmig.ledger import write
+from bulkmig.load import LOCK_CLASS, Loaded, LoadOptions, count_findings, lock_key
+from bulkmig.migrate_units import add, new_unit
+from bulkmig.pipeline import run
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.session import Connection, transaction
+from bulkmig.preflight import Ends, both
+from bulkmig.report import Report
+from bulkmig.selection import Selection, Vessel, resolve
+from bulkmig.target import state as target_state
+from bulkmig.target.postgres import copy_in
+from bulkmig.transform import Outcome
+from bulkmig.workers import Lane, Queue, Work, run_units
+
+_ENTRIES = """
+SELECT entity, source_id::text, vessel_id::text, row FROM bulkmig.quarantine
+ WHERE cardinality($1::text[]) = 0 OR vessel_id::text = ANY ($1::text[])
+"""
+
+
+async def retry(
+    settings: Settings,
+    vessels: Sequence[str] = (),
+    *,
+    listen: Listener = silent,
+    stop: Stop | None = None,
+) -> Report:
+    """Looks again at the quarantined rows of these vessels, or of all. Raises as `migrate` does."""
+    # Rows that are quarantined already fail no vessel.
+    settings = msgspec.structs.replace(
+        check(settings), on_error="quarantine", continue_on_error=True, dry_run=False
+    )
+    report = Report("quarantine retry", str(uuid4()), memory_bound=settings.memory)
+    async with both(settings, writing=True) as ends:
+        state = await target_state.read(ends.target)
+        selected, companies = await _concerned(ends, vessels)
+        migrated = [v for v in selected if v.id in state.marks and state.marks[v.id].state == "migrated"]
+        others = [v for v in selected if v not in migrated and v.id in state.marks]
+        report.selected = len(migrated) + len(others)
+        listen(RunStarted(report.command, report.run_id, len(selected), 0))
+        steps = Migration(settings, ends, state, report, listen)
+        await steps.begin(" ".join(vessels) or "--all")
+        try:
+            with (stop or Stop()).scope() as scope:
+                await steps.shared(migrated + others, everything=not vessels, companies=companies)
+                await steps.vessels(others)
+                queue = Queue([[vessel] for vessel in migrated])
+                await run_units(steps.site, queue, settings.parallel_vessels, _work(steps, queue, report))
+                await steps.waiting()
+            if scope.cancelled_caught:
+                report.status = "stopped"
+        except BaseException:
+            report.status = "failed"
+            raise
+        finally:
+            report.finish()
+            with anyio.move_on_after(10, shield=True):
+                await steps.end()
+    return report
+
+
+async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], set[str]]:
+    """The vessels with quarantined rows that the source still has, and the companies of quarantined users."""
+    entries = await ends.target.fetch(_ENTRIES, list(vessels))
+    wanted = {row["vessel_id"] for row in entries if row["vessel_id"]}
+    companies = {orjson.loads(row["row"])["company_id"] for row in entries if row["entity"] == "user"}
+    companies |= {row["source_id"] for row in entries if row["entity"] == "company"}
+    parts = [row["source_id"] for row in entries if row["entity"] == "critical_part" and not row["vessel_id"]]
+    found = await ends.holder.fetch(
+        "SELECT id::text FROM vessels WHERE id::text = ANY ($1::text[]) UNION"
+        " SELECT e.vessel_id::text FROM critical_parts p JOIN equipment e ON e.id = p.equipment_id"
+        " WHERE p.id = ANY ($2::text[]::uuid[])",
+        list(wanted),
+        parts,
+    )
+    ids = tuple(row[0] for row in found)
+    if not ids:
+        return [], companies
+    return await resolve(ends.holder, Selection(vessels=ids, allow_unapproved=True)), companies
+
+
+def _work(steps: Migration, queue: Queue, report: Report) -> Work:
+    async def one(lane: Lane, vessels: list[Vessel]) -> None:
+        unit = new_unit(steps.fleet.decisions, vessels, {})
+        target = await lane.target()
+        again = _Again(target, unit, vessels[0], steps.options())
+        try:
+            async with transaction(target):
+                await again.begin()
+                add(report, await run(await lane.line(), unit, again))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            await lane.close()
+            again.result.state, again.result.error = "failed", describe(error)
+        steps.finished([again.result], queue)
+
+    return one
+
+
+class _Again:
+    """A sink that adds what has left quarantine to a vessel that is in the target."""
+
+    def __init__(self, connection: Connection, unit: Unit, vessel: Vessel, options: LoadOptions) -> None:
+        self.connection, self.unit, self.vessel, self.options = connection, unit, vessel, options
+        self.result = Loaded(vessel, "migrated")
+        self._quarantined: defaultdict[str, set[str]] = defaultdict(set)
+        self._returned: set[str] = set()  # target ids of rows that left quarantine
+
+    async def begin(self) -> None:
+        """Locks the vessel and reads which of its rows are quarantined."""
+        await self.connection.execute(
+            f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {lock_key(self.vessel.id)})"
+        )
+        rows = await self.connection.fetch(
+            "SELECT entity, source_id::text FROM bulkmig.quarantine"
+            " WHERE vessel_id = $1::text::uuid OR vessel_id IS NULL",
+            self.vessel.id,
+        )
+        for row in rows:
+            self._quarantined[row["entity"]].add(row["source_id"])
+
+    async def look_up(self, entity: Entity, frame: pl.DataFrame) -> None:
+        """Nothing: rows between vessels are finished at the end of the run."""
+
+    def pack(self, outcome: Outcome) -> list[Parcel]:
+        return parcels(outcome, self.unit.vessels)
+
+    async def accept(self, parcel: Parcel) -> None:
+        entity, image = parcel.entity, parcel.image
+        known = list(self._quarantined[entity.name])
+        still = parcel.quarantined.filter(pl.col("source_id").is_in(known))
+        await write.quarantine(self.connection, self.options.run_id, [still])
+        self.result.quarantined[entity.source] += still.height
+        parcel.findings = parcel.findings.filter(pl.col("source_id").is_in(known))
+        await write.findings(self.connection, self.options.run_id, [parcel.findings])
+        count_findings(self.result, parcel)
+        parcel.waiting = parcel.waiting.filter(pl.col("id").is_in(known))
+        await write.pending(self.connection, self.options.run_id, [parcel])
+        await self._forget(entity, parcel.waiting["id"].to_list())
+        returned = image.filter(pl.col("source_id").is_in(known))
+        await self._insert(entity, returned)
+        await self._reattach(entity, image.filter(~pl.col("source_id").is_in(known)))
+
+    async def _insert(self, entity: Entity, image: pl.DataFrame) -> None:
+        if not image.height:
+            return
+        for load in table_loads(entity, image):
+            if load.rows:
+                self.result.inserted[load.table] += await copy_in(
+                    self.connection, load.table, load.columns, load.data
+                )
+        self._returned.update(image["@id"])
+        await self._forget(entity, image["source_id"].to_list())
+        await self._write_base(entity, image)
+
+    async def _reattach(self, entity: Entity, image: pl.DataFrame) -> None:
+        """Rows that were kept for the vessel while what they hang on was quarantined go back to it, if the
+        portal left them as they were written."""
+        spare = next((table for table in entity.tables if table.when is not None), None)
+        if spare is None or not self._returned:
+            return
+        main = entity.tables[0]
+        for reference in entity.references:
+            cell = next((c for c, made in main.cells.items() if made.field == reference.column), None)
+            if reference.entity != "equipment" or cell is None:
+                continue
+            column = f"{main.name}.{cell}"
+            back = image.filter(pl.col(column).is_in(list(self._returned)))
+            rows = await self.connection.fetch(
+                f"UPDATE {main.name} t SET {cell} = u.parent::uuid FROM unnest($1::text[], $2::text[])"
+                f" AS u (id, parent) WHERE t.{main.own_key} = u.id::uuid AND t.{cell} IS NULL"
+                f" RETURNING t.{main.own_key}::text",
+                back["@id"].to_list(),
+                back[column].to_list(),
+            )
+            changed = [row[0] for row in rows]
+            await self.connection.execute(
+                f"DELETE FROM {spare.name} WHERE {spare.own_key} = ANY ($1::text[]::uuid[])", changed
+            )
+            self.result.updated[main.name] += len(changed)
+            await self._write_base(entity, back.filter(pl.col("@id").is_in(changed)))
+
+    async def _write_base(self, entity: Entity, image: pl.DataFrame) -> None:
+        if image.height:
+            await write.append_base(
+                self.connection,
+                self.options.run_id,
+                self.vessel.id,
+                entity.name,
+                image.height,
+                base(entity, image),
+            )
+
+    async def _forget(self, entity: Entity, source_ids: list[str]) -> None:
+        await self.connection.execute(
+            "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
+            entity.name,
+            source_ids,
+        )
+
+    async def finish(self) -> None:
+        """Entries of rows that the source no longer has are forgotten."""
+        await write.left_quarantine(self.connection, self.options.run_id, self.vessel.id)
