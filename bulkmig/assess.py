@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
+from bulkmig._core.stop import Stop
 from bulkmig._core.unit import Unit
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet
@@ -19,7 +19,8 @@ from bulkmig.fleet import decided, site
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.orphans import find
 from bulkmig.pipeline import run
-from bulkmig.preflight import Ends, both
+from bulkmig.preflight import Ends, both, joined
+from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Failure, Report
 from bulkmig.selection import Selection, Vessel, resolve
 from bulkmig.shared import Shared
@@ -33,18 +34,28 @@ ROWS_PER_SECOND = 100_000
 BYTES_PER_ROW = 420
 
 
-async def validate(settings: Settings, selection: Selection, *, listen: Listener = silent) -> Report:
+async def validate(
+    settings: Settings, selection: Selection, *, listen: Listener = silent, stop: Stop | None = None
+) -> Report:
     """All findings of the selected vessels, their companies and users, whether migrated before or not."""
-    return await _assess("validate", settings, selection, listen, everything=True)
+    return await _assess("validate", settings, selection, listen, stop or Stop(), everything=True)
 
 
-async def plan(settings: Settings, selection: Selection, *, listen: Listener = silent) -> Report:
+async def plan(
+    settings: Settings, selection: Selection, *, listen: Listener = silent, stop: Stop | None = None
+) -> Report:
     """What `migrate` would do with this selection now: vessels, rows, adoptions, findings, time and bytes."""
-    return await _assess("plan", settings, selection, listen, everything=False)
+    return await _assess("plan", settings, selection, listen, stop or Stop(), everything=False)
 
 
 async def _assess(
-    command: str, settings: Settings, selection: Selection, listen: Listener, *, everything: bool
+    command: str,
+    settings: Settings,
+    selection: Selection,
+    listen: Listener,
+    stop: Stop,
+    *,
+    everything: bool,
 ) -> Report:
     check(settings)
     report = Report(command, memory_bound=settings.memory, findings_list=[])
@@ -61,7 +72,17 @@ async def _assess(
             for rows in await find(ends.holder):
                 report.count_findings(rows.findings)
                 report.quarantined[rows.source] += rows.quarantined.height
-        await _vessels(settings, ends, fleet, due, migrated, report)
+        known = frozenset(vessel.id for vessel in due).union(migrated)
+        with stop.scope() as scope:
+            if settings.processes > 1:
+                due_ids = fleet.decisions.vessels_due
+                job = Job("assess", settings, ends.snapshot, "", due=due_ids, known=known)
+                await spread(job, due, lambda share: report.merge(share[0]), listen)
+            else:
+                await _vessels(settings, ends, fleet, due, known, report)
+        if scope.cancelled_caught:
+            report.status = "stopped"
+        report.count_elsewhere()
         total = sum(report.inserted.values()) + sum(report.updated.values())
         report.estimate = {"seconds": round(total / ROWS_PER_SECOND, 1), "bytes": total * BYTES_PER_ROW}
     report.finish()
@@ -74,12 +95,21 @@ def _count_shared(fleet: Fleet, report: Report, *, everything: bool) -> None:
         report.count_findings(outcome.findings if everything else new)
         report.quarantined[outcome.entity.source] += rows.quarantined(outcome).height
         report.lossiness.update(outcome.lossiness)
-        image = outcome.image if everything else rows.new(outcome)
-        adopted = {i for of, i in fleet.decisions.adopted if of == outcome.entity.name}
-        taken_over = sum(source_id in adopted for source_id in image["source_id"])
-        for table in outcome.entity.tables:
-            report.inserted[table.name] += image.height - taken_over
-            report.updated[table.name] += taken_over
+    inserted, updated = rows.counts()
+    report.inserted.update(inserted)
+    report.updated.update(updated)
+
+
+async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: Stop) -> Share:
+    """A further process's share: vessels only."""
+    report = Report("plan", selected=len(vessels), memory_bound=job.settings.memory, findings_list=[])
+    async with joined(job.settings, job.snapshot) as ends:
+        state = await target_state.read(ends.target)
+        fleet = await decided(job.settings, ends, vessels, state, on_error=job.settings.on_error)
+        fleet.decisions.vessels_due = job.due
+        with stop.scope():
+            await _vessels(job.settings, ends, fleet, vessels, job.known, report)
+    return report, vessels
 
 
 async def _vessels(
@@ -87,10 +117,9 @@ async def _vessels(
     ends: Ends,
     fleet: Fleet,
     due: list[Vessel],
-    migrated: Collection[str],
+    known: frozenset[str],
     report: Report,
 ) -> None:
-    known = {vessel.id for vessel in due} | set(migrated)
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
         unit = new_unit(fleet.decisions, vessels, {})
@@ -117,7 +146,7 @@ class _Counter:
     """A sink that counts what a loader would do; `commit` adds a vessel's figures to the report."""
 
     unit: Unit
-    known: set[str]
+    known: frozenset[str]
     report: Report
     rows: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     quarantined: Counter[tuple[str | None, str]] = field(default_factory=Counter)
@@ -132,18 +161,25 @@ class _Counter:
     async def accept(self, parcel: Parcel) -> None:
         vessel = parcel.vessel_id
         self.report.count_findings(parcel.findings)
+        if parcel.elsewhere is not None:
+            self.report.elsewhere.append(parcel.elsewhere)
         for table in parcel.entity.tables:
             image = parcel.image
             rows = image.filter(pl.col(f"?{table.name}")) if table.when is not None else image
             self.rows[vessel, table.name] += rows.height
         self.quarantined[vessel, parcel.entity.source] += parcel.quarantined.height
+        if parcel.waiting.height:
+            self._count_waiting(parcel)
+
+    def _count_waiting(self, parcel: Parcel) -> None:
+        """Rows between vessels: loaded at the end of a run if all their vessels are in it or there."""
         ends = [column for column in parcel.waiting.columns if column.endswith("_vessel")]
         waits = parcel.waiting.filter(
             pl.any_horizontal(~pl.col(column).is_in(list(self.known)) for column in ends)
         )
-        self.pending[vessel] += waits.height
+        self.pending[parcel.vessel_id] += waits.height
         for table in parcel.entity.tables:
-            self.rows[vessel, table.name] += parcel.waiting.height - waits.height
+            self.rows[parcel.vessel_id, table.name] += parcel.waiting.height - waits.height
 
     async def finish(self) -> None:
         """Nothing is left."""

@@ -14,34 +14,32 @@ from bulkmig.transform import Outcome
 
 
 def parcels(outcome: Outcome, vessels: Iterable[str]) -> list[Parcel]:
-    """Shares an outcome out among the vessels of its unit. Rows of other vessels (findings of a location's
-    ancestors) go with the first."""
+    """Shares an outcome out among the vessels of its unit."""
     ids = list(vessels)
+    own, elsewhere = outcome.findings, None
+    if outcome.entity.ancestors and own.height:
+        here = pl.col("vessel_id").is_in(ids)
+        own, elsewhere = own.filter(here), own.filter(~here)
     if len(ids) <= 1:
         one = ids[0] if ids else None
         return [
-            Parcel(outcome.entity, one, outcome.image, outcome.findings, outcome.quarantined, outcome.waiting)
+            Parcel(outcome.entity, one, outcome.image, own, outcome.quarantined, outcome.waiting, elsewhere)
         ]
     image, findings, quarantined, waiting = (
-        _by_vessel(frame) for frame in (outcome.image, outcome.findings, outcome.quarantined, outcome.waiting)
+        _by_vessel(frame) for frame in (outcome.image, own, outcome.quarantined, outcome.waiting)
     )
-    strangers = [frame for vessel, frame in findings.items() if vessel not in set(ids)]
-    found = []
-    for index, vessel in enumerate(ids):
-        own = findings.get(vessel, outcome.findings.clear())
-        if index == 0 and strangers:
-            own = pl.concat([own, *strangers])
-        found.append(
-            Parcel(
-                outcome.entity,
-                vessel,
-                image.get(vessel, outcome.image.clear()),
-                own,
-                quarantined.get(vessel, outcome.quarantined.clear()),
-                waiting.get(vessel, outcome.waiting.clear()),
-            )
+    return [
+        Parcel(
+            outcome.entity,
+            vessel,
+            image.get(vessel, outcome.image.clear()),
+            findings.get(vessel, outcome.findings.clear()),
+            quarantined.get(vessel, outcome.quarantined.clear()),
+            waiting.get(vessel, outcome.waiting.clear()),
+            elsewhere if vessel == ids[0] else None,
         )
-    return found
+        for vessel in ids
+    ]
 
 
 def _by_vessel(frame: pl.DataFrame) -> dict[str, pl.DataFrame]:

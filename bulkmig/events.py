@@ -1,4 +1,4 @@
-"""What the core tells whoever watches: plain facts. Logs, progress and dashboards listen; nothing here does."""
+"""What the core tells whoever watches: plain facts. Logs and progress listen; nothing here does."""
 
 from __future__ import annotations
 

@@ -51,9 +51,12 @@ def _column_checks(
     elif column.type in _INTEGERS and kinds.get(cell.field) in (Kind.INTEGER, Kind.NUMERIC):
         if origin is None or _INTEGERS.get(origin.type, 2**64) > _INTEGERS[column.type]:
             made.append(_out_of_range(key, cell.field, _beyond(value, column.type), column, where))
-    elif column.type == "numeric" and column.limit is not None:
-        if origin is None or origin.type != "numeric" or (origin.limit or 10**6) > column.limit:
-            made.append(_out_of_range(key, cell.field, _too_many_digits(value, column.limit), column, where))
+    elif (
+        column.type == "numeric"
+        and column.limit is not None
+        and (origin is None or origin.type != "numeric" or (origin.limit or 10**6) > column.limit)
+    ):
+        made.append(_out_of_range(key, cell.field, _too_many_digits(value, column.limit), column, where))
     if not column.nullable:
         missing = value.is_null()
         if table.when is not None:

@@ -9,11 +9,13 @@ pipeline's actors overlap (pipeline.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
 import anyio
+import msgspec
+import polars as pl
 from aiolimiter import AsyncLimiter
 
 from bulkmig import migrate_units, orphans
@@ -23,17 +25,19 @@ from bulkmig._version import __version__
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet, decide
 from bulkmig.events import Event, Listener, PhaseStarted, RunStarted, VesselDone, VesselFailed, silent
-from bulkmig.ledger import runs
+from bulkmig.ledger import runs, write
 from bulkmig.load import Loaded, LoadOptions
-from bulkmig.preflight import Ends, both
-from bulkmig.report import Failure, Report
+from bulkmig.pace import Pace, from_history
+from bulkmig.preflight import Ends, both, joined
+from bulkmig.processes import Job, Share, spread
+from bulkmig.report import SLOWEST, Failure, Report
 from bulkmig.selection import Selection, Vessel, resolve
 from bulkmig.settle import settle
-from bulkmig.shared import Shared
+from bulkmig.shared import REFUSED, Shared
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
 from bulkmig.units import cut
-from bulkmig.verify_units import verify_vessels
+from bulkmig.verify_units import verify_fleet
 from bulkmig.workers import Queue, Site, run_units
 
 THREADS = 4  # worker threads; polars itself uses one per core
@@ -86,13 +90,16 @@ async def migrate(
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
         report.selected, report.skipped = len(selected), len(selected) - len(due)
         listen(RunStarted("migrate", report.run_id, len(due), report.skipped))
-        run = Migration(settings, ends, state, report, listen)
+        stop = stop or Stop()
+        run = Migration(settings, ends, state, report, listen, stop)
         await run.begin(str(selection))
         try:
-            with (stop or Stop()).scope() as scope:
+            with stop.scope() as scope:
                 await run.shared(due, everything=selection.all)
                 await run.vessels(due)
-                if not settings.dry_run:
+                if settings.dry_run:
+                    report.count_elsewhere()
+                else:
                     await run.waiting()
                 if settings.verify and not settings.dry_run:
                     await run.verify()
@@ -108,16 +115,47 @@ async def migrate(
     return report
 
 
+async def migrate_share(job: Job, vessels: list[Vessel], listen: Listener, stop: Stop) -> Share:
+    """A further process's share of a migration: vessels only, after companies and users were written."""
+    settings = job.settings
+    report = Report("migrate", job.run_id, selected=len(vessels), memory_bound=settings.memory)
+    async with joined(settings, job.snapshot) as ends:
+        state = await target_state.read(ends.target)
+        steps = Migration(settings, ends, state, report, listen, stop)
+        steps.fleet = await decided(settings, ends, vessels, state, on_error=settings.on_error)
+        decisions = steps.fleet.decisions
+        decisions.vessels_due = job.due
+        decisions.companies_out.update(dict.fromkeys(job.refused, REFUSED))
+        # Only users whom the parent has written: those that the target refused are not there.
+        written = list(state.identities.get("user", {}))
+        users = decisions.identity("user")
+        decisions.identities["user"] = users.filter(pl.col("source_id").is_in(written))
+        steps.rows = Shared(steps.fleet, failures=job.refused)
+        with stop.scope() as scope:
+            await steps.here(vessels)
+        if scope.cancelled_caught:
+            report.status = "stopped"
+    report.finish()
+    return report, steps.done
+
+
 class Migration:
     """The steps of a migration; each adds to the report."""
 
     def __init__(
-        self, settings: Settings, ends: Ends, state: TargetState, report: Report, listen: Listener
+        self,
+        settings: Settings,
+        ends: Ends,
+        state: TargetState,
+        report: Report,
+        listen: Listener,
+        stop: Stop,
     ) -> None:
         self.settings, self.ends, self.state, self.report = settings, ends, state, report
-        self.listen = listen
+        self.listen, self.stop = listen, stop
         self.site = site(settings, ends)
         self.done: list[Vessel] = []
+        self.pace = Pace()
 
     async def begin(self, selection: str) -> None:
         if self.settings.dry_run:
@@ -145,8 +183,11 @@ class Migration:
         nowhere = await orphans.find(self.ends.holder) if everything else None
         if not self.settings.dry_run:
             await self.rows.load(self.ends.target, self.report.run_id, nowhere)
-            self.report.inserted.update(self.rows.inserted)
-            self.report.updated.update(self.rows.updated)
+        inserted, updated = (
+            self.rows.counts() if self.settings.dry_run else (self.rows.inserted, self.rows.updated)
+        )
+        self.report.inserted.update(inserted)
+        self.report.updated.update(updated)
         for outcome, findings in zip(self.fleet.shared, self.rows.findings(), strict=True):
             self.report.count_findings(findings)
             self.report.lossiness.update(outcome.lossiness)
@@ -160,14 +201,43 @@ class Migration:
     async def vessels(self, due: list[Vessel]) -> None:
         """The vessels, `parallel_vessels` units at a time."""
         self.listen(PhaseStarted("vessels", len(due)))
-        queue = Queue(cut(due, self.settings.batch_bytes), go=self._in_window)
+        if self.settings.processes > 1 and not self.settings.dry_run:
+            await self._spread(due)
+            return
+        await self.here(due)
+
+    async def here(self, due: list[Vessel]) -> None:
+        """The vessels in this process."""
+        if self.settings.window is not None and not self.settings.dry_run:
+            self.pace = await from_history(self.ends.target)
+        queue = Queue(cut(due, self.settings.batch_bytes), go=self._may_start)
         work = migrate_units.work(self.options(), self.rows, queue, self.report, self.finished)
-        # A dry run writes the same companies in every transaction: side by side they would wait for each other.
+        # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
         parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
         await run_units(self.site, queue, parallel, work)
         self.report.peak_in_flight = self.site.memory.peak
-        if queue.stopped and self.report.remaining and not self.report.failed:
+        if queue.stopped and not self.report.failed:
             self.report.status = "stopped"
+
+    async def _spread(self, due: list[Vessel]) -> None:
+        settings = self.settings
+        if settings.window is not None:
+            left = settings.window - (time.perf_counter() - self.report.began)
+            settings = msgspec.structs.replace(settings, window=max(left, 0.0))
+        job = Job(
+            "migrate",
+            settings,
+            self.ends.snapshot,
+            self.report.run_id,
+            refused=self.rows.failures,
+            due=self.fleet.decisions.vessels_due,
+        )
+
+        def collect(share: Share) -> None:
+            self.report.merge(share[0])
+            self.done += share[1]
+
+        await spread(job, due, collect, self.listen, continue_on_error=self.settings.continue_on_error)
 
     def options(self) -> LoadOptions:
         """How this run's rows get in."""
@@ -181,9 +251,13 @@ class Migration:
             shared=self.rows,
         )
 
-    def _in_window(self, vessels: object) -> bool:
-        window = self.settings.window
-        return window is None or time.perf_counter() - self.report.began < window
+    def _may_start(self, vessels: Sequence[Vessel]) -> bool:
+        if self.stop.draining:
+            return False
+        if self.settings.window is None:
+            return True
+        elapsed = time.perf_counter() - self.report.began
+        return elapsed + self.pace.expected(vessels) < self.settings.window
 
     def finished(self, results: list[Loaded], queue: Queue) -> None:
         for result in results:
@@ -194,6 +268,7 @@ class Migration:
     def _count(self, result: Loaded) -> None:
         report, vessel = self.report, result.vessel
         report.findings.update(result.findings)
+        report.elsewhere += result.elsewhere
         event: Event
         if result.state == "failed":
             report.failed += 1
@@ -212,14 +287,15 @@ class Migration:
             report.pending += result.pending
             rows = sum(result.inserted.values()) + sum(result.updated.values())
             report.slowest = sorted(
-                [*report.slowest, (vessel.name, result.seconds, rows)], key=lambda s: -s[1]
-            )[:5]
+                [*report.slowest, (vessel.name, result.seconds, rows)], key=lambda entry: -entry[1]
+            )[:SLOWEST]
             self.done.append(vessel)
             event = VesselDone(vessel.id, vessel.name, result.state, rows, result.seconds)
         self.listen(event)
 
     async def waiting(self) -> None:
-        """Rows between vessels, now that all of this run are there."""
+        """Rows between vessels, now that all of this run are there; findings that several came across."""
+        await write.findings(self.ends.target, self.report.run_id, [self.report.count_elsewhere()])
         self.listen(PhaseStarted("waiting rows"))
         settled = await settle(self.ends.holder, self.ends.target, self.fleet.decisions, self.report.run_id)
         self.report.inserted.update(settled.inserted)
@@ -232,7 +308,7 @@ class Migration:
         """Compares every cell of this run's vessels, companies and users, seen in the same snapshot."""
         self.listen(PhaseStarted("verification", len(self.done)))
         decisions = replace(self.fleet.decisions, on_error="quarantine")
-        await verify_vessels(
+        await verify_fleet(
             self.site,
             self.settings,
             self.ends,

@@ -53,6 +53,7 @@ class Loaded:
     inserted: Counter[str] = field(default_factory=Counter)
     updated: Counter[str] = field(default_factory=Counter)
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)  # (severity, code)
+    elsewhere: list[pl.DataFrame] = field(default_factory=list)
     quarantined: Counter[str] = field(default_factory=Counter)  # source table
     pending: int = 0
     seconds: float = 0.0
@@ -62,14 +63,14 @@ class Loaded:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How rows get in. `shared`: with a dry run, companies and users that go into each transaction."""
+    """How rows get in. `shared`: companies and users, which a dry run brings into each transaction."""
 
     run_id: str
     decisions: Decisions
+    shared: Shared
     dry_run: bool = False
     fk_set: bool = False
     limiter: AsyncLimiter | None = None
-    shared: Shared | None = None
 
 
 class Loader:
@@ -173,6 +174,8 @@ def count_findings(result: Loaded, parcel: Parcel) -> None:
     """Adds a parcel's findings to a result."""
     for severity, code, n in parcel.findings.group_by("severity", "code").len().iter_rows():
         result.findings[severity, code] += n
+    if parcel.elsewhere is not None:
+        result.elsewhere.append(parcel.elsewhere)
 
 
 class _VesselLoad:
@@ -185,6 +188,7 @@ class _VesselLoad:
         self._parts: list[tuple[str, int, int, bytes]] = []
         self._part = 0
         self._begun = False
+        self._brought: set[str] = set()
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         return transaction(self.connection, commit=not self.options.dry_run)
@@ -197,6 +201,8 @@ class _VesselLoad:
             if not self._begun:
                 await self._begin()
             for load in parcel.loads:
+                if self.options.dry_run:
+                    await self._bring_along(parcel.entity, load)
                 await self._copy(parcel, load)
             if not self.options.dry_run:
                 await self._record(parcel)
@@ -213,14 +219,23 @@ class _VesselLoad:
             + ("SET LOCAL session_replication_role = replica;" if self.options.fk_set else "")
         )
         if self.options.dry_run:
-            assert self.options.shared is not None
-            await self.options.shared.write_rows(self.connection)
             return
         state = await self.connection.fetchval(
             "SELECT state FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid", self.vessel.id
         )
         if state == "migrated":
             raise AlreadyMigrated
+
+    async def _bring_along(self, entity: Entity, load: TableLoad) -> None:
+        """In a dry run companies are in no transaction but this one: those that these rows refer to go in,
+        each with its users."""
+        fleet_wide = {r.column: r.entity for r in entity.references if r.entity in ("company", "user")}
+        table = next(table for table in entity.tables if table.name == load.table)
+        named = [name for name, cell in table.cells.items() if cell.field in fleet_wide]
+        if named:
+            frame = from_csv(load.data, load.columns)
+            wanted = {id_ for name in named for id_ in frame[name].drop_nulls()}
+            await self.options.shared.bring(self.connection, wanted, self._brought)
 
     async def _copy(self, parcel: Parcel, load: TableLoad) -> None:
         if self.options.limiter is not None:
@@ -262,7 +277,7 @@ class _VesselLoad:
             self._parts = []
 
     async def close(self) -> Loaded:
-        """Proves the references if the triggers were off, writes the mark; the caller's transaction commits."""
+        """Proves the references if the triggers were off, and writes the mark; the caller commits."""
         if self.vessel.id in self.unit.failing:
             raise Rejected
         result = self.result

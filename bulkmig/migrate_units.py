@@ -97,7 +97,7 @@ async def _failed(
         result = await record_failure(
             target, vessel, options, phase="validate", error=unit.failing[vessel.id]
         )
-        result.findings = recorder.result.findings
+        result.findings, result.elsewhere = recorder.result.findings, recorder.result.elsewhere
         return result
     if isinstance(error, VesselError):
         return await record_failure(target, vessel, options, phase=error.phase, error=str(error))

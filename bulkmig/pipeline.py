@@ -36,7 +36,7 @@ class Sink(Protocol):
     """Where parcels end: a loader, a verifier, or a collector of findings.
 
     `look_up` may add to the unit before an entity's batch is transformed; `pack` runs in a worker thread and
-    makes parcels of what a batch became; `accept` gets them in order, `finish` is called once after the last."""
+    makes parcels of what a batch became; `accept` gets them in order, `finish` is called once, at the end."""
 
     async def look_up(self, entity: Entity, frame: pl.DataFrame) -> None: ...
     def pack(self, outcome: Outcome) -> list[Parcel]: ...
@@ -46,7 +46,7 @@ class Sink(Protocol):
 
 @dataclass
 class Batch:
-    """CSV rows of one entity. `last`: no more of this entity follow. `lease`: None where the unit has one."""
+    """CSV rows of one entity. `last`: no more of it follow. `lease`: None where the unit has one."""
 
     entity: Entity
     data: bytes
@@ -56,7 +56,7 @@ class Batch:
 
 @dataclass
 class Tally:
-    """What a unit's rows amounted to: rows read per source table, losses per code, statistics, and busy seconds
+    """What a unit's rows amounted to: rows read per source table, losses per code, statistics, busy seconds
     per phase."""
 
     read: Counter[str] = field(default_factory=Counter)
@@ -128,9 +128,9 @@ class _Leases:
 
 def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """The cause among the errors of a task group: the first that is not a mere consequence."""
-    flat: list[BaseException] = []
-    for error in errors.exceptions:
-        flat.append(first_error(error) if isinstance(error, BaseExceptionGroup) else error)
+    flat = [
+        first_error(error) if isinstance(error, BaseExceptionGroup) else error for error in errors.exceptions
+    ]
     consequences = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.get_cancelled_exc_class())
     return next((error for error in flat if not isinstance(error, consequences)), flat[0])
 

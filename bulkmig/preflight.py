@@ -12,7 +12,7 @@ from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.ledger import schema
 from bulkmig.postgres import dsn
-from bulkmig.postgres.session import TARGET, Connection, session
+from bulkmig.postgres.session import TARGET, Connection, close, session
 from bulkmig.source import onboarding
 from bulkmig.target import postgres
 
@@ -59,6 +59,20 @@ async def both(settings: Settings, *, writing: bool, needs_ledger: bool = False)
                 "the target has no ledger: nothing was migrated into it", "run `bulkmig migrate` first"
             )
         yield Ends(source, target, holder, name, connection, source_catalogue, target_catalogue)
+
+
+@asynccontextmanager
+async def joined(settings: Settings, snapshot: str) -> AsyncIterator[Ends]:
+    """Both ends for a further process of a run that was checked already, on the run's snapshot."""
+    source, target = address(settings, "source"), address(settings, "target")
+    async with session(target, TARGET, role="target") as connection:
+        holder = await onboarding.reader(source, snapshot, index_paths_only=False)
+        try:
+            source_catalogue = await onboarding.catalogue(holder, ENTITIES)
+            target_catalogue = await postgres.catalogue(connection, writing=False)
+            yield Ends(source, target, holder, snapshot, connection, source_catalogue, target_catalogue)
+        finally:
+            await close(holder)
 
 
 @asynccontextmanager

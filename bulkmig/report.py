@@ -11,9 +11,11 @@ from typing import Any
 
 import polars as pl
 
+from bulkmig._core.unit import FINDING
 from bulkmig.entities import TABLES
 from bulkmig.weigh import Verified
 
+SLOWEST = 5
 EXIT = {"completed": 0, "completed_with_failures": 1, "stopped": 4, "failed": 1}
 
 
@@ -30,7 +32,9 @@ class Failure:
 
 @dataclass
 class Report:
-    """The figures of a run; `document` is their public form. Times in seconds, sizes in bytes."""
+    """The figures of a run; `document` is their public form. Times in seconds, sizes in bytes.
+
+    `elsewhere`: findings of rows that several vessels read along. `other_memory`: peak of other processes."""
 
     command: str
     run_id: str = ""
@@ -43,6 +47,7 @@ class Report:
     updated: Counter[str] = field(default_factory=Counter)
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
+    elsewhere: list[pl.DataFrame] = field(default_factory=list)
     pending: int = 0
     lossiness: Counter[str] = field(default_factory=Counter)
     stats: Counter[str] = field(default_factory=Counter)
@@ -54,6 +59,8 @@ class Report:
     slowest: list[tuple[str, float, int]] = field(default_factory=list)
     peak_in_flight: int = 0
     memory_bound: int = 0
+    peak_memory: int = 0
+    other_memory: int = 0
     estimate: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
@@ -83,9 +90,49 @@ class Report:
         if self.findings_list is not None:
             self.findings_list.append(frame)
 
+    def count_elsewhere(self) -> pl.DataFrame:
+        """Adds the findings that several vessels may have come across, each once, and returns them."""
+        if not self.elsewhere:
+            return pl.DataFrame(schema=FINDING)
+        once = pl.concat(self.elsewhere).unique(["code", "entity", "source_id", "field"]).sort("source_id")
+        self.elsewhere = []
+        self.count_findings(once)
+        self.lossiness.update(once["code"].to_list())
+        return once
+
+    def merge(self, other: Report) -> None:
+        """Adds what another process did for the same run; totals of the selection stay this one's."""
+        self.done += other.done
+        self.skipped += other.skipped
+        self.failed += other.failed
+        for mine, theirs in (
+            (self.inserted, other.inserted),
+            (self.updated, other.updated),
+            (self.quarantined, other.quarantined),
+            (self.lossiness, other.lossiness),
+            (self.stats, other.stats),
+            (self.read, other.read),
+        ):
+            mine.update(theirs)
+        self.findings.update(other.findings)
+        self.elsewhere += other.elsewhere
+        self.pending += other.pending
+        self.verified.add(other.verified)
+        self.failures += other.failures
+        self.slowest = sorted([*self.slowest, *other.slowest], key=lambda entry: -entry[1])[:SLOWEST]
+        for phase, seconds in other.phases.items():
+            self.phases[phase] += seconds
+        if self.findings_list is not None:
+            self.findings_list += other.findings_list or []
+        self.peak_in_flight += other.peak_in_flight
+        self.other_memory += other.peak_memory
+        if other.status == "stopped":
+            self.status = "stopped"
+
     def finish(self) -> None:
         """Settles status and duration."""
         self.seconds = time.perf_counter() - self.began
+        self.peak_memory = peak_memory() + self.other_memory
         bad = self.failed or self.verified.difference_count
         if self.command in ("plan", "validate"):
             bad = bad or self.errors
@@ -138,7 +185,7 @@ class Report:
                 for phase in ("extract", "validate", "transform", "load", "verify")
             },
             "seconds": round(self.seconds, 6),
-            "peak_memory_bytes": peak_memory(),
+            "peak_memory_bytes": self.peak_memory or peak_memory(),
             "memory": {"bound": self.memory_bound, "peak_in_flight": self.peak_in_flight},
             "failures": [vars(failure) for failure in self.failures],
         }

@@ -65,10 +65,11 @@ async def retry(
         others = [v for v in selected if v not in migrated and v.id in state.marks]
         report.selected = len(migrated) + len(others)
         listen(RunStarted(report.command, report.run_id, len(selected), 0))
-        steps = Migration(settings, ends, state, report, listen)
+        stop = stop or Stop()
+        steps = Migration(settings, ends, state, report, listen, stop)
         await steps.begin(" ".join(vessels) or "--all")
         try:
-            with (stop or Stop()).scope() as scope:
+            with stop.scope() as scope:
                 await steps.shared(migrated + others, everything=not vessels, companies=companies)
                 await steps.vessels(others)
                 queue = Queue([[vessel] for vessel in migrated])

@@ -89,7 +89,9 @@ async def _load(target: Connection, run_id: str, outcome: Outcome, result: Settl
         for key, image in outcome.image.partition_by("vessel_id", as_dict=True).items():
             vessel = str(key[0])
             await write.append_base(target, run_id, vessel, entity.name, image.height, base(entity, image))
-    await write.findings(target, run_id, [outcome.findings])
+    # Whatever else there is to say of a waiting row was said when its vessel was read.
+    new = outcome.findings.filter(pl.col("code").is_in([r.code for r in entity.rules if r.quarantine]))
+    await write.findings(target, run_id, [new])
     await write.quarantine(target, run_id, [outcome.quarantined])
-    result.findings.append(outcome.findings)
+    result.findings.append(new)
     result.quarantined[entity.source] += outcome.quarantined.height

@@ -19,6 +19,8 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.transform import GOES_WITH, Outcome
 
+REFUSED = "company.refused"  # the target's own refusal of a company, as its code
+
 
 @dataclass
 class Shared:
@@ -36,10 +38,19 @@ class Shared:
         present = list(self.fleet.present.get(outcome.entity.name, ()))
         return outcome.image.filter(~pl.col("source_id").is_in(present))
 
-    async def write_rows(self, connection: Connection) -> None:
-        """Copies new rows and takes over adopted ones, in the caller's transaction."""
-        for outcome in self.fleet.shared:
-            await self._write(connection, outcome, self.new(outcome))
+    async def bring(self, connection: Connection, wanted: set[str], brought: set[str]) -> None:
+        """Writes the companies with these target ids, or of users with these, and all users of each, in the
+        caller's transaction. `brought`: target ids of companies that are in it already."""
+        companies, users = (self.new(outcome) for outcome in self.fleet.shared)
+        employers = users.filter(pl.col("@id").is_in(list(wanted)))["users.company_id"]
+        missing = list(wanted.union(employers) - brought)
+        brought.update(missing)
+        parts = (
+            companies.filter(pl.col("@id").is_in(missing)),
+            users.filter(pl.col("users.company_id").is_in(missing)),
+        )
+        for outcome, image in zip(self.fleet.shared, parts, strict=True):
+            await self._write(connection, outcome, image)
 
     async def _write(self, connection: Connection, outcome: Outcome, image: pl.DataFrame) -> None:
         decisions, entity = self.fleet.decisions, outcome.entity
@@ -54,6 +65,19 @@ class Shared:
                 frame = from_csv(load.data, load.columns)
                 await upsert(connection, load.table, load.key, frame, decisions.catalogue)
                 self.updated[load.table] += load.rows
+
+    def counts(self) -> tuple[Counter[str], Counter[str]]:
+        """Rows per table that are to be inserted, and those that are to be taken over."""
+        inserted: Counter[str] = Counter()
+        updated: Counter[str] = Counter()
+        for outcome in self.fleet.shared:
+            image = self.new(outcome)
+            adopted = {i for of, i in self.fleet.decisions.adopted if of == outcome.entity.name}
+            taken_over = sum(source_id in adopted for source_id in image["source_id"])
+            for table in outcome.entity.tables:
+                inserted[table.name] += image.height - taken_over
+                updated[table.name] += taken_over
+        return inserted, updated
 
     async def load(self, connection: Connection, run_id: str, nowhere: list[Orphans] | None) -> None:
         """Writes and records everything in one transaction; where the target refuses a company, each one in
@@ -152,4 +176,4 @@ class Shared:
         lost = staff["source_id"].to_list()
         decisions.identities["user"] = users.filter(~pl.col("source_id").is_in(lost))
         if is_new:
-            decisions.companies_out[company] = "company.refused"
+            decisions.companies_out[company] = REFUSED

@@ -51,20 +51,38 @@ class Outcome:
 class _Marks:
     """Collects findings and, per row, the code that keeps it out."""
 
-    def __init__(self, entity: Entity, frame: pl.DataFrame) -> None:
+    def __init__(self, entity: Entity, frame: pl.DataFrame, unit: Unit) -> None:
         self.entity = entity
         self.rows = frame.select("id", "vessel_id")
+        # Rows of other vessels that were read along are counted once for the run: Report.count_elsewhere.
+        self.own = self.rows["vessel_id"].is_in(list(unit.vessels)) if entity.ancestors else None
         self.findings: list[pl.DataFrame] = []
         self.lossiness: Counter[str] = Counter()
         self.errors: list[tuple[str, str, pl.Series]] = []
-        self.faulty: list[tuple[str, pl.Series]] = []  # (field, rows with an error in it)
+        self.refused: list[tuple[str, pl.Series]] = []  # (field, rows that a rule keeps out for it)
         self.quarantine: list[tuple[str, str, pl.Series]] = []
+        self._sound: list[tuple[Rule, pl.Series]] = []
 
     def add(self, rule: Rule, mask: pl.Series) -> None:
         if not any_true(mask):
             return
+        if rule.sound:
+            self._sound.append((rule, mask))
+        else:
+            self._add(rule, mask)
+
+    def settle(self) -> None:
+        """Adds what was held back until all errors are known."""
+        for rule, mask in self._sound:
+            for _, _, wrong in self.errors:
+                mask = mask & ~wrong
+            if any_true(mask):
+                self._add(rule, mask)
+
+    def _add(self, rule: Rule, mask: pl.Series) -> None:
         if rule.lossy:
-            self.lossiness[rule.code] += int(mask.sum())
+            own = mask & self.own if self.own is not None else mask
+            self.lossiness[rule.code] += int(own.sum())
         if rule.reported:
             self.findings.append(
                 finding(
@@ -78,9 +96,10 @@ class _Marks:
             )
         if rule.severity == "error":
             self.errors.append((rule.code, rule.message, mask))
-            self.faulty.append((rule.field, mask))
         elif rule.quarantine:
             self.quarantine.append((rule.code, rule.message, mask))
+        if rule.severity == "error" or rule.quarantine:
+            self.refused.append((rule.field, mask))
 
     def out(self, frame: pl.DataFrame, unit: Unit) -> pl.DataFrame | None:
         """Frame (code, message) a row, nulls where the row is not kept out; None if no row is."""
@@ -131,7 +150,7 @@ def _cells(entity: Entity) -> tuple[list[pl.Expr], list[pl.Expr]]:
 def transform(entity: Entity, raw: pl.DataFrame, unit: Unit) -> Outcome:
     """Applies the entity's whole statement to one batch. Pure apart from what `publish` leaves in `unit`."""
     started = time.perf_counter()
-    marks = _Marks(entity, raw)
+    marks = _Marks(entity, raw, unit)
     frame = _repair(entity, raw, marks)
     frame = identify(entity, DIGITS, frame, unit)
     if entity.prepare is not None:
@@ -143,6 +162,7 @@ def transform(entity: Entity, raw: pl.DataFrame, unit: Unit) -> Outcome:
         pl.col("vessel_id"), pl.col("id").alias("source_id"), pl.col("@id"), *switches, *cells
     )
     image = _fit(entity, image, unit, marks)
+    marks.settle()
     out = marks.out(frame, unit)
     if entity.publish is not None:
         entity.publish(_with_out(entity, frame, marks, unit), unit)
@@ -228,11 +248,10 @@ def _fit(entity: Entity, image: pl.DataFrame, unit: Unit, marks: _Marks) -> pl.D
     details: dict[tuple[str, str], Check] = {}
     for index, check in enumerate(needed):
         mask = masks[str(index)]
-        if check.code == "value.unstorable":
-            # A missing value that a rule names already needs no second name.
-            for field, known in marks.faulty:
-                if field == check.field:
-                    mask = mask & ~known
+        # A value that a rule has refused already need not fit.
+        for field, known in marks.refused:
+            if field == check.field:
+                mask = mask & ~known
         if not any_true(mask):
             continue
         if check.mended is not None:

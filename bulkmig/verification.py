@@ -14,11 +14,12 @@ from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet import decided, site
 from bulkmig.ledger import runs
 from bulkmig.postgres.session import Connection
-from bulkmig.preflight import both
+from bulkmig.preflight import both, joined
+from bulkmig.processes import Job, Share
 from bulkmig.report import Report
-from bulkmig.selection import Selection, resolve
+from bulkmig.selection import Selection, Vessel, resolve
 from bulkmig.target import state as target_state
-from bulkmig.verify_units import verify_vessels
+from bulkmig.verify_units import verify_fleet, verify_vessels
 
 _UNFINISHED = """
 SELECT id::text FROM bulkmig.runs
@@ -62,7 +63,7 @@ async def verify(
             with (stop or Stop()).scope() as scope:
                 fleet = await decided(settings, ends, written, state, on_error="quarantine")
                 listen(PhaseStarted("verification", len(due)))
-                await verify_vessels(
+                await verify_fleet(
                     site(settings, ends),
                     settings,
                     ends,
@@ -82,6 +83,30 @@ async def verify(
             with anyio.move_on_after(10, shield=True):
                 await runs.end(ends.target, report.run_id, report.status, report.document())
     return report
+
+
+async def verify_share(job: Job, vessels: list[Vessel], listen: Listener, stop: Stop) -> Share:
+    """A further process's share of a verification: vessels only."""
+    settings = job.settings
+    report = Report("verify", job.run_id, selected=len(vessels), memory_bound=settings.memory)
+    async with joined(settings, job.snapshot) as ends:
+        state = await target_state.read(ends.target)
+        fleet = await decided(settings, ends, vessels, state, on_error="quarantine")
+        with stop.scope() as scope:
+            await verify_vessels(
+                site(settings, ends),
+                settings,
+                ends,
+                fleet,
+                vessels,
+                report,
+                same_snapshot=job.same_snapshot,
+                listen=listen,
+            )
+        if scope.cancelled_caught:
+            report.status = "stopped"
+    report.finish()
+    return report, vessels
 
 
 async def _resume(target: Connection, report: Report, selection: Selection) -> set[str]:

@@ -15,6 +15,7 @@ from bulkmig.events import Listener, VesselVerified
 from bulkmig.pipeline import run
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import Ends
+from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.source.queries import uuid_array
@@ -24,7 +25,7 @@ from bulkmig.weigh import Unseen, Verified, Weigher
 from bulkmig.workers import Lane, Queue, Site, run_units
 
 
-async def verify_vessels(
+async def verify_fleet(
     site: Site,
     settings: Settings,
     ends: Ends,
@@ -39,6 +40,37 @@ async def verify_vessels(
     started = time.perf_counter()
     unseen = newer_than(ends.holder, await _snapshots(ends.target))
     await _verify_shared(ends, fleet, report, unseen, same_snapshot=same_snapshot)
+    if settings.processes > 1:
+        run_id = report.run_id if report.command == "verify" else ""
+        job = Job("verify", settings, ends.snapshot, run_id, same_snapshot=same_snapshot)
+
+        def collect(share: Share) -> None:
+            share[0].phases.clear()
+            if report.command != "verify":
+                share[0].done = 0  # done already: it was migrated
+            report.merge(share[0])
+
+        await spread(job, vessels, collect, listen)
+    else:
+        await verify_vessels(
+            site, settings, ends, fleet, vessels, report, same_snapshot=same_snapshot, listen=listen
+        )
+    report.phases["verify"] += time.perf_counter() - started
+
+
+async def verify_vessels(
+    site: Site,
+    settings: Settings,
+    ends: Ends,
+    fleet: Fleet,
+    vessels: Sequence[Vessel],
+    report: Report,
+    *,
+    same_snapshot: bool,
+    listen: Listener,
+) -> None:
+    """Adds to the report what comparing these vessels finds, in this process."""
+    unseen = newer_than(ends.holder, await _snapshots(ends.target))
 
     async def one(lane: Lane, members: list[Vessel]) -> None:
         unit = Unit(fleet.decisions, tuple(vessel.id for vessel in members))
@@ -66,12 +98,12 @@ async def verify_vessels(
             listen(VesselVerified(vessel.id, vessel.name, result.difference_count))
         if report.command == "verify":
             report.done += len(members)
+        if report.command == "verify" and report.run_id:
             await remember(target, report.run_id, members, result)
 
     queue = Queue(cut(vessels, site.batch_bytes))
     if vessels:
         await run_units(site, queue, settings.parallel_vessels, one)
-    report.phases["verify"] += time.perf_counter() - started
     report.peak_in_flight = max(report.peak_in_flight, site.memory.peak)
 
 

@@ -68,7 +68,8 @@ class Rule:
     """One finding: where `when` (a boolean over the prepared frame) holds, the row has it.
 
     An `error` keeps the row out of the target, as `quarantine` does for a warning. `lossy` rules count in
-    the lossiness ledger. A rule without `reported` is lossy bookkeeping only and is no finding."""
+    the lossiness ledger. A rule without `reported` is lossy bookkeeping only and is no finding. A `sound` one
+    says what becomes of a row without errors, so it doesn't hold for others."""
 
     code: str
     field: str
@@ -78,6 +79,7 @@ class Rule:
     quarantine: bool = False
     lossy: bool = False
     reported: bool = True
+    sound: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,7 +40,8 @@ class TableLoad:
 class Parcel:
     """One vessel's share of an outcome; `vessel_id` is None for companies, users and rows of no vessel.
 
-    `findings`, `quarantined`, `waiting`: frames as `unit` and `transform` define them. `rows`: how many the
+    `findings`, `quarantined`, `waiting`: frames as `unit` and `transform` define them. `elsewhere`: findings
+    of rows of other vessels that were read along, which several vessels may come across. `rows`: how many the
     image had before it was encoded."""
 
     entity: Entity
@@ -49,6 +50,7 @@ class Parcel:
     findings: pl.DataFrame
     quarantined: pl.DataFrame
     waiting: pl.DataFrame
+    elsewhere: pl.DataFrame | None = None
     loads: list[TableLoad] = field(default_factory=list)
     base: bytes = b""
     rows: int = 0

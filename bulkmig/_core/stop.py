@@ -9,10 +9,12 @@ import anyio
 
 
 class Stop:
-    """`request` cancels what runs inside `scope`; what runs there rolls back and returns."""
+    """`request` cancels what runs inside `scope`; what runs there rolls back and returns. After `drain`
+    nothing new is started, and what has started is finished."""
 
     def __init__(self) -> None:
         self.requested = False
+        self.draining = False
         self._scopes: list[anyio.CancelScope] = []
 
     def request(self) -> None:
@@ -20,6 +22,10 @@ class Stop:
         self.requested = True
         for scope in self._scopes:
             scope.cancel()
+
+    def drain(self) -> None:
+        """Asks that nothing more be started."""
+        self.draining = True
 
     @contextmanager
     def scope(self) -> Iterator[anyio.CancelScope]:

@@ -6,7 +6,6 @@ import sys
 import tempfile
 import traceback
 from importlib import import_module
-from pathlib import Path
 from pkgutil import iter_modules
 
 import typer
@@ -51,11 +50,11 @@ def main() -> None:
         fail(error, as_json="--json" in arguments)
         status = error.exit_status
     except Exception as error:
-        status = _internal(error)
+        status = _internal(error, as_json="--json" in arguments)
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _internal(error: Exception) -> int:
+def _internal(error: Exception, *, as_json: bool) -> int:
     """A bug: says so, and where the trace lies. Messages of errors can quote rows, so the trace has none."""
     with tempfile.NamedTemporaryFile(
         "w", prefix="bulkmig-", suffix=".trace", delete=False, encoding="utf-8"
@@ -64,8 +63,10 @@ def _internal(error: Exception) -> int:
             trace.writelines(traceback.format_tb(part.__traceback__))
             trace.write(f"{type(part).__module__}.{type(part).__qualname__}\n\n")
     reason = describe(error) if hasattr(error, "sqlstate") else type(error).__name__
-    print(f"internal error: {reason}", file=sys.stderr)  # noqa: T201
-    print(f"  hint: a bug of bulkmig; the trace lies in {Path(trace.name)}", file=sys.stderr)  # noqa: T201
+    fail(
+        BulkmigError(f"internal error: {reason}", f"a bug of bulkmig; the trace lies in {trace.name}"),
+        as_json=as_json,
+    )
     return INTERNAL
 
 

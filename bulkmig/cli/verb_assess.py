@@ -15,7 +15,7 @@ from bulkmig.report import Report
 
 def _show(call: Call, look: Callable[..., Awaitable[Report]], following: str) -> int:
     listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
-    report = run(lambda stop: look(call.settings, call.selected, listen=listen))
+    report = run(lambda stop: look(call.settings, call.selected, listen=listen, stop=stop))
     if call.json:
         output.document(report.document())
     else:

@@ -36,7 +36,11 @@ def command(
     ] = False,
 ) -> int:
     """Starts PostgreSQL, makes up a fleet, migrates and verifies it: nothing else is needed."""
-    say = (lambda text: None) if call.json or call.quiet else output.console().print
+
+    def say(text: str) -> None:
+        if not (call.json or call.quiet):
+            output.console().print(text)
+
     spec = FleetSpec(seed=seed, vessels=vessels, equipment=equipment, nasty=nasty, least=0)
     with server() as embedded:
         say(f"PostgreSQL {embedded.install.release} runs on port {embedded.port} ({embedded.install.origin})")

@@ -14,9 +14,9 @@ def assign_slugs(
 ) -> dict[str, str]:
     """Gives every company of the source its slug.
 
-    `companies`: (id, code) in order of (created_at, id), all of the source's. `assigned`: those that have one.
-    `portal`: slugs of the target's own companies. An unsuffixed slug of the portal is no obstacle: that company
-    is adopted."""
+    `companies`: (id, code) in order of (created_at, id), all of the source's. `assigned`: those that have
+    one. `portal`: slugs of the target's own companies. An unsuffixed one is no obstacle: that company is
+    adopted."""
     slugs = dict(assigned)
     taken = set(assigned.values())
     for company, code in companies:

@@ -29,7 +29,7 @@ from bulkmig.transform import Outcome, transform
 class Fleet:
     """The vessels of a run and all that was decided for them.
 
-    `shared`: what became of companies and users. `present`: entity -> source ids that are in the target already.
+    `shared`: what became of companies and users. `present`: entity -> source ids that are in the target.
     `slugs`, `qr_codes`: newly assigned, to be recorded."""
 
     decisions: Decisions

@@ -37,7 +37,7 @@ def losers(groups: Mapping[str, list[str]], erroneous: Collection[str], loaded: 
 
 
 def adopt(email: str, company_id: str, candidates: Iterable[PortalUser]) -> tuple[str | None, bool]:
-    """For the users of the target with the same lower-cased e-mail: the id to adopt, or whether it is taken."""
+    """Of the target's users with the same lower-cased e-mail: the id to adopt, or whether it is taken."""
     found = list(candidates)
     if any(user.source_id is not None or user.company_id != company_id for user in found):
         return None, True

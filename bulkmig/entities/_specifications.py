@@ -1,4 +1,4 @@
-"""equipment.specifications and equipment_metadata.verification_data: JSON built as text, numbers untouched."""
+"""equipment.specifications and equipment_metadata.verification_data: JSON made as text, digit by digit."""
 
 from __future__ import annotations
 

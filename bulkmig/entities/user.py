@@ -80,6 +80,7 @@ ENTITY = Entity(
             "email",
             pl.col("~adopted"),
             "the company's user with this e-mail in the target is taken over",
+            sound=True,
         ),
         Rule("user.email_invalid", "email", bad_email("email"), "not an e-mail address"),
         Rule(

@@ -85,6 +85,7 @@ ENTITY = Entity(
             "imo_number",
             pl.col("~adopted"),
             "the target's vessel with this IMO number is taken over",
+            sound=True,
         ),
         Rule(
             "vessel.status_unknown",

@@ -17,15 +17,17 @@ async def run_list(
 ) -> list[dict[str, Any]]:
     """Runs, the newest first, each with the report of how it ended; `run_id` may be a beginning of an id."""
     rows = await connection.fetch(
-        "SELECT id::text, command, status, started_at, finished_at, operator, host, version, selection, report"
-        " FROM bulkmig.runs WHERE $1::text IS NULL OR id::text LIKE $1 || '%'"
+        "SELECT id::text, command, status, started_at, finished_at, operator, host, version, selection,"
+        " report FROM bulkmig.runs WHERE $1::text IS NULL OR id::text LIKE $1 || '%'"
         " ORDER BY started_at DESC LIMIT $2",
         run_id,
         limit,
     )
     return [
         {
-            **{key: row[key] for key in row.keys() if key not in ("report", "started_at", "finished_at")},  # noqa: SIM118
+            **{
+                key: value for key, value in row.items() if key not in ("report", "started_at", "finished_at")
+            },
             "started_at": row["started_at"].isoformat(),
             "finished_at": row["finished_at"].isoformat() if row["finished_at"] else None,
             "report": orjson.loads(row["report"]) if row["report"] else None,
@@ -55,8 +57,8 @@ async def quarantine_list(
     """Quarantined rows with the reason and the source's values, personal ones masked unless revealed. An
     entry's id is `entity:source id`."""
     rows = await connection.fetch(
-        "SELECT entity || ':' || source_id AS id, run_id::text, vessel_id::text, entity, source_id::text, code,"
-        " message, row, since FROM bulkmig.quarantine"
+        "SELECT entity || ':' || source_id AS id, run_id::text, vessel_id::text, entity, source_id::text,"
+        " code, message, row, since FROM bulkmig.quarantine"
         " WHERE ($1::text IS NULL OR vessel_id::text = $1) AND ($2::text IS NULL OR code = $2)"
         " AND ($3::text IS NULL OR entity || ':' || source_id = $3) ORDER BY vessel_id, entity, source_id",
         vessel_id,

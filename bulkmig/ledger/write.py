@@ -104,7 +104,8 @@ async def identities(
     """Records (source id, target id, adopted)."""
     await connection.executemany(
         "INSERT INTO bulkmig.identities (entity, source_id, target_id, adopted, run_id) VALUES"
-        " ($1, $2::text::uuid, $3::text::uuid, $4, $5::text::uuid) ON CONFLICT (entity, source_id) DO NOTHING",
+        " ($1, $2::text::uuid, $3::text::uuid, $4, $5::text::uuid)"
+        " ON CONFLICT (entity, source_id) DO NOTHING",
         [(entity, source, target, adopted, run_id) for source, target, adopted in rows],
     )
 

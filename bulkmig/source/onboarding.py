@@ -28,15 +28,16 @@ async def snapshot(address: Address) -> AsyncIterator[tuple[Connection, str]]:
         yield connection, name
 
 
-async def reader(address: Address, snapshot_name: str) -> Connection:
-    """A session that sees what the snapshot sees, and takes index paths where there are any."""
+async def reader(address: Address, snapshot_name: str, *, index_paths_only: bool = True) -> Connection:
+    """A session that sees what the snapshot sees; for vessels' rows it takes index paths where it can."""
     connection = await connect(address, SOURCE, role="source")
     try:
         await connection.execute(_BEGIN)
         await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot_name}'")
         # A nested loop over a child's index is what keeps the cost of a vessel independent of the fleet;
         # the planner would rather scan the child's whole table (docs/decisions/0004-extraction.md).
-        await connection.execute("SET LOCAL enable_seqscan = off")
+        if index_paths_only:
+            await connection.execute("SET LOCAL enable_seqscan = off")
     except asyncpg.PostgresError as error:
         connection.terminate()
         raise PreflightError(

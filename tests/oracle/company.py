@@ -70,7 +70,7 @@ def draft(world: World, company: SourceRow, slug: Slug) -> Draft:
 
     made.put("companies", "name", company["name"], "name")
     made.refer("companies", {"slug": slug.text})
-    for column, key, default in BRANDING:
+    for column, key, default in BRANDING if not settings.unstorable else ():
         made.put("companies", column, text_or(member(branding, key), default), "settings")
     made.copy("companies", "created_at", "updated_at")
     made.copy("company_settings", "contact_email", "contact_phone", "timezone", "is_active")

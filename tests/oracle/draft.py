@@ -130,5 +130,5 @@ class Draft:
 
     def copy_json(self, table: str, column: str, reading: Reading) -> None:
         """A whole JSON cell, SQL NULL as SQL NULL."""
-        text = None if reading.sql_null else jsontext.canonical(reading.value)
+        text = None if reading.sql_null else reading.canonical
         self.rows.setdefault(table, {})[column] = text

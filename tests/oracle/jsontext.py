@@ -6,6 +6,7 @@ as PostgreSQL's jsonb prints them), so that two values are equal when their spel
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from dataclasses import dataclass
@@ -37,6 +38,11 @@ class Reading:
     repaired: bool = False
     unstorable: bool = False
 
+    @functools.cached_property
+    def canonical(self) -> str:
+        """The one spelling of the value."""
+        return canonical(self.value)
+
 
 class MalformedError(ValueError):
     """Text that PostgreSQL would not have taken as json."""
@@ -57,6 +63,7 @@ _ESCAPE = re.compile(
     r"|\\(.)"
 )
 _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\", "/": "/"}
+_quoted = json.JSONEncoder(ensure_ascii=False).encode
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 
 
@@ -85,6 +92,8 @@ def number(text: str) -> Number | None:
 
 def _unescape(body: str) -> tuple[str, bool]:
     """The text inside a string literal, and whether an escape in it had to be repaired."""
+    if "\\" not in body:
+        return body, False
     repaired = False
 
     def one(found: re.Match[str]) -> str:
@@ -140,8 +149,9 @@ class _Builder:
         self.keys.pop()
 
 
+@functools.lru_cache(maxsize=1000)
 def read(text: str | None, levels: int = MAX_DEPTH) -> Reading:
-    """Reads a cell of a json or jsonb column, nested at most so many levels."""
+    """Reads a cell of a json or jsonb column, nested at most so many levels. What it returns is shared."""
     if text is None:
         return Reading(sql_null=True)
     builder = _Builder()
@@ -190,7 +200,7 @@ def canonical(value: Json) -> str:
         elif isinstance(item, dict):
             pieces: list[Json | tuple[str]] = []
             for key in sorted(item):
-                name = json.dumps(key, ensure_ascii=False)
+                name = _quoted(key)
                 pieces += [(", " if pieces else "",), (f"{name}: ",), item[key]]
             todo += [("}",), *reversed(pieces), ("{",)]
         elif isinstance(item, list):
@@ -200,8 +210,10 @@ def canonical(value: Json) -> str:
             todo += [("]",), *reversed(pieces), ("[",)]
         elif isinstance(item, Number):
             out.append(item.text)
+        elif isinstance(item, str):
+            out.append(_quoted(item))
         else:
-            out.append(json.dumps(item, ensure_ascii=False))
+            out.append(json.dumps(item))
     return "".join(out)
 
 
@@ -209,7 +221,7 @@ def canonical_text(text: str) -> str:
     """The one spelling of JSON text as a database gave it; text that `read` would refuse is left as it is.
     A target's specifications can have one level more than a source's: `{"value": …}`."""
     reading = read(text, MAX_DEPTH + 1)
-    return text if reading.unstorable else canonical(reading.value)
+    return text if reading.unstorable else reading.canonical
 
 
 def member(value: Json, key: str) -> Json:

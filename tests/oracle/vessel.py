@@ -36,8 +36,9 @@ def draft(world: World, vessel: SourceRow) -> Draft:
 
     made.refer("vessels", {"company_id": world.target_id("company", required(vessel, "company_id"))})
     made.copy("vessels", "name", "imo_number", "vessel_type", "created_at", "updated_at")
-    image = text_or(member(metadata.value, "image_url"), "/assets/vessels/default.svg")
-    made.put("vessels", "image_url", image, "metadata")
+    if not metadata.unstorable:
+        image = text_or(member(metadata.value, "image_url"), "/assets/vessels/default.svg")
+        made.put("vessels", "image_url", image, "metadata")
     made.put("vessels", "status", STATUSES.get(status, "onboarding"), "onboarding_status")
     made.copy("vessel_details", "flag", "gross_tonnage", "year_built", "class_society")
     made.put("vessel_details", "original_status", status, "onboarding_status")

@@ -19,7 +19,8 @@ def _nested_objects(depth: int) -> str:
 
 
 def _large(rng: Random) -> str:
-    rows = ", ".join(f'{{"n": {n}, "text": "é\\u00e9 \\"{rng.getrandbits(64):x}\\""}}' for n in range(22_000))
+    texts = (f'é\\u00e9 \\"{rng.getrandbits(2000):0500x}\\"' for _ in range(2_200))
+    rows = ", ".join(f'{{"n": {n}, "text": "{text}"}}' for n, text in enumerate(texts))
     return f'{{"rows": [{rows}]}}'
 
 

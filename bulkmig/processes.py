@@ -1,0 +1,188 @@
+"""`--processes`: several side by side, each with a share of the vessels, all on one source snapshot.
+
+The parent decides, writes companies and users, and finishes what lies between vessels; a child only ever
+handles vessels. It gets its job through a pipe, never through its arguments, since the job holds addresses.
+When the parent goes, by whatever way, the pipe closes and the child stops in good order.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from multiprocessing.connection import Connection as Pipe
+from typing import Any
+
+import anyio
+import msgspec
+from anyio import to_thread
+
+from bulkmig._core.stop import Stop
+from bulkmig.config import Settings
+from bulkmig.errors import BulkmigError
+from bulkmig.events import Event, Listener, VesselFailed
+from bulkmig.pipeline import first_error
+from bulkmig.report import Report
+from bulkmig.selection import Vessel
+
+DRAIN, CANCEL = "drain", "cancel"
+# Where each kind of job is carried out: a coroutine function of (job, vessels, listen, drain).
+KINDS = {
+    "migrate": "bulkmig.fleet:migrate_share",
+    "verify": "bulkmig.verification:verify_share",
+    "assess": "bulkmig.assess:assess_share",
+}
+
+
+@dataclass
+class Job:
+    """A child's share of a run. `refused`: companies that the target refused, with the reason; `due`: all
+    vessels of the run; `known`: these and the ones migrated before; `same_snapshot`: as for `Weigher`."""
+
+    kind: str
+    settings: Settings
+    snapshot: str
+    run_id: str
+    refused: dict[str, str] = field(default_factory=dict)
+    due: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()
+    same_snapshot: bool = False
+
+
+Share = tuple[Report, list[Vessel]]
+Work = Callable[[Job, list[Vessel], Listener, Stop], Coroutine[Any, Any, Share]]
+
+
+def shares(vessels: Sequence[Vessel], count: int) -> list[list[Vessel]]:
+    """Deals vessels out, largest first, each to the share that has least so far."""
+    dealt: list[list[Vessel]] = [[] for _ in range(count)]
+    load = [0] * count
+    for vessel in sorted(vessels, key=lambda vessel: (-vessel.equipment, vessel.id)):
+        least = load.index(min(load))
+        dealt[least].append(vessel)
+        load[least] += vessel.equipment + 1
+    return [share for share in dealt if share]
+
+
+async def spread(
+    job: Job,
+    vessels: Sequence[Vessel],
+    collect: Callable[[Share], None],
+    listen: Listener,
+    *,
+    continue_on_error: bool = True,
+) -> None:
+    """Runs a job over several processes; `collect` gets what each did, also when all are stopped half-way.
+    Raises what a child raises. Without `continue_on_error` a failed vessel keeps all processes from starting
+    further ones."""
+    settings = job.settings
+    job.settings = msgspec.structs.replace(
+        settings,
+        processes=1,
+        memory=max(settings.memory // settings.processes, 1024 * 1024),
+        max_rows_per_second=_share(settings.max_rows_per_second, settings.processes),
+    )
+    pipes: list[Pipe] = []
+
+    def heard(event: Event) -> None:
+        listen(event)
+        if isinstance(event, VesselFailed) and not continue_on_error:
+            for pipe in pipes:
+                pipe.send(DRAIN)
+
+    async def follow(share: list[Vessel]) -> None:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_child, args=(job, share, theirs), daemon=True)
+        process.start()
+        theirs.close()
+        pipes.append(ours)
+        try:
+            collect(await _follow(ours, heard))
+        except anyio.get_cancelled_exc_class():
+            with anyio.CancelScope(shield=True):
+                ours.send(CANCEL)
+                collect(await _follow(ours, heard))
+            raise
+        finally:
+            pipes.remove(ours)
+            ours.close()
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(process.join)
+
+    try:
+        await _all(follow, shares(vessels, settings.processes))
+    except BaseExceptionGroup as errors:
+        raise first_error(errors) from None
+
+
+async def _all(
+    follow: Callable[[list[Vessel]], Coroutine[Any, Any, None]], dealt: list[list[Vessel]]
+) -> None:
+    async with anyio.create_task_group() as group:
+        for share in dealt:
+            group.start_soon(follow, share)
+
+
+def _share(limit: int | None, count: int) -> int | None:
+    return None if limit is None else max(limit // count, 1)
+
+
+async def _follow(pipe: Pipe, heard: Listener) -> Share:
+    while True:
+        try:
+            message = await to_thread.run_sync(pipe.recv, abandon_on_cancel=True)
+        except EOFError:
+            raise BulkmigError("a process of the run died", "run the same command again to go on") from None
+        if isinstance(message, Event):
+            heard(message)
+        elif isinstance(message, BaseException):
+            raise message
+        else:
+            share: Share = message
+            return share
+
+
+def _child(job: Job, vessels: list[Vessel], pipe: Pipe) -> None:
+    """The whole life of a child. Signals are the parent's to answer: it closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        result: object = anyio.run(
+            _work, job, vessels, pipe, backend_options={"use_uvloop": sys.platform != "win32"}
+        )
+    except Exception as error:
+        result = (
+            error if isinstance(error, BulkmigError) else BulkmigError(f"{type(error).__name__}: {error}")
+        )
+    try:
+        pipe.send(result)
+    except OSError:
+        return  # the parent is gone, and with it everyone who wanted to know
+
+
+async def _work(job: Job, vessels: list[Vessel], pipe: Pipe) -> Share:
+    module, _, name = KINDS[job.kind].partition(":")
+    work: Work = getattr(import_module(module), name)
+    stop = Stop()
+    async with anyio.create_task_group() as group:
+        group.start_soon(_obey, pipe, stop)
+        share = await work(job, vessels, pipe.send, stop)
+        group.cancel_scope.cancel()
+    return share
+
+
+async def _obey(pipe: Pipe, stop: Stop) -> None:
+    """Waits for the parent's word: to start nothing more, or (also by its end) to stop."""
+    while not stop.requested:
+        try:
+            word = await to_thread.run_sync(pipe.recv, abandon_on_cancel=True)
+        except (EOFError, OSError):
+            word = CANCEL
+        if word == DRAIN:
+            stop.drain()
+        else:
+            stop.request()
