@@ -26,7 +26,6 @@ from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet, decide
 from bulkmig.events import Event, Listener, PhaseStarted, RunStarted, VesselDone, VesselFailed, silent
 from bulkmig.ledger import runs, write
-from bulkmig.load import Loaded, LoadOptions
 from bulkmig.pace import Pace, from_history
 from bulkmig.preflight import Ends, both, joined
 from bulkmig.processes import Job, Share, spread
@@ -38,6 +37,7 @@ from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
 from bulkmig.units import cut
 from bulkmig.verify_units import verify_fleet
+from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Queue, Site, run_units
 
 THREADS = 4  # worker threads; polars itself uses one per core

@@ -12,15 +12,7 @@ from bulkmig._core.unit import Decisions, Unit
 from bulkmig.encode import parcels
 from bulkmig.errors import BulkmigError, VesselError
 from bulkmig.ledger import write
-from bulkmig.load import (
-    AlreadyMigrated,
-    Loaded,
-    Loader,
-    LoadOptions,
-    Rejected,
-    count_findings,
-    record_failure,
-)
+from bulkmig.load import Loader
 from bulkmig.pipeline import Tally, UnitTooLarge, run
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
@@ -28,6 +20,14 @@ from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
 from bulkmig.transform import Outcome
+from bulkmig.vessel_load import (
+    AlreadyMigrated,
+    Loaded,
+    LoadOptions,
+    Rejected,
+    count_findings,
+    record_failure,
+)
 from bulkmig.workers import Lane, Queue, Work
 
 Finished = Callable[[list[Loaded], Queue], None]

@@ -26,7 +26,6 @@ from bulkmig.encode import base, parcels, table_loads
 from bulkmig.events import Listener, RunStarted, silent
 from bulkmig.fleet import Migration
 from bulkmig.ledger import write
-from bulkmig.load import LOCK_CLASS, Loaded, LoadOptions, count_findings, lock_key
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import run
 from bulkmig.postgres.errors import describe
@@ -37,6 +36,7 @@ from bulkmig.selection import Selection, Vessel, resolve
 from bulkmig.target import state as target_state
 from bulkmig.target.postgres import copy_in
 from bulkmig.transform import Outcome
+from bulkmig.vessel_load import LOCK_CLASS, Loaded, LoadOptions, count_findings, lock_key
 from bulkmig.workers import Lane, Queue, Work, run_units
 
 _ENTRIES = """
