@@ -11,6 +11,7 @@ import multiprocessing
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection as Pipe
@@ -101,12 +102,12 @@ async def spread(
         theirs.close()
         pipes.append(ours)
         try:
-            collect(await _follow(ours, heard))
-        except anyio.get_cancelled_exc_class():
-            with anyio.CancelScope(shield=True):
-                ours.send(CANCEL)
-                collect(await _follow(ours, heard))
-            raise
+            async with anyio.create_task_group() as group:
+                group.start_soon(_pass_on_cancellation, ours)
+                # What the child did by then counts, so its last word is waited for in any case.
+                with anyio.CancelScope(shield=True):
+                    collect(await _follow(ours, heard))
+                group.cancel_scope.cancel()
         finally:
             pipes.remove(ours)
             ours.close()
@@ -117,6 +118,14 @@ async def spread(
         await _all(follow, shares(vessels, settings.processes))
     except BaseExceptionGroup as errors:
         raise first_error(errors) from None
+
+
+async def _pass_on_cancellation(pipe: Pipe) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        with suppress(OSError):
+            pipe.send(CANCEL)
 
 
 async def _all(
@@ -134,7 +143,7 @@ def _share(limit: int | None, count: int) -> int | None:
 async def _follow(pipe: Pipe, heard: Listener) -> Share:
     while True:
         try:
-            message = await to_thread.run_sync(pipe.recv, abandon_on_cancel=True)
+            message = await to_thread.run_sync(pipe.recv)
         except EOFError:
             raise BulkmigError("a process of the run died", "run the same command again to go on") from None
         if isinstance(message, Event):

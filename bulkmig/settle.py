@@ -1,5 +1,6 @@
 """Finishes rows that waited for rows of other vessels: loads them once all they refer to is in the target,
-quarantines them when one of their ends is or is nowhere, and leaves the others waiting."""
+quarantines them when one of their ends is or is nowhere, and leaves the others waiting. Rows that were
+quarantined before they could wait get what their other ends have to say as well."""
 
 from __future__ import annotations
 
@@ -25,6 +26,14 @@ CHUNK = 5000
 _NEXT = """
 SELECT source_id::text AS source_id, vessel_id::text AS vessel_id FROM bulkmig.pending
  WHERE entity = $1 AND source_id > $2::text::uuid ORDER BY source_id LIMIT $3 FOR UPDATE SKIP LOCKED
+"""
+_KEPT_OUT = """
+SELECT source_id::text FROM bulkmig.quarantine
+ WHERE entity = $1 AND run_id = $2::text::uuid AND source_id > $3::text::uuid ORDER BY source_id LIMIT $4
+"""
+_SAID = """
+SELECT source_id::text, field FROM bulkmig.findings
+ WHERE run_id = $1::text::uuid AND entity = $2 AND source_id = ANY ($3::text[]::uuid[]) AND code = ANY ($4)
 """
 _DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
 
@@ -54,30 +63,57 @@ async def settle(source: Connection, target: Connection, decisions: Decisions, r
                     break
                 last = rows[-1]["source_id"]
                 ids = [row["source_id"] for row in rows]
-                await _settle_chunk(source, target, decisions, run_id, entity, ids, result)
+                outcome = await _look(source, target, decisions, entity, ids)
+                await _load(target, run_id, outcome, result)
+                waiting = set(outcome.waiting["id"])
+                result.pending += len(waiting)
+                await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
+        await _kept_out(source, target, decisions, run_id, entity, result)
     return result
 
 
-async def _settle_chunk(
-    source: Connection,
-    target: Connection,
-    decisions: Decisions,
-    run_id: str,
-    entity: Entity,
-    ids: list[str],
-    result: Settled,
-) -> None:
+async def _look(
+    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
+) -> Outcome:
     frame = from_csv(await read_all(source, queries.by_id(entity, ids)), queries.columns(entity))
     wanted = {
         id_ for r in entity.references if r.entity == "equipment" for id_ in frame[r.column].drop_nulls()
     }
     unit = Unit(replace(decisions, on_error="quarantine"), ())
     unit.ends = await ends(target, sorted(wanted))
-    outcome = transform(entity, frame, unit)
-    await _load(target, run_id, outcome, result)
-    waiting = set(outcome.waiting["id"])
-    result.pending += len(waiting)
-    await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
+    return transform(entity, frame, unit)
+
+
+async def _kept_out(
+    source: Connection,
+    target: Connection,
+    decisions: Decisions,
+    run_id: str,
+    entity: Entity,
+    result: Settled,
+) -> None:
+    last = write.NIL
+    while rows := await target.fetch(_KEPT_OUT, entity.name, run_id, last, CHUNK):
+        ids = [row["source_id"] for row in rows]
+        last = ids[-1]
+        new = _of_ends(await _look(source, target, decisions, entity, ids))
+        if new.height:
+            codes = new["code"].unique().to_list()
+            said = await target.fetch(_SAID, run_id, entity.name, new["source_id"].to_list(), codes)
+            known = pl.DataFrame(
+                [tuple(row) for row in said],
+                schema={"source_id": pl.String, "field": pl.String},
+                orient="row",
+            )
+            new = new.join(known, on=["source_id", "field"], how="anti", maintain_order="left")
+            await write.findings(target, run_id, [new])
+            result.findings.append(new)
+
+
+def _of_ends(outcome: Outcome) -> pl.DataFrame:
+    """The findings that other vessels decide. All others were made when the row's own vessel was read."""
+    codes = [rule.code for rule in outcome.entity.rules if rule.quarantine]
+    return outcome.findings.filter(pl.col("code").is_in(codes))
 
 
 async def _load(target: Connection, run_id: str, outcome: Outcome, result: Settled) -> None:
@@ -89,8 +125,7 @@ async def _load(target: Connection, run_id: str, outcome: Outcome, result: Settl
         for key, image in outcome.image.partition_by("vessel_id", as_dict=True).items():
             vessel = str(key[0])
             await write.append_base(target, run_id, vessel, entity.name, image.height, base(entity, image))
-    # Whatever else there is to say of a waiting row was said when its vessel was read.
-    new = outcome.findings.filter(pl.col("code").is_in([r.code for r in entity.rules if r.quarantine]))
+    new = _of_ends(outcome)
     await write.findings(target, run_id, [new])
     await write.quarantine(target, run_id, [outcome.quarantined])
     result.findings.append(new)

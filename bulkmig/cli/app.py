@@ -44,7 +44,7 @@ def main() -> None:
         wrong = UsageError(error.format_message(), "see `bulkmig --help`")
         fail(wrong, as_json="--json" in arguments)
         status = wrong.exit_status
-    except typer.Abort:
+    except (typer.Abort, KeyboardInterrupt):
         status = Stopped.exit_status
     except BulkmigError as error:
         fail(error, as_json="--json" in arguments)

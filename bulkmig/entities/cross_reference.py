@@ -35,7 +35,8 @@ def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
                 maintain_order="left",
             )
             known = pl.col(f"~{end}_id").is_not_null()
-            known_out = pl.col(f"~{end}_out").fill_null(value=False)
+            # Of the row's own vessel the unit knows better: its equipment may be quarantined with it.
+            known_out = pl.col(f"~{end}_out").fill_null(value=False) & (pl.col(vessel) != pl.col("vessel_id"))
             id_ = pl.coalesce(f"~{end}_id", f"@{end}")
         own = pl.col(f"~{end}_here").is_not_null()
         frame = frame.with_columns(
