@@ -303,12 +303,12 @@ def _judge(entity: Entity, marks: _Marks, unit: Unit) -> None:
 
 
 def _quarantine(entity: Entity, raw: pl.DataFrame, out: pl.DataFrame, kept_out: pl.Series) -> pl.DataFrame:
-    rows = raw.with_columns(out["code"], out["message"]).filter(kept_out)
+    rows = raw.with_columns(out["code"].alias("~code"), out["message"].alias("~message")).filter(kept_out)
     return rows.select(
         pl.col("vessel_id"),
         pl.lit(entity.name).alias("entity"),
         pl.col("id").alias("source_id"),
-        pl.col("code"),
-        pl.col("message"),
+        pl.col("~code").alias("code"),
+        pl.col("~message").alias("message"),
         pl.struct(entity.column_names).struct.json_encode().alias("row"),
     )

@@ -21,8 +21,9 @@ from bulkmig.postgres.session import Connection
 from bulkmig.source.onboarding import read_all
 from bulkmig.source.queries import uuid_array
 from bulkmig.target.postgres import ends
+from bulkmig.target.references import dangling
 from bulkmig.transform import Outcome
-from bulkmig.weigh import Mismatch, Verified, Weigher
+from bulkmig.weigh import Deviation, Mismatch, Verified, Weigher
 
 
 class Verifier:
@@ -88,6 +89,7 @@ class Verifier:
             mismatches = await to_thread.run_sync(compare_rows, table, rows, actual)
             self.result.rows[table.name] += actual.height
             await self._judge(entity, mismatches)
+            self._check_rules(table, actual)
         self.result.seconds += time.perf_counter() - started
 
     async def _fetch(self, table: Table, ids: pl.Series) -> pl.DataFrame:
@@ -97,6 +99,14 @@ class Verifier:
         )
         data = await read_all(self.target, query)
         return await to_thread.run_sync(from_csv, data, columns)
+
+    def _check_rules(self, table: Table, actual: pl.DataFrame) -> None:
+        """The portal's business rules: what breaks one is a warning, since its cells are compared anyway."""
+        if not table.holds:
+            return
+        row = actual.select(expr.all().alias(name) for name, expr in table.holds.items()).row(0)
+        self.result.checks += len(row)
+        self.result.warnings += sum(not held for held in row)
 
     async def _judge(self, entity: Entity, mismatches: list[Mismatch]) -> None:
         self.result.checks += 1
@@ -123,7 +133,19 @@ class Verifier:
                 else:
                     self.result.checks += 1
         self.surplus = frozenset(surplus) if self._collect is None else frozenset()
+        if not self._second_pass and self.unit.vessels:
+            await self._check_references()
         self.result.seconds += time.perf_counter() - started
+
+    async def _check_references(self) -> None:
+        """Integrity: every reference of these vessels' rows leads to a row."""
+        self.result.checks += 1
+        lost = [one async for one in dangling(self.target, self.unit.vessels)]
+        self.result.failed += bool(lost)
+        self.result.difference_count += len(lost)
+        self.result.differences += [
+            Deviation(one.child, one.id, one.column, f"a row of {one.parent}", "no row") for one in lost
+        ]
 
     def _where(self, table: Table) -> str:
         ranges = (id_range(vessel) for vessel in self.unit.vessels)

@@ -99,12 +99,13 @@ class Cell:
 @dataclass(frozen=True, eq=False)
 class Table:
     """A target table an entity fills: one row a source row, or one where `when` holds. `key`: the columns
-    of its primary key, in `cells`."""
+    of its primary key, in `cells`. `holds`: business rules that verification checks on the target's rows."""
 
     name: str
     key: tuple[str, ...]
     cells: Mapping[str, Cell]
     when: pl.Expr | None = None
+    holds: Mapping[str, pl.Expr] = field(default_factory=dict)
 
     @property
     def own_key(self) -> str:

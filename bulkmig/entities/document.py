@@ -89,6 +89,7 @@ ENTITY = Entity(
                 "file_name": text("name"),
                 **copied("file_path", "file_size", "created_at", "updated_at"),
             },
+            holds={"has a type of the portal": pl.col("document_type").is_in(sorted(TYPES.values()))},
         ),
         Table(
             "vessel_documents",

@@ -251,6 +251,10 @@ ENTITY = Entity(
                 "specifications": Cell(pl.col("~specifications"), "specifications", json=True),
                 **copied("created_at", "updated_at"),
             },
+            holds={
+                "has a QR code": pl.col("qr_code").str.len_chars() > 0,
+                "has a status of the portal": pl.col("status").is_in([*STATUS.values(), "fault"]),
+            },
         ),
         Table(
             "equipment_metadata",

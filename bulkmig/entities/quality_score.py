@@ -75,6 +75,7 @@ ENTITY = Entity(
                 "assessed_by": Cell(pl.col("@assessor"), "assessed_by"),
                 **copied("created_at", "updated_at"),
             },
+            holds={"lies in 0 to 100": ~out_of("score", 0, 100)},
         ),
     ),
 )

@@ -109,6 +109,7 @@ ENTITY = Entity(
                 "role": Cell(mapped("role", ROLES, "technician"), "role"),
                 **copied("avatar_url", "is_active", "created_at", "updated_at"),
             },
+            holds={"has a role of the portal": pl.col("role").is_in(sorted(set(ROLES.values())))},
         ),
         Table(
             "user_metadata",

@@ -4,6 +4,8 @@ The rows of a vessel share an id prefix, so each query is a range scan of the ch
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from bulkmig._core.ids import id_range
@@ -33,24 +35,40 @@ def _own_key() -> dict[str, str]:
 
 async def prove(connection: Connection, vessel_id: str) -> None:
     """Raises VesselError naming the first reference of the vessel's rows that leads nowhere."""
+    async for lost in dangling(connection, (vessel_id,)):
+        raise VesselError(
+            f"{lost.child} {lost.id}: {lost.column} names no row of {lost.parent}"
+            f" [constraint {lost.constraint}]",
+            "the row it refers to was deleted in the target meanwhile: run the command again",
+            phase="load",
+            vessel_id=vessel_id,
+            entity=lost.child,
+            field=lost.column,
+        )
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A reference that leads nowhere: the child's table, id and column, and the table it names no row of."""
+
+    constraint: str
+    child: str
+    id: str
+    column: str
+    parent: str
+
+
+async def dangling(connection: Connection, vessels: Sequence[str]) -> AsyncIterator[Lost]:
+    """One reference that leads nowhere for each foreign key that has any, among the rows of these vessels."""
     keys = _own_key()
-    low, high = id_range(vessel_id)
+    ranges = [id_range(vessel) for vessel in vessels]
     for row in await connection.fetch(_FOREIGN_KEYS, list(keys)):
-        child, parent = row["child"], row["parent"]
-        column, parent_column = row["child_column"], row["parent_column"]
+        child, parent, column = row["child"], row["parent"], row["child_column"]
+        key = f"c.{keys[child]}"
+        within = " OR ".join(f"{key} BETWEEN '{low}' AND '{high}'" for low, high in ranges)
         lost = await connection.fetchval(
-            f"SELECT c.{keys[child]}::text FROM {child} c WHERE c.{keys[child]} BETWEEN $1 AND $2"
-            f" AND c.{column} IS NOT NULL AND NOT EXISTS"
-            f" (SELECT FROM {parent} p WHERE p.{parent_column} = c.{column}) LIMIT 1",
-            low,
-            high,
+            f"SELECT {key}::text FROM {child} c WHERE ({within}) AND c.{column} IS NOT NULL AND NOT EXISTS"
+            f" (SELECT FROM {parent} p WHERE p.{row['parent_column']} = c.{column}) LIMIT 1"
         )
         if lost is not None:
-            raise VesselError(
-                f"{child} {lost}: {column} names no row of {parent} [constraint {row['conname']}]",
-                "the row it refers to was deleted in the target meanwhile: run the command again",
-                phase="load",
-                vessel_id=vessel_id,
-                entity=child,
-                field=column,
-            )
+            yield Lost(row["conname"], child, lost, column, parent)
