@@ -19,7 +19,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 @dataclass
 class Cost:
     """Seconds of wall time and CPU (user and system, all processes of the command), bytes of peak memory of
-    its largest process; `servers`: CPU seconds of each server; `document`: the JSON it printed."""
+    its largest process (Linux counts the runner's own 75 MB where that is more); `servers`: CPU seconds of
+    each server; `document`: the JSON it printed."""
 
     wall: float
     cpu: float

@@ -14,7 +14,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,12 +31,6 @@ FLOORS = {
     "target alone, 2 connections, triggers off": ["--connections", "2", "--fk-off"],
 }
 Costs = dict[str, list[Cost]]
-
-
-def command(*arguments: str) -> list[str]:
-    """`bulkmig`, or what stands in for it."""
-    module = "bulkmig" if find_spec("bulkmig.__main__") else "benchmarks.through_api"
-    return [sys.executable, "-m", module, *arguments]
 
 
 class Contest:
@@ -81,7 +74,9 @@ class Contest:
     def _bulkmig(self, verb: str, target: str, *arguments: str) -> Cost:
         addresses = ("--source", self.ends.source_url, "--target", target)
         extra = self.options.bulkmig.split()
-        return self._measured(command(verb, "--all", "--json", *addresses, *arguments, *extra))
+        return self._measured(
+            [sys.executable, "-m", "bulkmig", verb, "--all", "--json", *addresses, *arguments, *extra]
+        )
 
     def _measured(self, program: list[str]) -> Cost:
         return run(program, self.ends.processes())

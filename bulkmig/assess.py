@@ -77,6 +77,7 @@ async def _assess(
             if settings.processes > 1:
                 due_ids = fleet.decisions.vessels_due
                 job = Job("assess", settings, ends.snapshot, "", due=due_ids, known=known)
+                job.companies = frozenset(vessel.company_id for vessel in due)
                 await spread(job, due, lambda share: report.merge(share[0]), listen)
             else:
                 await _vessels(settings, ends, fleet, due, known, report)
@@ -105,7 +106,14 @@ async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
     report = Report("plan", selected=len(vessels), memory_bound=job.settings.memory, findings_list=[])
     async with joined(job.settings, job.snapshot) as ends:
         state = await target_state.read(ends.target)
-        fleet = await decided(job.settings, ends, vessels, state, on_error=job.settings.on_error)
+        fleet = await decided(
+            job.settings,
+            ends,
+            vessels,
+            state,
+            on_error=job.settings.on_error,
+            companies=job.companies,
+        )
         fleet.decisions.vessels_due = job.due
         with stop.scope():
             await _vessels(job.settings, ends, fleet, vessels, job.known, report)
@@ -126,6 +134,9 @@ async def _vessels(
         counter = _Counter(unit, known, report)
         tally = await run(await lane.line(), unit, counter)
         add(report, tally)
+        for findings in counter.findings:
+            report.count_findings(findings)
+        report.elsewhere += counter.elsewhere
         for vessel in vessels:
             if vessel.id in unit.failing:
                 report.failed += 1
@@ -143,11 +154,14 @@ async def _vessels(
 
 @dataclass
 class _Counter:
-    """A sink that counts what a loader would do; `commit` adds a vessel's figures to the report."""
+    """A sink that counts what a loader would do; `commit` adds a vessel's figures to the report. Nothing is
+    added before the whole unit is through: one that is too large is done again vessel by vessel."""
 
     unit: Unit
     known: frozenset[str]
     report: Report
+    findings: list[pl.DataFrame] = field(default_factory=list)
+    elsewhere: list[pl.DataFrame] = field(default_factory=list)
     rows: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     quarantined: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     pending: Counter[str | None] = field(default_factory=Counter)
@@ -160,9 +174,9 @@ class _Counter:
 
     async def accept(self, parcel: Parcel) -> None:
         vessel = parcel.vessel_id
-        self.report.count_findings(parcel.findings)
+        self.findings.append(parcel.findings)
         if parcel.elsewhere is not None:
-            self.report.elsewhere.append(parcel.elsewhere)
+            self.elsewhere.append(parcel.elsewhere)
         for table in parcel.entity.tables:
             image = parcel.image
             rows = image.filter(pl.col(f"?{table.name}")) if table.when is not None else image

@@ -37,6 +37,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_rows_per_second: int | None = None
     window: float | None = None
     operator: str = ""
+    reveal: bool = False
 
     def __repr__(self) -> str:
         return f"Settings(on_error={self.on_error!r}, parallel_vessels={self.parallel_vessels}, …)"

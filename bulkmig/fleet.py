@@ -27,7 +27,7 @@ from bulkmig.decide.fleet import Fleet, decide
 from bulkmig.events import Event, Listener, PhaseStarted, RunStarted, VesselDone, VesselFailed, silent
 from bulkmig.ledger import runs, write
 from bulkmig.pace import Pace, from_history
-from bulkmig.preflight import Ends, both, joined
+from bulkmig.preflight import Ends, both, joined, ready
 from bulkmig.processes import Job, Share, spread
 from bulkmig.report import SLOWEST, Failure, Report
 from bulkmig.selection import Selection, Vessel, resolve
@@ -86,6 +86,7 @@ async def migrate(
     report = Report("migrate", str(uuid4()), memory_bound=settings.memory)
     async with both(settings, writing=not settings.dry_run) as ends:
         selected = await resolve(ends.holder, selection)
+        await ready(ends, settings)
         state = await target_state.read(ends.target)
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
         report.selected, report.skipped = len(selected), len(selected) - len(due)
@@ -238,6 +239,8 @@ class Migration:
             self.done += share[1]
 
         await spread(job, due, collect, self.listen, continue_on_error=self.settings.continue_on_error)
+        if self.report.failed and not self.settings.continue_on_error and not self.stop.requested:
+            self.report.status = "completed"  # the failure is why the others stopped; `finish` says so
 
     def options(self) -> LoadOptions:
         """How this run's rows get in."""
@@ -303,6 +306,10 @@ class Migration:
         for findings in settled.findings:
             self.report.count_findings(findings)
         self.report.pending = settled.pending
+        self.report.failures += [
+            Failure(vessel, "", None, "load", f"{entity} {source_id}: {cause}")
+            for entity, source_id, vessel, cause in settled.refused
+        ]
 
     async def verify(self) -> None:
         """Compares every cell of this run's vessels, companies and users, seen in the same snapshot."""

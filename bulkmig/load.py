@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
+import asyncpg
 import polars as pl
 
 from bulkmig._core.declare import Entity
@@ -17,7 +18,7 @@ from bulkmig._core.parcel import Parcel
 from bulkmig._core.unit import Unit
 from bulkmig.encode import encode, parcels
 from bulkmig.errors import VesselError
-from bulkmig.postgres.session import Connection
+from bulkmig.postgres.errors import describe
 from bulkmig.selection import Vessel
 from bulkmig.transform import Outcome
 from bulkmig.vessel_load import (
@@ -28,15 +29,14 @@ from bulkmig.vessel_load import (
     VesselLoad,
     record_failure,
 )
+from bulkmig.workers import Lane
 
 
 class Loader:
     """A pipeline's sink that writes. `results` has one entry per vessel of the unit when `finish` is done."""
 
-    def __init__(
-        self, connection: Connection, unit: Unit, vessels: Sequence[Vessel], options: LoadOptions
-    ) -> None:
-        self.connection, self.unit, self.options = connection, unit, options
+    def __init__(self, lane: Lane, unit: Unit, vessels: Sequence[Vessel], options: LoadOptions) -> None:
+        self.lane, self.unit, self.options = lane, unit, options
         self.vessels = {vessel.id: vessel for vessel in vessels}
         self.results: list[Loaded] = []
         self._kept: defaultdict[str, list[Parcel]] = defaultdict(list)
@@ -54,7 +54,7 @@ class Loader:
         if self._streaming:
             if self._open is None:
                 vessel = next(iter(self.vessels.values()))
-                self._open = VesselLoad(self.connection, vessel, self.unit, self.options)
+                self._open = VesselLoad(await self.lane.target(), vessel, self.unit, self.options)
                 await self._stack.enter_async_context(self._open.transaction())
             await self._open.put(parcel)
         elif parcel.vessel_id is not None:
@@ -63,8 +63,9 @@ class Loader:
     async def finish(self) -> None:
         if self._streaming:
             if self._open is not None:
-                self.results.append(await self._open.close())
-                await self._stack.aclose()
+                result = await self._open.close()
+                await self._stack.aclose()  # the commit: only now is the vessel done
+                self.results.append(result)
             return
         for vessel in self.vessels.values():
             self.results.append(await self._load_kept(vessel, self._kept.pop(vessel.id, [])))
@@ -74,15 +75,17 @@ class Loader:
         await self._stack.__aexit__(type(error), error, error.__traceback__)
 
     async def _load_kept(self, vessel: Vessel, parcels: list[Parcel]) -> Loaded:
-        load = VesselLoad(self.connection, vessel, self.unit, self.options)
+        connection = await self.lane.target()
+        load = VesselLoad(connection, vessel, self.unit, self.options)
         try:
             async with load.transaction():
                 for parcel in parcels:
                     await load.put(parcel)
-                return await load.close()
+                result = await load.close()
+            return result
         except Rejected:
             return await record_failure(
-                self.connection,
+                connection,
                 vessel,
                 self.options,
                 phase="validate",
@@ -93,5 +96,11 @@ class Loader:
             return Loaded(vessel, "skipped")
         except VesselError as error:
             return await record_failure(
-                self.connection, vessel, self.options, phase=error.phase, error=str(error), parcels=parcels
+                connection, vessel, self.options, phase=error.phase, error=str(error), parcels=parcels
+            )
+        except asyncpg.PostgresConnectionError:
+            raise
+        except asyncpg.PostgresError as error:  # the commit itself: a deferred constraint
+            return await record_failure(
+                connection, vessel, self.options, phase="load", error=describe(error), parcels=parcels
             )

@@ -38,7 +38,7 @@ def work(options: LoadOptions, shared: Shared, queue: Queue, report: Report, fin
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
         unit = new_unit(options.decisions, vessels, shared.failures)
-        loader = Loader(await lane.target(), unit, vessels, options)
+        loader = Loader(lane, unit, vessels, options)
         try:
             tally = await run(await lane.line(), unit, loader)
         except BaseException as error:
@@ -48,7 +48,9 @@ def work(options: LoadOptions, shared: Shared, queue: Queue, report: Report, fin
             await lane.close()
             if len(vessels) > 1:
                 # The source or a row that no one foresaw: alone, each vessel fails or succeeds for itself.
-                queue.split(vessels)
+                finished(loader.results, queue)
+                ended = {result.vessel.id for result in loader.results}
+                queue.split([vessel for vessel in vessels if vessel.id not in ended])
                 return
             finished([await _failed(lane, vessels[0], unit, options, report, error)], queue)
             return

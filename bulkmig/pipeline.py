@@ -168,14 +168,15 @@ class _Reader:
         self.since = time.perf_counter()
 
     async def take(self, data: bytes) -> None:
-        """COPY's callback: whole rows. Not returning is what holds the server back."""
+        """COPY's callback: whole rows. Not returning is what holds the server back. A tree is never cut:
+        whether a parent is missing shows only when all of it is there."""
         self.chunks.append(data)
         self.size += len(data)
         self.total += len(data)
         if self.leases is None:
             if self.total > self.line.batch_bytes:
                 raise UnitTooLarge
-        elif self.size >= self.line.batch_bytes:
+        elif self.size >= self.line.batch_bytes and not self.entity.ancestors:
             await self.send(last=False)
             await self.open(self.entity)
 

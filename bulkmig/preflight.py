@@ -6,13 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import asyncpg
+
 from bulkmig._core.unit import Catalogue
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.ledger import schema
 from bulkmig.postgres import dsn
-from bulkmig.postgres.session import TARGET, Connection, close, session
+from bulkmig.postgres.session import TARGET, Connection, close, session, transaction
 from bulkmig.source import onboarding
 from bulkmig.target import postgres
 
@@ -41,7 +43,7 @@ def address(settings: Settings, role: str) -> dsn.Address:
 
 @asynccontextmanager
 async def both(settings: Settings, *, writing: bool, needs_ledger: bool = False) -> AsyncIterator[Ends]:
-    """Connects and checks. `writing`: the ledger is created or upgraded. Raises PreflightError."""
+    """Connects and checks; touches nothing. `writing`: the target must take writes. Raises PreflightError."""
     source, target = address(settings, "source"), address(settings, "target")
     async with (
         onboarding.snapshot(source) as (holder, name),
@@ -53,12 +55,26 @@ async def both(settings: Settings, *, writing: bool, needs_ledger: bool = False)
         version = await schema.version(connection)
         if writing:
             await _writable(connection)
-            await schema.upgrade(connection)
         elif needs_ledger and version == 0:
             raise PreflightError(
                 "the target has no ledger: nothing was migrated into it", "run `bulkmig migrate` first"
             )
         yield Ends(source, target, holder, name, connection, source_catalogue, target_catalogue)
+
+
+async def ready(ends: Ends, settings: Settings) -> None:
+    """The last checks, and the first write: the ledger is created or brought up to date."""
+    if settings.fk_check == "set":
+        try:
+            async with transaction(ends.target, commit=False):
+                await ends.target.execute("SET LOCAL session_replication_role = replica")
+        except asyncpg.InsufficientPrivilegeError:
+            raise PreflightError(
+                "the role may not turn off triggers, which --fk-check set does for the load",
+                "GRANT SET ON PARAMETER session_replication_role (from PostgreSQL 15), or --fk-check row",
+            ) from None
+    if not settings.dry_run:
+        await schema.upgrade(ends.target)
 
 
 @asynccontextmanager

@@ -41,7 +41,8 @@ KINDS = {
 @dataclass
 class Job:
     """A child's share of a run. `refused`: companies that the target refused, with the reason; `due`: all
-    vessels of the run; `known`: these and the ones migrated before; `same_snapshot`: as for `Weigher`."""
+    vessels of the run, `companies`: theirs; `known`: these vessels and the ones migrated before;
+    `same_snapshot`: as for `Weigher`."""
 
     kind: str
     settings: Settings
@@ -50,6 +51,7 @@ class Job:
     refused: dict[str, str] = field(default_factory=dict)
     due: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()
+    companies: frozenset[str] = frozenset()
     same_snapshot: bool = False
 
 

@@ -133,7 +133,7 @@ class Report:
         """Settles status and duration."""
         self.seconds = time.perf_counter() - self.began
         self.peak_memory = peak_memory() + self.other_memory
-        bad = self.failed or self.verified.difference_count
+        bad = self.failures or self.verified.difference_count
         if self.command in ("plan", "validate"):
             bad = bad or self.errors
         if self.status == "completed" and bad:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import anyio
 import asyncpg
@@ -23,6 +23,7 @@ from bulkmig._core.stop import Stop
 from bulkmig._core.unit import Unit
 from bulkmig.config import Settings, check
 from bulkmig.encode import base, parcels, table_loads
+from bulkmig.errors import UsageError
 from bulkmig.events import Listener, RunStarted, silent
 from bulkmig.fleet import Migration
 from bulkmig.ledger import write
@@ -30,13 +31,13 @@ from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import run
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
-from bulkmig.preflight import Ends, both
+from bulkmig.preflight import Ends, both, ready
 from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, resolve
 from bulkmig.target import state as target_state
 from bulkmig.target.postgres import copy_in
 from bulkmig.transform import Outcome
-from bulkmig.vessel_load import LOCK_CLASS, Loaded, LoadOptions, count_findings, lock_key
+from bulkmig.vessel_load import Loaded, LoadOptions, count_findings, lock_key
 from bulkmig.workers import Lane, Queue, Work, run_units
 
 _ENTRIES = """
@@ -53,12 +54,14 @@ async def retry(
     stop: Stop | None = None,
 ) -> Report:
     """Looks again at the quarantined rows of these vessels, or of all. Raises as `migrate` does."""
+    vessels = [_uuid(vessel) for vessel in vessels]
     # Rows that are quarantined already fail no vessel.
     settings = msgspec.structs.replace(
         check(settings), on_error="quarantine", continue_on_error=True, dry_run=False
     )
     report = Report("quarantine retry", str(uuid4()), memory_bound=settings.memory)
-    async with both(settings, writing=True) as ends:
+    async with both(settings, writing=True, needs_ledger=True) as ends:
+        await ready(ends, settings)
         state = await target_state.read(ends.target)
         selected, companies = await _concerned(ends, vessels)
         migrated = [v for v in selected if v.id in state.marks and state.marks[v.id].state == "migrated"]
@@ -85,6 +88,13 @@ async def retry(
             with anyio.move_on_after(10, shield=True):
                 await steps.end()
     return report
+
+
+def _uuid(vessel: str) -> str:
+    try:
+        return str(UUID(vessel))
+    except ValueError:
+        raise UsageError(f"{vessel!r} is no vessel id (UUID)", "see `bulkmig quarantine list`") from None
 
 
 async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], set[str]]:
@@ -135,9 +145,7 @@ class _Again:
 
     async def begin(self) -> None:
         """Locks the vessel and reads which of its rows are quarantined."""
-        await self.connection.execute(
-            f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {lock_key(self.vessel.id)})"
-        )
+        await self.connection.execute(f"SELECT pg_advisory_xact_lock({lock_key(self.vessel.id)})")
         rows = await self.connection.fetch(
             "SELECT entity, source_id::text FROM bulkmig.quarantine"
             " WHERE vessel_id = $1::text::uuid OR vessel_id IS NULL",

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
+import asyncpg
 import polars as pl
 
 from bulkmig._core.declare import Entity
@@ -15,6 +16,7 @@ from bulkmig._core.unit import Decisions, Unit
 from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import write
+from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
@@ -40,12 +42,24 @@ _DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2
 
 @dataclass
 class Settled:
-    """What became of the waiting rows; `pending` still wait."""
+    """What became of the waiting rows; `pending` still wait, also those that the target refused: (entity,
+    source id, vessel, cause)."""
 
     inserted: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
     findings: list[pl.DataFrame] = field(default_factory=list)
     pending: int = 0
+    refused: list[tuple[str, str, str, str]] = field(default_factory=list)
+
+    def copy(self) -> Settled:
+        """The figures as they are now."""
+        return Settled(
+            self.inserted.copy(),
+            self.quarantined.copy(),
+            list(self.findings),
+            self.pending,
+            list(self.refused),
+        )
 
 
 async def settle(source: Connection, target: Connection, decisions: Decisions, run_id: str) -> Settled:
@@ -55,19 +69,31 @@ async def settle(source: Connection, target: Connection, decisions: Decisions, r
     for entity in PER_VESSEL:
         if entity.waits is None:
             continue
-        last = write.NIL
+        last, size = write.NIL, CHUNK
         while True:
-            async with transaction(target):
-                rows = await target.fetch(_NEXT, entity.name, last, CHUNK)
-                if not rows:
-                    break
-                last = rows[-1]["source_id"]
-                ids = [row["source_id"] for row in rows]
-                outcome = await _look(source, target, decisions, entity, ids)
-                await _load(target, run_id, outcome, result)
-                waiting = set(outcome.waiting["id"])
-                result.pending += len(waiting)
-                await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
+            before = result.copy()
+            try:
+                async with transaction(target):
+                    rows = await target.fetch(_NEXT, entity.name, last, size)
+                    if not rows:
+                        break
+                    ids = [row["source_id"] for row in rows]
+                    outcome = await _look(source, target, decisions, entity, ids)
+                    await _load(target, run_id, outcome, result)
+                    waiting = set(outcome.waiting["id"])
+                    result.pending += len(waiting)
+                    await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
+                last, size = ids[-1], CHUNK
+            except asyncpg.PostgresConnectionError:
+                raise
+            except asyncpg.PostgresError as error:
+                # The target refuses a row: the chunk again, row by row; that one goes on waiting.
+                result = before
+                if size == 1:
+                    last = ids[0]
+                    result.pending += 1
+                    result.refused.append((entity.name, ids[0], rows[0]["vessel_id"], describe(error)))
+                size = 1
         await _kept_out(source, target, decisions, run_id, entity, result)
     return result
 

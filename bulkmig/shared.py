@@ -19,6 +19,7 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.transform import GOES_WITH, Outcome
 
+LOCK = 0x62756C6B73686172  # one run at a time writes companies and users
 REFUSED = "company.refused"  # the target's own refusal of a company, as its code
 
 
@@ -122,8 +123,11 @@ class Shared:
         decisions = self.fleet.decisions
         try:
             async with transaction(connection):
+                # Another run may be at it: after its commit, what it wrote is not written again.
+                await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
                 await self._record_assignments(connection)
-                for outcome, image in zip(self.fleet.shared, images, strict=True):
+                for outcome, all_new in zip(self.fleet.shared, images, strict=True):
+                    image = await self._not_written_since(connection, outcome, all_new)
                     await self._write(connection, outcome, image)
                     name = outcome.entity.name
                     rows = [
@@ -144,6 +148,23 @@ class Shared:
         except asyncpg.PostgresError:
             self.inserted, self.updated = before
             raise
+
+    async def _not_written_since(
+        self, connection: Connection, outcome: Outcome, image: pl.DataFrame
+    ) -> pl.DataFrame:
+        rows = await connection.fetch(
+            "SELECT source_id::text FROM bulkmig.identities"
+            " WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
+            outcome.entity.name,
+            image["source_id"].to_list(),
+        )
+        written = {row[0] for row in rows} - self.fleet.present.get(outcome.entity.name, frozenset())
+        written -= self.restored(outcome.entity.name)
+        return image.filter(~pl.col("source_id").is_in(list(written))) if written else image
+
+    def restored(self, entity: str) -> set[str]:
+        """Rows that bulkmig wrote once and the portal deleted since: they are written anew."""
+        return set(self.fleet.deleted.get(entity, ()))
 
     async def _record_assignments(self, connection: Connection) -> None:
         await connection.executemany(

@@ -211,6 +211,7 @@ def _repair(entity: Entity, raw: pl.DataFrame, marks: _Marks) -> pl.DataFrame:
         for index in mask.arg_true():
             text, fixed[index], bad[index] = jsontext.repair(texts[index])
             texts[index] = None if bad[index] else text
+            fixed[index] = fixed[index] and not bad[index]
         frame = frame.with_columns(pl.Series(column, texts, dtype=pl.String))
         for code, hit in (("json.unstorable_character", fixed), ("json.unstorable", bad)):
             marks.add(

@@ -48,7 +48,7 @@ class Verifier:
         self._collect = collect
         if collect is None and len(unit.vessels) > 1:
             self._collect = frozenset(t.name for e in PER_VESSEL for t in e.tables)
-        self._expected: Counter[str] = Counter()
+        self._found: Counter[str] = Counter()
         self._session = anyio.Lock()  # two actors ask the one target session
         self._ids: defaultdict[str, list[pl.Series]] = defaultdict(list)
 
@@ -72,7 +72,6 @@ class Verifier:
 
     async def accept(self, parcel: Parcel) -> None:
         for table, rows in table_rows(parcel.entity, parcel.image):
-            self._expected[table.name] += rows.height
             if self._collect is not None and table.name in self._collect:
                 self._ids[table.name].append(rows["@id"])
         if not self._second_pass:
@@ -86,6 +85,7 @@ class Verifier:
             if not rows.height:
                 continue
             actual = await self._fetch(table, rows["@id"])
+            self._found[table.name] += actual.height
             mismatches = await to_thread.run_sync(compare_rows, table, rows, actual)
             self.result.rows[table.name] += actual.height
             await self._judge(entity, mismatches)
@@ -124,9 +124,10 @@ class Verifier:
             if entity.name == "vessel":
                 continue  # one row, compared by its id
             for table in entity.tables:
-                if self._second_pass and table.name not in (self._collect or ()):
-                    continue
-                if await self._count(table) > self._expected[table.name]:
+                if self._second_pass:
+                    if self._collect is not None and table.name in self._collect:
+                        await self._judge(entity, await self._extras(table))
+                elif await self._count(table) > self._found[table.name]:
                     surplus.add(table.name)
                     if self._collect is not None:
                         await self._judge(entity, await self._extras(table))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 
@@ -78,7 +78,7 @@ async def verify_vessels(
             if vessel.company_id in fleet.decisions.companies_out:
                 unit.whole[vessel.id] = fleet.decisions.companies_out[vessel.company_id]
         target = await lane.target()
-        weigher = Weigher(target, unit.vessels, same_snapshot, unseen)
+        weigher = Weigher(target, unit.vessels, same_snapshot, unseen, settings.reveal)
         verifier = Verifier(target, unit, weigher)
         tally = await run(await lane.line(), unit, verifier)
         result = verifier.result
@@ -117,21 +117,26 @@ async def _verify_shared(
     report.verified.add(verifier.result)
 
 
-async def _snapshots(target: Connection) -> str | None:
-    """What the last migration saw of the source."""
-    snapshot: str | None = await target.fetchval(
-        "SELECT source_snapshot FROM bulkmig.runs WHERE command <> 'verify' AND source_snapshot IS NOT NULL"
-        " ORDER BY started_at DESC LIMIT 1"
+async def _snapshots(target: Connection) -> dict[str | None, str]:
+    """What was seen of the source: by the run that wrote each vessel, and under None by the first run."""
+    rows = await target.fetch(
+        "SELECT v.vessel_id::text, r.source_snapshot FROM bulkmig.vessels v"
+        " JOIN bulkmig.runs r ON r.id = v.run_id WHERE r.source_snapshot IS NOT NULL"
     )
-    return snapshot
+    first = await target.fetchval(
+        "SELECT source_snapshot FROM bulkmig.runs WHERE source_snapshot IS NOT NULL"
+        " ORDER BY started_at LIMIT 1"
+    )
+    return {**{row[0]: row[1] for row in rows}, None: first}
 
 
-def newer_than(source: Connection, snapshot: str | None) -> Unseen:
-    """Asks the source for rows whose last change a snapshot doesn't see."""
+def newer_than(source: Connection, snapshots: Mapping[str | None, str]) -> Unseen:
+    """Asks the source for rows whose last change a vessel's snapshot doesn't see."""
 
     session = anyio.Lock()  # one session serves all workers
 
-    async def unseen(entity: Entity, source_ids: list[str], /) -> set[str]:
+    async def unseen(entity: Entity, source_ids: list[str], vessel: str | None, /) -> set[str]:
+        snapshot = snapshots.get(vessel) or snapshots.get(None)
         if snapshot is None:
             return set()
         # xmin has 32 bits; the epoch comes from the current transaction, one less for ids ahead of it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,8 +26,6 @@ from bulkmig.shared import Shared
 from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.target.references import prove
 
-# Advisory locks of vessels share one class, so that they can't meet anybody else's.
-LOCK_CLASS = 0x626D6967
 _BASE_FLUSH = 4 * 1024 * 1024  # bytes of base kept before they are written
 
 
@@ -104,7 +103,7 @@ class VesselLoad:
     async def _begin(self) -> None:
         self._begun = True
         await self.connection.execute(
-            f"SELECT pg_advisory_xact_lock({LOCK_CLASS}, {lock_key(self.vessel.id)});"
+            f"SELECT pg_advisory_xact_lock({lock_key(self.vessel.id)});"
             + ("SET LOCAL session_replication_role = replica;" if self.options.fk_set else "")
         )
         if self.options.dry_run:
@@ -254,15 +253,16 @@ async def record_failure(
 
 def count_findings(result: Loaded, parcel: Parcel) -> None:
     """Adds a parcel's findings to a result."""
-    for severity, code, n in parcel.findings.group_by("severity", "code").len().iter_rows():
-        result.findings[severity, code] += n
+    if parcel.findings.height:
+        for severity, code, n in parcel.findings.group_by("severity", "code").len().iter_rows():
+            result.findings[severity, code] += n
     if parcel.elsewhere is not None:
         result.elsewhere.append(parcel.elsewhere)
 
 
 def lock_key(vessel_id: str) -> int:
-    """A vessel's number within LOCK_CLASS."""
-    return int(vessel_id.replace("-", "")[:8], 16) - 2**31
+    """The number of a vessel's advisory lock: 64 bits, since ids made in one minute may start alike."""
+    return int(hashlib.sha256(b"bulkmig vessel " + vessel_id.encode()).hexdigest()[:16], 16) - 2**63
 
 
 async def throttle(limiter: AsyncLimiter, rows: int) -> None:

@@ -8,7 +8,7 @@ no base, or the source can't have changed since    difference: a failure
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -79,10 +79,17 @@ class Mismatch:
     actual: str | None = None
 
 
-class Unseen(Protocol):
-    """Asks the source which of these rows are newer than what the vessels' last run saw."""
+_RECORDED = """
+SELECT source_id::text FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
+UNION SELECT source_id::text FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
+"""
 
-    async def __call__(self, entity: Entity, source_ids: list[str], /) -> set[str]: ...
+
+class Unseen(Protocol):
+    """Asks the source which of these rows are newer than what the vessel's last run saw. For rows of no
+    vessel that is the first run: which one saw a company last is not recorded."""
+
+    async def __call__(self, entity: Entity, source_ids: list[str], vessel: str | None, /) -> set[str]: ...
 
 
 @dataclass
@@ -108,15 +115,31 @@ class Weigher:
                 loose.append(mismatch)
             else:
                 self._weigh_one(mismatch, written, result)
-        new = set()
-        if loose and not self.same_snapshot:
-            new = await self.unseen(entity, [m.source_id for m in loose if m.source_id])
+        new = set() if self.same_snapshot or not loose else await self._not_synced(entity, loose)
         for mismatch in loose:
             if mismatch.source_id in new:
                 result.stale += 1
             else:
                 self._differs(mismatch, result)
         return result
+
+    async def _not_synced(self, entity: Entity, loose: list[Mismatch]) -> set[str]:
+        """Rows that are due by now, though nothing was lost: newer than what their vessel's last run saw, or
+        recorded as kept out or waiting then."""
+        by_owner: defaultdict[str | None, list[str]] = defaultdict(list)
+        for mismatch in loose:
+            if mismatch.source_id:
+                by_owner[self._owner(mismatch.id)].append(mismatch.source_id)
+        new: set[str] = set()
+        for owner, source_ids in by_owner.items():
+            recorded = await self.target.fetch(_RECORDED, entity.name, source_ids)
+            new.update(row[0] for row in recorded)
+            new.update(await self.unseen(entity, source_ids, owner))
+        return new
+
+    def _owner(self, id_: str) -> str | None:
+        """The vessel that a row with this id belongs to, by the prefix they share."""
+        return next((v for v in self.vessels if id_range(v)[0][:13] == id_[:13]), None)
 
     def _weigh_one(self, mismatch: Mismatch, written: dict[str, str | None], result: Verified) -> None:
         if mismatch.kind == "missing":

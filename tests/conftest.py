@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from bulkmig.embedded import Server
+from tests.support.fleets import Fleets
 from tests.support.servers import Databases, EmbeddedServers, by_major
 
 
@@ -27,6 +28,12 @@ def embedded_servers() -> Iterator[EmbeddedServers]:
     """The session's servers, by major version."""
     with EmbeddedServers() as servers:
         yield servers
+
+
+@pytest.fixture(scope="session")
+def fleets(embedded_servers: EmbeddedServers) -> Fleets:
+    """Sources with a generated fleet, shared by the session: `await fleets(spec)`."""
+    return Fleets(embedded_servers)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ _NUMBER = re.compile(r"-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?")
 _BRACKET = re.compile(r"[\[\]{}]")
 # A number that could leave numeric's range has an exponent of four digits or is itself that long.
 _SUSPECT_NUMBER = r"[0-9][eE][+-]?0*[1-9][0-9]{3}"
-_LONG = 16_000
+_LONG = 15_000
 
 
 def suspicious(column: str) -> pl.Expr:

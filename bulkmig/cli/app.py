@@ -8,11 +8,12 @@ import traceback
 from importlib import import_module
 from pkgutil import iter_modules
 
+import asyncpg
 import typer
 
 import bulkmig.cli
 from bulkmig.cli.output import fail
-from bulkmig.errors import BulkmigError, Stopped, UsageError
+from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError
 from bulkmig.postgres.errors import describe
 
 INTERNAL = 5
@@ -41,9 +42,19 @@ def main() -> None:
     except typer.Exit as end:
         status = end.exit_code
     except typer.TyperException as error:
+        if not error.format_message():  # no verb: the help was printed
+            sys.exit(UsageError.exit_status)
         wrong = UsageError(error.format_message(), "see `bulkmig --help`")
         fail(wrong, as_json="--json" in arguments)
         status = wrong.exit_status
+    except asyncpg.InsufficientPrivilegeError as error:
+        refused = PreflightError(f"a privilege is missing: {describe(error)}", "GRANT it to the role")
+        fail(refused, as_json="--json" in arguments)
+        status = refused.exit_status
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        lost = BulkmigError(f"a database failed: {describe(error)}", "run the same command again to go on")
+        fail(lost, as_json="--json" in arguments)
+        status = lost.exit_status
     except (typer.Abort, KeyboardInterrupt):
         status = Stopped.exit_status
     except BulkmigError as error:

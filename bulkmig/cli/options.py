@@ -82,6 +82,8 @@ CONNECT: dict[str, tuple[Any, Any]] = {
         False,
     ),
 }  # fmt: skip
+# Verbs that bring their own databases still print as all others do.
+PRINT = {name: CONNECT[name] for name in ("json", "quiet", "log_format", "log_level")}
 SELECT: dict[str, tuple[Any, Any]] = {
     "vessels": (Annotated[list[str] | None, typer.Argument(metavar="[VESSEL]…", help="Vessel ids.")], None),
     "imo": (Annotated[list[str] | None, _Option(metavar="NUMBER", help="A vessel by IMO number.")], None),
@@ -213,7 +215,7 @@ def _call(given: dict[str, Any]) -> Call:
             allow_unapproved=given["allow_unapproved"],
         )
     return Call(
-        settings(given), selection, given["json"], given["quiet"], given["reveal"],
+        settings(given), selection, given["json"], given["quiet"], given.get("reveal", False),
         given["log_format"], given["log_level"],
     )  # fmt: skip
 

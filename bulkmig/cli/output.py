@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkmig.errors import BulkmigError
+from bulkmig.report import Report
 
 
 def document(value: dict[str, Any]) -> None:
@@ -49,4 +50,6 @@ def fail(error: BulkmigError, *, as_json: bool) -> None:
         "error: " + "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error)) + "\n"
     )
     if as_json:
-        document({"status": "failed", "error": error.message, "hint": error.hint})
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        skeleton = Report(command, status="failed").document()
+        document({**skeleton, "error": error.message, "hint": error.hint})

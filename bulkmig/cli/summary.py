@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 
 from bulkmig.cli.output import console, plain, table
+from bulkmig.config import MEBIBYTE
 from bulkmig.report import Report
 
 _WORDS = {
@@ -40,7 +41,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         f" {report.remaining:,} remaining of {report.selected:,}",
     )
     if rows:
-        rate = f", {rows / report.seconds:,.0f} rows/s" if report.seconds else ""
+        rate = f", {rows / report.seconds:,.0f} rows/s" if report.seconds and not report.estimate else ""
         yield "target rows", f"{rows:,}{rate}"
     yield "findings", f"{report.errors:,} errors, {report.warnings:,} warnings"
     yield "quarantined", f"{sum(report.quarantined.values()):,} rows"
@@ -57,7 +58,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.estimate:
         seconds, megabytes = report.estimate["seconds"], report.estimate["bytes"] / 1e6
         yield "estimate", f"about {seconds:,.1f} s and {megabytes:,.0f} MB in the target"
-    peak, bound = report.peak_in_flight / 1e6, report.memory_bound / 1e6
+    peak, bound = report.peak_in_flight / MEBIBYTE, report.memory_bound / MEBIBYTE
     yield "memory", f"at most {peak:,.1f} MB of rows in flight (bound {bound:,.0f} MB)"
 
 

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import anyio
 import typer
+from rich.console import Console
 
 from bulkmig import config
 from bulkmig.cli import lines, output, summary
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.options import PRINT, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.embedded import Server, server
 from bulkmig.fleet import migrate
@@ -24,7 +25,7 @@ from bulkmig.verification import verify
 SOURCE, PORTAL = "onboarding", "maintenance"
 
 
-@verb(CONNECT)
+@verb(PRINT)
 def command(
     call: Call,
     vessels: Annotated[int, typer.Option(min=1, help="How many vessels to make up.")] = 20,
@@ -57,7 +58,7 @@ def command(
         again = run(lambda stop: verify(settings, Selection(all=True), stop=stop))
         _print(call, report, again)
         if keep:
-            _keep(embedded, source, target)
+            _keep(embedded, source, target, Console(stderr=call.json, highlight=False))
     return report.exit_status or again.exit_status
 
 
@@ -80,9 +81,8 @@ def _print(call: Call, report: Report, again: Report) -> None:
     )
 
 
-def _keep(embedded: Server, source: str, target: str) -> None:
+def _keep(embedded: Server, source: str, target: str, out: Console) -> None:
     stop = embedded.leave_running()
-    out = output.console()
     out.print("\nThe servers go on running. To look around:")
     out.print(output.plain(f"  export ONBOARDING_DB_URL={source}"))
     out.print(output.plain(f"  export MAINTENANCE_DB_URL={target}"))

@@ -33,7 +33,7 @@ def list_command(
     code: Annotated[str | None, typer.Option(help="With one reason.")] = None,
 ) -> int:
     """Lists quarantined rows."""
-    entries = _entries(call, vessel_id=vessel, code=code)
+    entries = _entries(call, vessel_id=vessel and vessel.lower(), code=code)
     if call.json:
         output.document({"quarantine": entries})
         return 0

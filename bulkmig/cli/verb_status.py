@@ -11,6 +11,7 @@ from bulkmig._core.stop import Stop
 from bulkmig.cli import output
 from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
+from bulkmig.errors import UsageError
 from bulkmig.ledger import read
 from bulkmig.preflight import target_only
 
@@ -30,7 +31,9 @@ def command(
     async def look(stop: Stop) -> dict[str, Any]:
         async with target_only(call.settings) as target:
             runs = await read.run_list(target, run_id)
-            chosen = runs[0]["id"] if run_id and runs else None
+            if run_id and not runs:
+                raise UsageError(f"the ledger has no run {run_id}", "see `bulkmig status`")
+            chosen = runs[0]["id"] if run_id else None
             return {"runs": runs, "vessels": await read.vessel_list(target, chosen)}
 
     while True:

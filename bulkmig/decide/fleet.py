@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -16,6 +16,7 @@ from bulkmig._core.unit import ID_FRAME, Catalogue, Decisions, Unit
 from bulkmig.decide import qr_codes, users
 from bulkmig.decide.companies import assign_slugs
 from bulkmig.entities import DIGITS, ENTITIES, entity
+from bulkmig.entities.company import base_slug
 from bulkmig.fit import checks
 from bulkmig.postgres.session import Connection, pairs
 from bulkmig.selection import Vessel
@@ -29,13 +30,15 @@ from bulkmig.transform import Outcome, transform
 class Fleet:
     """The vessels of a run and all that was decided for them.
 
-    `shared`: what became of companies and users. `present`: entity -> source ids that are in the target.
+    `shared`: what became of companies and users. `present`: entity -> source ids in the target;
+    `deleted`: those that were, before the portal deleted them.
     `slugs`, `qr_codes`: newly assigned, to be recorded."""
 
     decisions: Decisions
     vessels: list[Vessel]
     shared: list[Outcome] = field(default_factory=list)
     present: dict[str, frozenset[str]] = field(default_factory=dict)
+    deleted: dict[str, frozenset[str]] = field(default_factory=dict)
     slugs: dict[str, str] = field(default_factory=dict)
     qr_codes: dict[str, str] = field(default_factory=dict)
 
@@ -63,9 +66,10 @@ async def decide(
     )
     fleet = Fleet(decisions, list(vessels))
     fleet.present = {of: frozenset(rows) for of, rows in state.identities.items()}
+    fleet.deleted = {of: frozenset(rows) - fleet.present[of] for of, rows in state.recorded.items()}
     selected = sorted({vessel.company_id for vessel in vessels}.union(companies))
-    await _decide_slugs(source, state, fleet)
-    _identify_companies(state, decisions, frozenset(selected))
+    codes = await _decide_slugs(source, state, fleet)
+    _identify_companies(state, decisions, frozenset(selected), codes)
     company_rows = await _read(source, entity("company"), queries.of_companies(entity("company"), selected))
     fleet.shared.append(transform(entity("company"), company_rows, Unit(decisions, ())))
     _note_companies_out(fleet)
@@ -79,16 +83,20 @@ async def _read(source: Connection, of: Entity, query: str) -> pl.DataFrame:
     return from_csv(await read_all(source, query), queries.columns(of))
 
 
-async def _decide_slugs(source: Connection, state: TargetState, fleet: Fleet) -> None:
+async def _decide_slugs(source: Connection, state: TargetState, fleet: Fleet) -> dict[str, str]:
+    """Assigns the slugs; returns every company's code."""
     rows = await source.fetch("SELECT id::text, code FROM companies ORDER BY created_at, id")
     ours = {target for target, _ in state.identities.get("company", {}).values()}
     portal = {slug for slug, id_ in state.companies.items() if id_ not in ours}
     slugs = assign_slugs(((r["id"], r["code"] or "") for r in rows), state.slugs, portal)
     fleet.decisions.slugs = slugs
     fleet.slugs = {company: slug for company, slug in slugs.items() if company not in state.slugs}
+    return {row["id"]: row["code"] or "" for row in rows}
 
 
-def _identify_companies(state: TargetState, decisions: Decisions, selected: Collection[str]) -> None:
+def _identify_companies(
+    state: TargetState, decisions: Decisions, selected: Collection[str], codes: Mapping[str, str]
+) -> None:
     known = state.identities.get("company", {})
     ours = set(state.source_of("company"))
     found = {source: target for source, (target, _) in known.items()}
@@ -97,7 +105,9 @@ def _identify_companies(state: TargetState, decisions: Decisions, selected: Coll
             if known[company][1]:
                 decisions.adopted.add(("company", company))
             continue
-        existing = state.companies.get(decisions.slugs[company]) if company in selected else None
+        # Only an unsuffixed slug adopts.
+        plain = decisions.slugs[company] == base_slug(codes.get(company, ""))
+        existing = state.companies.get(decisions.slugs[company]) if plain and company in selected else None
         if existing is not None and existing not in ours:
             decisions.adopted.add(("company", company))
             found[company] = existing
@@ -130,7 +140,7 @@ async def _decide_users(
     user, decisions = entity("user"), fleet.decisions
     known = state.identities.get("user", {})
     rows = await source.fetch("SELECT id::text, email FROM users ORDER BY created_at, id")
-    groups = users.duplicates((row["id"], row["email"] or "") for row in rows)
+    groups = users.duplicates((r["id"], r["email"]) for r in rows if r["email"] is not None)
     frame = await _read(source, user, queries.of_companies(user, selected))
     sharing = sorted({id_ for group in groups.values() for id_ in group} - set(frame["id"]))
     claimants = frame
@@ -182,9 +192,7 @@ def _identify_vessels(state: TargetState, decisions: Decisions, vessels: Iterabl
         if vessel.id in found:
             if known[vessel.id][1]:
                 decisions.adopted.add(("vessel", vessel.id))
-            if holder is not None and holder != found[vessel.id]:
-                decisions.imo_taken.add(vessel.id)
-            continue
+            continue  # it is in the target: its number is for sync
         found[vessel.id] = _recorded(state, "vessel", vessel.id, vessel.id)
         if holder is None:
             continue

@@ -20,6 +20,8 @@ _order = TopologicalSorter({name: sorted(entity.after) for name, entity in sorte
 ENTITIES: tuple[Entity, ...] = tuple(_by_name[name] for name in _order.static_order())
 #: Entity name -> its digit in target ids.
 DIGITS: dict[str, str] = {entity.name: entity.digit for entity in ENTITIES}
+if len(set(DIGITS.values())) != len(DIGITS):
+    raise ValueError("two entities share a digit, so their ids could meet")
 FLEET: tuple[Entity, ...] = tuple(e for e in ENTITIES if e.scope == "fleet")
 PER_VESSEL: tuple[Entity, ...] = tuple(e for e in ENTITIES if e.scope == "vessel")
 #: Every target table that the mapping fills, in the order of its foreign keys.

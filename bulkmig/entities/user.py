@@ -107,7 +107,7 @@ ENTITY = Entity(
                     personal=("email", "password_hash", "first_name", "last_name"),
                 ),
                 "role": Cell(mapped("role", ROLES, "technician"), "role"),
-                **copied("avatar_url", "is_active", "created_at", "updated_at"),
+                **copied("avatar_url", "is_active", "created_at", "updated_at", personal=("avatar_url",)),
             },
             holds={"has a role of the portal": pl.col("role").is_in(sorted(set(ROLES.values())))},
         ),

@@ -61,6 +61,7 @@ async def pending(connection: Connection, run_id: str, parcels: Iterable[Parcel]
     rows = [
         (parcel.entity.name, source_id, vessel_id, run_id)
         for parcel in parcels
+        if parcel.waiting.height
         for source_id, vessel_id in parcel.waiting.select("id", "vessel_id").iter_rows()
     ]
     if rows:

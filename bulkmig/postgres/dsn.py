@@ -7,6 +7,7 @@ anything weaker is refused unless it was allowed explicitly.
 from __future__ import annotations
 
 import ipaddress
+import os
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -68,7 +69,8 @@ def parse(url: str, *, allow_insecure: bool = False, connect_timeout: float = 2.
             kept[key] = value
         elif key not in _IGNORED:
             raise UsageError(f"the URL parameter {key} is not known", "see libpq's connection parameters")
-    hosts = netloc_hosts or [h for h in kept.get("host", "").split(",") if h]
+    named = kept.get("host") or os.environ.get("PGHOST") or ""
+    hosts = netloc_hosts or [h for h in named.split(",") if h]
     local = all(_is_local(h) for h in hosts)
     mode = kept.get("sslmode") or ("prefer" if local else "verify-full")
     if not local and mode != "verify-full" and not allow_insecure:
@@ -91,6 +93,8 @@ def with_database(url: str, database: str) -> str:
 
 
 def _shown(url: str) -> str:
+    if "@" in url and "@" not in urlsplit(url).netloc:
+        return "postgresql://…"  # an unescaped password: what is what can't be told apart
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     user = unquote(parts.netloc.rpartition("@")[0].partition(":")[0]) if "@" in parts.netloc else ""

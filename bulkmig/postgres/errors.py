@@ -18,7 +18,10 @@ def describe(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}".rstrip(": ")
     message = str(error.args[0] if error.args else error).splitlines()[0]
     sqlstate = error.sqlstate or ""
-    if sqlstate.startswith("22"):
+    if sqlstate.startswith("P0"):
+        # RAISE in a function of the database: its text is free to quote rows, so only its place is told.
+        message = "a function of the database raised an error"
+    elif sqlstate.startswith("22"):
         message = _QUOTED_INPUT.sub("", message)
     named = [
         f"{kind} {name}"

@@ -26,11 +26,14 @@ _TEXT = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
+    "default_transaction_isolation": "read committed",
 }
 SOURCE = {
     **_TEXT,
     "application_name": "bulkmig source",
     "default_transaction_read_only": "on",
+    # Rows that a policy hides would be missing without a word: refused instead.
+    "row_security": "off",
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
     "statement_timeout": "0",
@@ -47,6 +50,14 @@ TARGET = {
     # Safe because the ledger mark travels in the same transaction and a run ends with one durable commit.
     "synchronous_commit": "off",
 }
+# Time-outs that only newer servers have; and the search path without bulkmig's own schema, whose tables
+# would hide the portal's from a role of that name.
+_WHERE_THERE = """
+SELECT set_config(name, '0', false) FROM pg_settings
+ WHERE name IN ('idle_session_timeout', 'transaction_timeout');
+SELECT set_config('search_path', string_agg(quote_ident(s), ', '), false)
+  FROM unnest(current_schemas(false)) AS found (s) WHERE s <> 'bulkmig' HAVING count(*) > 0
+"""
 CLOSE_SECONDS = 5.0
 
 
@@ -59,12 +70,15 @@ async def connect(address: Address, settings: Mapping[str, str], *, role: str) -
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as error:
         reason = getattr(error, "sqlstate", None) or type(error).__name__
         detail = "timed out" if isinstance(error, TimeoutError) else str(error).splitlines()[0]
+        if isinstance(error, ValueError):
+            detail = "the URL can't be read: escape special characters as %XX"
         raise PreflightError(
             f"can't connect to the {role} {address.shown}: {detail} ({reason})",
             f"check the {role}'s address, that its server runs, and the user's rights",
         ) from error
     # SET rather than start-up parameters: connection poolers refuse unknown ones.
     await connection.execute(";".join(f"SET {key} = '{value}'" for key, value in settings.items()))
+    await connection.execute(_WHERE_THERE)
     return connection
 
 

@@ -47,8 +47,24 @@ async def reader(address: Address, snapshot_name: str, *, index_paths_only: bool
 
 
 async def copy_out(connection: Connection, query: str, sink: Sink) -> None:
-    """Streams a query's rows as CSV. Every call of `sink` gets whole rows and holds the server back."""
-    await connection.copy_from_query(query, output=sink, format="csv")
+    """Streams a query's rows as CSV. Every call of `sink` gets whole rows and holds the server back; where it
+    doesn't return, the session is gone."""
+
+    returned = True
+
+    async def guarded(data: bytes) -> None:
+        nonlocal returned
+        returned = False
+        await sink(data)
+        returned = True
+
+    try:
+        await connection.copy_from_query(query, output=guarded, format="csv")
+    finally:
+        if not returned:
+            # asyncpg has asked the server to cancel and waits for its answer before anything else; where these
+            # were the last rows, none comes.
+            connection.terminate()
 
 
 async def read_all(connection: Connection, query: str) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bulkmig.decide.users import PortalUser
+from bulkmig.entities import DIGITS
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import Connection, pairs, transaction
 
@@ -42,10 +43,8 @@ class TargetState:
 
 
 _OWN_QR = "SELECT qr_code FROM equipment"
-_FOREIGN_QR = (
-    "SELECT qr_code FROM equipment e WHERE NOT EXISTS"
-    " (SELECT FROM equipment_metadata m WHERE m.equipment_id = e.id)"
-)
+# The version digit and the entity's: what only ids that bulkmig derives begin their third group with.
+_FOREIGN_QR = f"SELECT qr_code FROM equipment WHERE substr(id::text, 15, 2) <> '8{DIGITS['equipment']}'"
 
 
 async def read(connection: Connection) -> TargetState:
@@ -73,7 +72,7 @@ async def read(connection: Connection) -> TargetState:
             entity: {s: found for s, found in rows.items() if found[0] in present[entity]}
             for entity, rows in state.identities.items()
         }
-        # Whatever bulkmig wrote has a row of metadata; before its first vessel all equipment is the portal's.
+        # Before bulkmig's first vessel all equipment is the portal's.
         query = _FOREIGN_QR if state.marks else _OWN_QR
         state.foreign_qr = frozenset(row["qr_code"] for row in await connection.fetch(query))
     return state

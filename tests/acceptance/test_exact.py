@@ -4,70 +4,74 @@ second statement of the mapping (tests/oracle) says."""
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
-import asyncpg
 import pytest
 
-from bulkmig import Report, Selection, Settings, migrate
-from bulkmig.generate import FleetSpec, generate_fleet
-from tests.oracle.compare import compare
-from tests.oracle.expect import LOSSY, Expectation, expect
-from tests.oracle.source import read_source
+from bulkmig import Selection, Settings, migrate
+from bulkmig.config import OnError
+from bulkmig.generate import ONCE_TRAPS, PORTAL_TRAPS, TRAPS, FleetSpec, generate_portal
+from tests.oracle.expect import expect
 from tests.oracle.target import read_target
+from tests.support.fleets import Fleets, Origin
+from tests.support.outcome import differences
+from tests.support.servers import Databases
+
+NASTY = FleetSpec(vessels=5, equipment=30, nasty=0.3, least=2, unknown_enums=True)
+SMALL = replace(NASTY, vessels=3, equipment=20, least=1)
+MODES: tuple[OnError, ...] = ("fail", "quarantine")
+SEEDS, HITS = 12, 50
 
 
-async def found(url: str) -> set[tuple[str, str, str, str, str]]:
-    """The findings in the ledger."""
-    connection = await asyncpg.connect(url)
-    rows = await connection.fetch(
-        "SELECT severity, code, entity, source_id::text, field FROM bulkmig.findings"
-    )
-    await connection.close()
-    assert len(rows) == len(set(rows)), "a finding is recorded once"
-    return {tuple(row) for row in rows}
-
-
-async def quarantined(url: str) -> dict[tuple[str, str], str]:
-    connection = await asyncpg.connect(url)
-    rows = await connection.fetch("SELECT entity, source_id::text, code FROM bulkmig.quarantine")
-    await connection.close()
-    return {(row["entity"], row["source_id"]): row["code"] for row in rows}
-
-
-def differences(
-    expected: Expectation, report: Report, actual: set[tuple[str, str, str, str, str]]
-) -> list[str]:
-    """What of the findings, counts and losses is not as expected."""
-    wanted = {(f.severity, f.code, f.entity, f.source_id, f.field) for f in expected.findings}
-    lines = [f"finding missing: {finding}" for finding in sorted(wanted - actual)]
-    lines += [f"finding not expected: {finding}" for finding in sorted(actual - wanted)]
-    codes = Counter({code: n for code, n in report.lossiness.items() if code in LOSSY})
-    if codes != expected.lossiness:
-        lines.append(f"lossiness {codes - expected.lossiness} too much, {expected.lossiness - codes} missing")
-    return lines
-
-
-@pytest.mark.parametrize("on_error", ["fail", "quarantine"])
-@pytest.mark.parametrize("seed", range(2))
-async def test_a_fleet_of_traps_becomes_what_the_mapping_says(
-    onboarding_url: str, maintenance_url: str, seed: int, on_error: str
-) -> None:
-    await generate_fleet(onboarding_url, FleetSpec(seed=seed, vessels=6, equipment=40, nasty=0.3))
-    source, before = await read_source(onboarding_url), await read_target(maintenance_url)
-    expected = expect(source, before, on_error=on_error)
-    settings = Settings(
-        source=onboarding_url, target=maintenance_url, on_error=on_error, continue_on_error=True
-    )
+async def migrated(origin: Origin, target: str, on_error: OnError) -> list[str]:
+    """Migrates everything and returns what is not as it should be."""
+    expected = expect(origin.rows, await read_target(target), on_error=on_error)
+    settings = Settings(source=origin.url, target=target, on_error=on_error, continue_on_error=True)
     report = await migrate(settings, Selection(all=True))
-    lines = differences(expected, report, await found(maintenance_url))
-    kept_out = await quarantined(maintenance_url)
-    lines += [f"not quarantined: {k} {c}" for k, c in expected.quarantined.items() if k not in kept_out]
-    lines += [
-        f"quarantined: {k} {c}" for k, c in kept_out.items() if c not in expected.quarantined.get(k, ())
-    ]
-    lines += await compare(expected, maintenance_url)
-    assert lines == []
-    assert report.verified.difference_count == 0
-    assert {failure.vessel_id for failure in report.failures} == expected.failed_vessels
-    assert report.stats == expected.stats
-    assert report.pending == len(expected.pending)
+    return await differences(expected, origin.rows, report, target)
+
+
+@pytest.mark.parametrize("on_error", MODES)
+async def test_a_fleet_of_traps_becomes_what_the_mapping_says(
+    fleets: Fleets, maintenance_url: str, on_error: OnError
+) -> None:
+    origin = await fleets(NASTY)
+    assert await migrated(origin, maintenance_url, on_error) == []
+
+
+@pytest.mark.parametrize("on_error", MODES)
+async def test_a_target_that_holds_rows_already_keeps_its_own_and_gives_up_what_is_adopted(
+    fleets: Fleets, maintenance_url: str, on_error: OnError
+) -> None:
+    origin = await fleets(replace(NASTY, seed=1))
+    planted = await generate_portal(maintenance_url, origin.url, origin.spec)
+    assert set(planted.traps) == set(PORTAL_TRAPS)
+    assert await migrated(origin, maintenance_url, on_error) == []
+
+
+@pytest.mark.all_versions
+async def test_it_does_so_on_every_version_of_the_server(
+    fleets: Fleets, pg_major: int, maintenance_url: str
+) -> None:
+    origin = await fleets(replace(SMALL, seed=3), major=pg_major)
+    await generate_portal(maintenance_url, origin.url, origin.spec)
+    assert await migrated(origin, maintenance_url, "quarantine") == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+async def test_over_a_dozen_seeds_every_trap_is_hit_fifty_times_and_nothing_differs(
+    fleets: Fleets, databases: Databases
+) -> None:
+    hits: Counter[str] = Counter()
+    for seed in range(SEEDS):
+        origin = await fleets(replace(NASTY, seed=seed, least=5))
+        hits.update(origin.traps)
+        for on_error in MODES:
+            target = databases("maintenance")
+            planted = await generate_portal(target, origin.url, origin.spec) if seed % 2 else None
+            hits.update(planted.traps if planted is not None else {})
+            assert await migrated(origin, target, on_error) == [], (seed, on_error)
+    missed = {name: hits[name] for name in {*TRAPS, *PORTAL_TRAPS} - {*ONCE_TRAPS} if hits[name] < HITS}
+    assert missed == {"portal_imo_empty": SEEDS}  # of these, too, a target can hold but one
+    assert {hits[name] for name in ONCE_TRAPS} == {SEEDS}

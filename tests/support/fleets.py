@@ -1,0 +1,55 @@
+"""Generated sources that several tests read: each is made once a session, nobody changes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from bulkmig.generate import FleetSpec, generate_fleet, vary_schema
+from tests.oracle.source import Source, read_source
+from tests.support.servers import EmbeddedServers
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A source, its rows as the oracle reads them, and how often each trap was planted in it."""
+
+    url: str
+    rows: Source
+    traps: dict[str, int]
+    spec: FleetSpec
+
+    @property
+    def approved(self) -> list[str]:
+        """The vessels of --all, in order of id."""
+        return [row["id"] or "" for row in self.rows.vessels if row["onboarding_status"] == "APPROVED"]
+
+
+class _Key(NamedTuple):
+    major: int
+    spec: FleetSpec
+    variations: tuple[str, ...]
+
+
+class Fleets:
+    """`await fleets(spec)` returns a source with that fleet; not to be written to."""
+
+    def __init__(self, servers: EmbeddedServers) -> None:
+        self._servers = servers
+        self._made: dict[_Key, Origin] = {}
+
+    async def __call__(
+        self, spec: FleetSpec, *variations: str, major: int | None = None, fresh: bool = False
+    ) -> Origin:
+        """`variations` of the schema are `bulkmig.generate`'s; `fresh`: one that the caller may change."""
+        key = _Key(major or self._servers.newest, spec, variations)
+        if fresh or key not in self._made:
+            url = self._servers.get(key.major).url(self._servers.create(key.major, "onboarding"))
+            for variation in variations:
+                await vary_schema(url, variation)
+            summary = await generate_fleet(url, spec)
+            made = Origin(url, await read_source(url), summary.traps, spec)
+            if fresh:
+                return made
+            self._made[key] = made
+        return self._made[key]
