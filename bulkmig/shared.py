@@ -17,9 +17,10 @@ from bulkmig.orphans import Orphans
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.target.postgres import copy_in, upsert
-from bulkmig.transform import GOES_WITH, Outcome
+from bulkmig.transform import GOES_WITH, Outcome, quarantine
 
 LOCK = 0x62756C6B73686172  # one run at a time writes companies and users
+USER_REFUSED = "user.refused"
 REFUSED = "company.refused"  # the target's own refusal of a company, as its code
 
 
@@ -187,14 +188,44 @@ class Shared:
                 continue
             try:
                 await self._load(connection, run_id, [own, staff])
-            except asyncpg.PostgresError as error:
-                self._give_up(company, describe(error), own.height > 0, staff)
+            except asyncpg.PostgresError:
+                await self._load_member_by_member(connection, run_id, company, own, staff)
 
-    def _give_up(self, company: str, reason: str, is_new: bool, staff: pl.DataFrame) -> None:
+    async def _load_member_by_member(
+        self,
+        connection: Connection,
+        run_id: str,
+        company: str,
+        own: pl.DataFrame,
+        staff: pl.DataFrame,
+    ) -> None:
+        """The company without its users, then each of them; who is refused is quarantined."""
+        try:
+            await self._load(connection, run_id, [own, staff.clear()])
+        except asyncpg.PostgresError as error:
+            self._give_up(company, describe(error), staff)
+            return
+        for member in staff.iter_slices(1):
+            try:
+                await self._load(connection, run_id, [own.clear(), member])
+            except asyncpg.PostgresError as error:
+                self._refuse(member["source_id"][0], describe(error))
+
+    def _refuse(self, user: str, reason: str) -> None:
+        decisions = self.fleet.decisions
+        decisions.identities["user"] = decisions.identity("user").filter(pl.col("source_id") != user)
+        outcome = next(o for o in self.fleet.shared if o.entity.name == "user")
+        why = pl.DataFrame({"code": [USER_REFUSED], "message": [f"the target refuses it: {reason}"]})
+        entry = quarantine(outcome.entity, outcome.raw.filter(pl.col("id") == user), why)
+        outcome.quarantined = pl.concat([outcome.quarantined, entry])
+        outcome.image = outcome.image.filter(pl.col("source_id") != user)
+
+    def _give_up(self, company: str, reason: str, staff: pl.DataFrame) -> None:
         decisions = self.fleet.decisions
         self.failures[company] = reason
         users = decisions.identity("user")
         lost = staff["source_id"].to_list()
         decisions.identities["user"] = users.filter(~pl.col("source_id").is_in(lost))
-        if is_new:
-            decisions.companies_out[company] = REFUSED
+        decisions.companies_out[company] = REFUSED
+        for outcome in self.fleet.shared:
+            outcome.image = outcome.image.filter(~pl.col("source_id").is_in([company, *lost]))

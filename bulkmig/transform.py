@@ -34,10 +34,11 @@ LOSSY_CODES = ("json.unstorable_character", "value.truncated", "value.out_of_ran
 
 @dataclass
 class Outcome:
-    """What became of one batch. Frames are as `unit.FINDING` and `unit.QUARANTINE` say."""
+    """What became of one batch; `raw` is what was read. Findings and quarantine as `unit` defines them."""
 
     entity: Entity
     rows: int
+    raw: pl.DataFrame
     image: pl.DataFrame
     findings: pl.DataFrame
     quarantined: pl.DataFrame
@@ -172,7 +173,7 @@ def transform(entity: Entity, raw: pl.DataFrame, unit: Unit) -> Outcome:
     if out is not None:
         kept_out = out["code"].is_not_null()
         if entity.tables:
-            quarantined = _quarantine(entity, raw, out, kept_out)
+            quarantined = quarantine(entity, raw.filter(kept_out), out.filter(kept_out))
         image = image.filter(~kept_out)
         frame = frame.filter(~kept_out) if entity.waits is not None else frame
     if entity.waits is not None:
@@ -182,6 +183,7 @@ def transform(entity: Entity, raw: pl.DataFrame, unit: Unit) -> Outcome:
     return Outcome(
         entity=entity,
         rows=raw.height,
+        raw=raw,
         image=image.sort("@id"),
         findings=pl.concat(marks.findings) if marks.findings else pl.DataFrame(schema=FINDING),
         quarantined=quarantined,
@@ -303,8 +305,9 @@ def _judge(entity: Entity, marks: _Marks, unit: Unit) -> None:
                 unit.whole.setdefault(vessel, code)
 
 
-def _quarantine(entity: Entity, raw: pl.DataFrame, out: pl.DataFrame, kept_out: pl.Series) -> pl.DataFrame:
-    rows = raw.with_columns(out["code"].alias("~code"), out["message"].alias("~message")).filter(kept_out)
+def quarantine(entity: Entity, raw: pl.DataFrame, why: pl.DataFrame) -> pl.DataFrame:
+    """Quarantine entries of source rows; `why`: a frame (code, message), one row each."""
+    rows = raw.with_columns(why["code"].alias("~code"), why["message"].alias("~message"))
     return rows.select(
         pl.col("vessel_id"),
         pl.lit(entity.name).alias("entity"),

@@ -29,7 +29,7 @@ async def snapshot(address: Address) -> AsyncIterator[tuple[Connection, str]]:
 
 
 async def reader(address: Address, snapshot_name: str, *, index_paths_only: bool = True) -> Connection:
-    """A session that sees what the snapshot sees; for vessels' rows it takes index paths where it can."""
+    """A session that sees what the snapshot sees; for vessels' rows by index paths where it can."""
     connection = await connect(address, SOURCE, role="source")
     try:
         await connection.execute(_BEGIN)
@@ -62,8 +62,8 @@ async def copy_out(connection: Connection, query: str, sink: Sink) -> None:
         await connection.copy_from_query(query, output=guarded, format="csv")
     finally:
         if not returned:
-            # asyncpg has asked the server to cancel and waits for its answer before anything else; where these
-            # were the last rows, none comes.
+            # asyncpg has asked the server to cancel and waits for its answer before anything else; where
+            # these were the last rows, none comes.
             connection.terminate()
 
 
