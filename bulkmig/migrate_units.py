@@ -10,7 +10,7 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.unit import Decisions, Unit
 from bulkmig.encode import parcels
-from bulkmig.errors import BulkmigError, VesselError
+from bulkmig.errors import BulkmigError, PreflightError, VesselError
 from bulkmig.ledger import write
 from bulkmig.load import Loader
 from bulkmig.pipeline import Tally, UnitTooLarge, run
@@ -88,7 +88,11 @@ async def _failed(
 ) -> Loaded:
     if isinstance(error, AlreadyMigrated):
         return Loaded(vessel, "skipped")
-    target = await lane.target()
+    try:
+        target = await lane.target()
+    except PreflightError as lost:
+        # Not a matter of preflight any more: this vessel can't even be marked, the others may be luckier.
+        return Loaded(vessel, "failed", phase="load", error=lost.message)
     if isinstance(error, Rejected):
         # Its findings were rolled back with the rest: a second look at the same snapshot records them all.
         again = new_unit(options.decisions, [vessel], {})
