@@ -33,5 +33,5 @@ def cut(vessels: Iterable[Vessel], batch_bytes: int) -> list[list[Vessel]]:
 
 
 def keys_bytes(vessels: Iterable[Vessel]) -> int:
-    """What the equipment keys of vessels in flight take: two ids, a hash and a flag each, with views."""
-    return sum(vessel.equipment for vessel in vessels) * 160
+    """What the equipment keys of vessels in flight take: 28 bytes each, twice while they are put in order."""
+    return sum(vessel.equipment for vessel in vessels) * 64

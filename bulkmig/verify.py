@@ -57,13 +57,10 @@ class Verifier:
         if entity.waits is None:
             return
         wanted: set[str] = set()
-        own = self.unit.equipment().select("id", "vessel_id")
         for reference in entity.references:
             if reference.entity == "equipment":
-                elsewhere = frame.join(
-                    own, left_on=[reference.column, "vessel_id"], right_on=["id", "vessel_id"], how="anti"
-                )
-                wanted.update(elsewhere[reference.column].drop_nulls())
+                own = self.unit.keys.find(frame[reference.column], frame["vessel_id"])
+                wanted.update(frame.filter(own.is_null())[reference.column].drop_nulls())
         async with self._session:
             self.unit.ends = await ends(self.target, sorted(wanted)) if wanted else None
 

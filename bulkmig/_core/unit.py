@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from bulkmig._core.declare import Severity
+from bulkmig._core.keys import Keys
 
 ID_FRAME = {"source_id": pl.String, "target_id": pl.String}
-KEY_FRAME = {"id": pl.String, "vessel_id": pl.String, "serial": pl.UInt64, "out": pl.Boolean}
 
 
 @dataclass(frozen=True)
@@ -89,22 +89,16 @@ class Unit:
     whole     vessel -> code for which the vessel is quarantined whole
     failing   vessel -> the first error for which it is not migrated (`--on-error fail`)
     ends      what is known of equipment of any vessel: source_id, target_id, out; None before it was asked
-    keys      a frame per batch of equipment: id, vessel_id, hash of the serial number's rule, kept out or not
+    keys      its equipment so far
     """
 
     decisions: Decisions
     vessels: tuple[str, ...]
     locations: dict[str, Location] = field(default_factory=dict)
-    keys: list[pl.DataFrame] = field(default_factory=list)
+    keys: Keys = field(default_factory=Keys)
     whole: dict[str, str] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
     ends: pl.DataFrame | None = None
-
-    def equipment(self) -> pl.DataFrame:
-        """All equipment keys so far; the pieces are joined once."""
-        if len(self.keys) != 1:
-            self.keys = [pl.concat(self.keys) if self.keys else pl.DataFrame(schema=KEY_FRAME)]
-        return self.keys[0]
 
 
 FINDING = {

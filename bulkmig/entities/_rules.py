@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
+from bulkmig._core.unit import Unit
+
 #: Python's and Rust's `\s` differ from Unicode's White_Space only in Python's extra U+001C to U+001F.
 WHITE_SPACE = r"^\s*$"
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
@@ -14,6 +16,12 @@ _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 def integer(column: str) -> pl.Expr:
     """A column of integers as numbers."""
     return pl.col(column).cast(pl.Int64, strict=False)
+
+
+def due(frame: pl.DataFrame, unit: Unit) -> pl.Series:
+    """`~due`: whether the row's `equipment_id` names an equipment of its vessel that isn't quarantined."""
+    out = unit.keys.find(frame["equipment_id"], frame["vessel_id"])
+    return (~out).fill_null(value=False).alias("~due")
 
 
 def blank(column: str) -> pl.Expr:

@@ -6,12 +6,11 @@ import polars as pl
 
 from bulkmig._core.declare import Cell, Column, Entity, Kind, Reference, Rule, Table, copied, text
 from bulkmig._core.unit import Unit
-from bulkmig.entities._rules import integer, true_or_false
+from bulkmig.entities._rules import due, integer, true_or_false
 
 
 def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
-    due = unit.equipment().filter(~pl.col("out")).select(pl.col("id").alias("equipment_id"), due=True)
-    return frame.join(due, on="equipment_id", how="left", maintain_order="left")
+    return frame.with_columns(due(frame, unit))
 
 
 ENTITY = Entity(
@@ -39,7 +38,7 @@ ENTITY = Entity(
         Rule(
             "part.orphaned",
             "equipment_id",
-            pl.col("due").is_null(),
+            ~pl.col("~due"),
             "its equipment doesn't exist or is quarantined",
             quarantine=True,
         ),

@@ -12,15 +12,9 @@ ENDS = ("source", "target")
 
 
 def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
-    here = unit.equipment().select(pl.col("id"), "vessel_id", pl.col("out").alias("here_out"))
     for end in ENDS:
         column, vessel = f"{end}_equipment_id", f"{end}_vessel"
-        frame = frame.join(
-            here.rename({"id": column, "here_out": f"~{end}_here"}),
-            on=[column, "vessel_id"],
-            how="left",
-            maintain_order="left",
-        )
+        frame = frame.with_columns(unit.keys.find(frame[column], frame["vessel_id"]).alias(f"~{end}_here"))
         if unit.ends is None:
             known, known_out, id_ = pl.lit(value=False), pl.lit(value=False), pl.col(f"@{end}")
         else:

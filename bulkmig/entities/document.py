@@ -6,7 +6,7 @@ import polars as pl
 
 from bulkmig._core.declare import Cell, Column, Entity, Kind, Reference, Rule, Table, copied, text
 from bulkmig._core.unit import Unit
-from bulkmig.entities._rules import mapped, unknown
+from bulkmig.entities._rules import due, mapped, unknown
 
 TYPES = {
     "MANUAL": "manual",
@@ -21,16 +21,10 @@ _PATH = r"^(?:s3://[^/]+/(?s:.)+|https://[^/]+(?s:.)*)$"
 
 
 def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
-    due = (
-        unit.equipment()
-        .filter(~pl.col("out"))
-        .select(pl.col("id").alias("equipment_id"), "vessel_id", due=True)
-    )
-    frame = frame.join(due, on=["equipment_id", "vessel_id"], how="left", maintain_order="left")
-    lost = pl.col("equipment_id").is_not_null() & pl.col("due").is_null()
+    frame = frame.with_columns(due(frame, unit))
     return frame.with_columns(
-        lost.alias("~lost"),
-        pl.when(pl.col("due")).then(pl.col("@equipment")).alias("~equipment"),
+        (pl.col("equipment_id").is_not_null() & ~pl.col("~due")).alias("~lost"),
+        pl.when(pl.col("~due")).then(pl.col("@equipment")).alias("~equipment"),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from bulkmig._core.declare import Cell, Column, Entity, Kind, Reference, Rule, Table, copied, text
-from bulkmig._core.unit import FINDING, KEY_FRAME, Unit, finding
+from bulkmig._core.unit import Unit, finding
 from bulkmig.entities import _dates, _specifications
 from bulkmig.entities._rules import WHITE_SPACE, blank, collapsed, integer, mapped, out_of, unknown
 from bulkmig.entities.location import path
@@ -99,21 +99,12 @@ def _publish(frame: pl.DataFrame, unit: Unit) -> None:
         .then(None)
         .otherwise(pl.struct("vessel_id", "manufacturer", "model", "serial_number").hash())
     )
-    unit.keys.append(
-        frame.select("id", "vessel_id", serial.alias("serial"), pl.col("~out").alias("out")).cast(
-            KEY_FRAME  # type: ignore[arg-type]
-        )
-    )
+    unit.keys.add(frame["id"], frame["vessel_id"], frame.select(serial.alias("s"))["s"], frame["~out"])
 
 
 def _late(unit: Unit) -> pl.DataFrame:
-    keys = unit.equipment().drop_nulls("serial")
-    repeated = keys.filter(pl.col("serial").is_duplicated())
-    if not repeated.height:
-        return pl.DataFrame(schema=FINDING)
-    others = repeated.sort("id").filter(~pl.col("serial").is_first_distinct())
     return finding(
-        others,
+        unit.keys.repeated(),
         "equipment",
         "warning",
         "equipment.serial_duplicate",

@@ -6,16 +6,11 @@ import polars as pl
 
 from bulkmig._core.declare import Cell, Column, Entity, Kind, Reference, Rule, Table, copied
 from bulkmig._core.unit import Unit
-from bulkmig.entities._rules import out_of
+from bulkmig.entities._rules import due, out_of
 
 
 def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
-    due = (
-        unit.equipment()
-        .filter(~pl.col("out"))
-        .select(pl.col("id").alias("equipment_id"), "vessel_id", due=True)
-    )
-    return frame.join(due, on=["equipment_id", "vessel_id"], how="left", maintain_order="left")
+    return frame.with_columns(due(frame, unit))
 
 
 ENTITY = Entity(
@@ -51,7 +46,7 @@ ENTITY = Entity(
         Rule(
             "score.equipment_missing",
             "equipment_id",
-            pl.col("equipment_id").is_not_null() & pl.col("due").is_null(),
+            pl.col("equipment_id").is_not_null() & ~pl.col("~due"),
             "its equipment doesn't exist, is on another vessel or is quarantined",
             quarantine=True,
         ),
