@@ -1,11 +1,12 @@
 """bulkmig: an async, actor-based bulk migrator from the Onboarding Portal to the Maintenance Portal.
 
-    cli ▶ fleet, verification, assess, retry ▶ load ▶ workers ▶ pipeline ▶ transform, verify
+    cli ▶ fleet, verification, assess, retry, rollback ▶ load ▶ workers ▶ pipeline ▶ transform, verify
         ▶ {source, target, ledger} ▶ postgres ▶ _core ▶ {config, errors}
 
 Imports go from left to right only; `entities` says what moves and imports nothing but `_core`.
 """
 
+import bulkmig._core.early  # noqa: F401 (first of all: what follows takes half a second)
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
 from bulkmig.assess import plan, validate
@@ -14,6 +15,7 @@ from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError, Ve
 from bulkmig.fleet import migrate
 from bulkmig.report import Failure, Report
 from bulkmig.retry import retry
+from bulkmig.rollback import rollback
 from bulkmig.selection import Selection
 from bulkmig.verification import verify
 from bulkmig.weigh import Deviation, Verified
@@ -35,6 +37,7 @@ __all__ = [
     "migrate",
     "plan",
     "retry",
+    "rollback",
     "validate",
     "verify",
 ]

@@ -14,16 +14,18 @@ from bulkmig._core.unit import Unit
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import parcels
+from bulkmig.ends import Ends
 from bulkmig.events import Listener, RunStarted, silent
 from bulkmig.fleet import decided, site
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.orphans import find
-from bulkmig.pipeline import run
-from bulkmig.preflight import Ends, both, joined
+from bulkmig.pipeline import Tally, run
+from bulkmig.preflight import both, joined
 from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Failure, Report
 from bulkmig.selection import Selection, Vessel, resolve
 from bulkmig.shared import Shared
+from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.transform import Outcome
 from bulkmig.units import cut
@@ -59,7 +61,7 @@ async def _assess(
 ) -> Report:
     check(settings)
     report = Report(command, memory_bound=settings.memory, findings_list=[])
-    async with both(settings, writing=False) as ends:
+    async with both(settings, writing=False, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
         state = await target_state.read(ends.target)
         migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
@@ -78,7 +80,7 @@ async def _assess(
                 due_ids = fleet.decisions.vessels_due
                 job = Job("assess", settings, ends.snapshot, "", due=due_ids, known=known)
                 job.companies = frozenset(vessel.company_id for vessel in due)
-                await spread(job, due, lambda share: report.merge(share[0]), listen)
+                await spread(job, due, lambda share: report.merge(share.report), listen)
             else:
                 await _vessels(settings, ends, fleet, due, known, report)
         if scope.cancelled_caught:
@@ -104,7 +106,7 @@ def _count_shared(fleet: Fleet, report: Report, *, everything: bool) -> None:
 async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: Stop) -> Share:
     """A further process's share: vessels only."""
     report = Report("plan", selected=len(vessels), memory_bound=job.settings.memory, findings_list=[])
-    async with joined(job.settings, job.snapshot) as ends:
+    async with joined(job.settings, job.snapshot, listen=listen) as ends:
         state = await target_state.read(ends.target)
         fleet = await decided(
             job.settings,
@@ -117,7 +119,7 @@ async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
         fleet.decisions.vessels_due = job.due
         with stop.scope():
             await _vessels(job.settings, ends, fleet, vessels, job.known, report)
-    return report, vessels
+    return Share(report)
 
 
 async def _vessels(
@@ -130,9 +132,16 @@ async def _vessels(
 ) -> None:
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
-        unit = new_unit(fleet.decisions, vessels, {})
-        counter = _Counter(unit, known, report)
-        tally = await run(await lane.line(), unit, counter)
+        async def attempt(number: int) -> tuple[Unit, _Counter, Tally]:
+            unit = new_unit(fleet.decisions, vessels, {})
+            counter = _Counter(unit, known, report)
+            try:
+                return unit, counter, await run(await lane.line(), unit, counter)
+            except Exception:
+                await lane.close()
+                raise
+
+        unit, counter, tally = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
         add(report, tally)
         for findings in counter.findings:
             report.count_findings(findings)
@@ -148,7 +157,10 @@ async def _vessels(
                 counter.commit(vessel.id)
 
     place = site(settings, ends)
-    await run_units(place, Queue(cut(due, settings.batch_bytes)), settings.parallel_vessels, one)
+    queue = Queue(cut(due, settings.batch_bytes))
+    await run_units(place, queue, settings.parallel_vessels, one)
+    if queue.renew:
+        raise SnapshotGone("the source's snapshot is lost: it was restarted", "run the same command again")
     report.peak_in_flight = place.memory.peak
 
 

@@ -11,21 +11,29 @@ from bulkmig.errors import UsageError
 
 OnError = Literal["fail", "quarantine"]
 FkCheck = Literal["row", "set"]
+Strategy = Literal["source_wins", "target_wins", "merge", "manual"]
 
 MEBIBYTE = 1024 * 1024
-MAX_BATCH = 4 * MEBIBYTE
+MAX_BATCH = 8 * MEBIBYTE
 MIN_BATCH = 128 * 1024
 # What a batch's rows become at once, as a multiple of their CSV text: frame, image, CSV again, base.
 EXPANSION = 6
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """How a command runs. Sizes are bytes, times seconds."""
+    """How a command runs. Sizes are bytes, times seconds.
+
+    The contract of the strategy's BatchProcessor is here: parallelism is `parallel_vessels` and `processes`,
+    batch size follows from `memory`, and attempts are `attempts`. `network_timeout`: how long a server may be
+    silent before it is asked whether it works at all; `outage`: how long one may be away in mid-run."""
 
     source: str = ""
     target: str = ""
     allow_insecure: bool = False
     connect_timeout: float = 2.0
+    network_timeout: float = 10.0
+    attempts: int = 5
+    outage: float = 60.0
     on_error: OnError = "fail"
     continue_on_error: bool = False
     parallel_vessels: int = 4
@@ -37,6 +45,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_rows_per_second: int | None = None
     window: float | None = None
     operator: str = ""
+    key_file: str = ""
+    rollback_on_error: bool = False
+    conflict: Strategy = "source_wins"
+    full: bool = False
+    new: bool = True
+    allow_deletions: bool = False
+    brake_share: float = 0.2
+    brake_least: int = 10
+    keep_checkpoints: int = 3
+    keep_days: float = 30.0
     reveal: bool = False
 
     def __repr__(self) -> str:
@@ -45,8 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def batch_bytes(self) -> int:
         """CSV bytes per batch: large enough to amortise a statement, small enough that every vessel in
-        flight can have one in the memory bound."""
-        share = self.memory // (2 * EXPANSION * max(self.parallel_vessels, 1))
+        flight can have one in the memory bound, and a single one two."""
+        flow = self.memory - self.memory // 4  # bulkmig/_core/memory.py
+        share = flow // (EXPANSION * max(self.parallel_vessels, 2))
         return max(min(MAX_BATCH, share), min(MIN_BATCH, self.memory // (2 * EXPANSION)))
 
 
@@ -54,6 +73,12 @@ def check(settings: Settings) -> Settings:
     """Raises UsageError for values that can't be meant."""
     if settings.parallel_vessels < 1 or settings.processes < 1:
         raise UsageError("--parallel-vessels and --processes are at least 1")
+    if settings.attempts < 1:
+        raise UsageError("--attempts is at least 1", "1 tries everything once")
+    if settings.outage < 0 or min(settings.connect_timeout, settings.network_timeout) <= 0:
+        raise UsageError(
+            "time-outs are positive numbers of seconds", "see connect_timeout, network_timeout and outage"
+        )
     if settings.memory < MEBIBYTE:
         raise UsageError("--memory is at least 1MB", "e.g. --memory 256MB")
     return settings

@@ -4,6 +4,8 @@
     ├── UsageError        wrong usage or configuration: nothing was touched, exit status 2
     ├── PreflightError    connection, TLS, privilege or schema: nothing was touched, exit status 3
     ├── Stopped           stopped in good order (window over, interrupted): exit status 4
+    ├── ServerLost        a server was away for longer than the run waits: exit status 1
+    ├── CheckpointError   a checkpoint can't be read: nothing was changed, exit status 1
     └── VesselError       one vessel can't be migrated or verified; the fleet goes on
 
 An error carries what a person needs: what happened (`message`), what to do (`hint`) and, where it is
@@ -43,6 +45,14 @@ class Stopped(BulkmigError):
     """The run ended in good order before everything was done; the same command goes on."""
 
     exit_status = 4
+
+
+class CheckpointError(BulkmigError):
+    """A checkpoint is not what was stored, or the key doesn't open it."""
+
+
+class ServerLost(BulkmigError):
+    """A server can't be reached any more, however long the run waited; the same command goes on."""
 
 
 class VesselError(BulkmigError):

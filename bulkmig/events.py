@@ -12,10 +12,35 @@ class Event(msgspec.Struct, frozen=True, tag=True):
 
 
 class RunStarted(Event, frozen=True):
+    """`vessels`: how many are due, besides those `skipped`. `verifies`: what is written is compared at the
+    end."""
+
     command: str
     run_id: str
     vessels: int
     skipped: int
+    verifies: bool = False
+
+
+class RunEnded(Event, frozen=True):
+    command: str
+    run_id: str
+    status: str
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A vessel that a run is to handle."""
+
+    id: str
+    name: str
+    imo_number: str | None
+    equipment: int
+
+
+class FleetListed(Event, frozen=True):
+    """The vessels that are due, once, before the first of them."""
+
+    vessels: tuple[Due, ...]
 
 
 class PhaseStarted(Event, frozen=True):
@@ -23,6 +48,21 @@ class PhaseStarted(Event, frozen=True):
 
     phase: str
     vessels: int = 0
+
+
+class VesselStarted(Event, frozen=True):
+    """A vessel's rows begin to be read; again where it is tried again."""
+
+    vessel_id: str
+    name: str
+
+
+class VesselReached(Event, frozen=True):
+    """A vessel under way has come to a phase: load, commit or verify."""
+
+    vessel_id: str
+    name: str
+    phase: str
 
 
 class VesselDone(Event, frozen=True):
@@ -33,6 +73,15 @@ class VesselDone(Event, frozen=True):
     state: str
     rows: int
     seconds: float
+    warnings: int = 0
+    quarantined: int = 0
+
+
+class VesselUndone(Event, frozen=True):
+    """The target has crashed before this vessel's commit was on disk: it is not done."""
+
+    vessel_id: str
+    name: str
 
 
 class VesselFailed(Event, frozen=True):
@@ -42,10 +91,28 @@ class VesselFailed(Event, frozen=True):
     error: str
 
 
+class Retrying(Event, frozen=True):
+    """What failed may pass by itself, and is tried again. `attempt`: the number of the one that failed."""
+
+    what: str
+    attempt: int
+    cause: str
+
+
 class VesselVerified(Event, frozen=True):
     vessel_id: str
     name: str
     differences: int
+
+
+class Sampled(Event, frozen=True):
+    """The memory of a process of the run, twice a second while vessels are under way: bytes of rows in
+    flight, their bound, and all that the process takes."""
+
+    process: int
+    in_flight: int
+    bound: int
+    resident: int
 
 
 Listener = Callable[[Event], None]

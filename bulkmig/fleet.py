@@ -9,11 +9,12 @@ pipeline's actors overlap (pipeline.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from uuid import uuid4
 
 import anyio
+import asyncpg
 import msgspec
 import polars as pl
 from aiolimiter import AsyncLimiter
@@ -22,17 +23,35 @@ from bulkmig import migrate_units, orphans
 from bulkmig._core.memory import Memory
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
+from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet, decide
-from bulkmig.events import Event, Listener, PhaseStarted, RunStarted, VesselDone, VesselFailed, silent
-from bulkmig.ledger import runs, write
+from bulkmig.ends import Ends, worth_mending
+from bulkmig.errors import BulkmigError, PreflightError, ServerLost, UsageError
+from bulkmig.events import (
+    Event,
+    Listener,
+    PhaseStarted,
+    RunEnded,
+    RunStarted,
+    VesselDone,
+    VesselFailed,
+    VesselUndone,
+    silent,
+)
+from bulkmig.ledger import audit, runs, write
 from bulkmig.pace import Pace, from_history
-from bulkmig.preflight import Ends, both, joined, ready
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.session import CommitUnknown
+from bulkmig.preflight import both, joined, ready, room
 from bulkmig.processes import Job, Share, spread
+from bulkmig.recount import recount
 from bulkmig.report import SLOWEST, Failure, Report
-from bulkmig.selection import Selection, Vessel, resolve
-from bulkmig.settle import settle
+from bulkmig.security.seal import from_settings
+from bulkmig.selection import Selection, Vessel, listed, resolve
+from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
+from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
 from bulkmig.units import cut
@@ -40,10 +59,11 @@ from bulkmig.verify_units import verify_fleet
 from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Queue, Site, run_units
 
+END_SECONDS = 10  # for the last words of a run that was asked to stop
 THREADS = 4  # worker threads; polars itself uses one per core
 
 
-def site(settings: Settings, ends: Ends) -> Site:
+def site(settings: Settings, ends: Ends, listen: Listener = silent) -> Site:
     """What all workers of a command share."""
     return Site(
         ends.source,
@@ -52,6 +72,8 @@ def site(settings: Settings, ends: Ends) -> Site:
         Memory(settings.memory),
         settings.batch_bytes,
         anyio.CapacityLimiter(THREADS),
+        ends.patience,
+        listen,
     )
 
 
@@ -81,18 +103,22 @@ async def migrate(
     settings: Settings, selection: Selection, *, listen: Listener = silent, stop: Stop | None = None
 ) -> Report:
     """Migrates the selected vessels with their companies and users. Raises UsageError and PreflightError
-    before anything was touched; a vessel that fails is in the report."""
+    before anything was touched; a vessel that fails is in the report, and so is what ended the run early."""
     check(settings)
     report = Report("migrate", str(uuid4()), memory_bound=settings.memory)
-    async with both(settings, writing=not settings.dry_run) as ends:
+    listen = report.timeline.hearing(listen)
+    async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
         await ready(ends, settings)
         state = await target_state.read(ends.target)
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
         report.selected, report.skipped = len(selected), len(selected) - len(due)
-        listen(RunStarted("migrate", report.run_id, len(due), report.skipped))
+        verifies = settings.verify and not settings.dry_run
+        listen(RunStarted("migrate", report.run_id, len(due), report.skipped, verifies))
+        listen(listed(due))
         stop = stop or Stop()
         run = Migration(settings, ends, state, report, listen, stop)
+        await room(ends, run.sessions(due))
         await run.begin(str(selection))
         try:
             with stop.scope() as scope:
@@ -102,17 +128,21 @@ async def migrate(
                     report.count_elsewhere()
                 else:
                     await run.waiting()
-                if settings.verify and not settings.dry_run:
+                if verifies:
                     await run.verify()
             if scope.cancelled_caught:
                 report.status = "stopped"
+        except (UsageError, PreflightError, asyncpg.InsufficientPrivilegeError):
+            report.status = "failed"
+            raise
+        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            report.fail(describe(error), getattr(error, "hint", "") or "run the same command again to go on")
         except BaseException:
             report.status = "failed"
             raise
         finally:
-            report.finish()
-            with anyio.move_on_after(10, shield=True):
-                await run.end()
+            await run.end()
+            listen(RunEnded(report.command, report.run_id, report.status))
     return report
 
 
@@ -120,28 +150,26 @@ async def migrate_share(job: Job, vessels: list[Vessel], listen: Listener, stop:
     """A further process's share of a migration: vessels only, after companies and users were written."""
     settings = job.settings
     report = Report("migrate", job.run_id, selected=len(vessels), memory_bound=settings.memory)
-    async with joined(settings, job.snapshot) as ends:
-        state = await target_state.read(ends.target)
-        steps = Migration(settings, ends, state, report, listen, stop)
-        steps.fleet = await decided(settings, ends, vessels, state, on_error=settings.on_error)
-        decisions = steps.fleet.decisions
-        decisions.vessels_due = job.due
-        decisions.companies_out.update(dict.fromkeys(job.refused, REFUSED))
-        # Only users whom the parent has written: those that the target refused are not there.
-        written = list(state.identities.get("user", {}))
-        users = decisions.identity("user")
-        decisions.identities["user"] = users.filter(pl.col("source_id").is_in(written))
-        steps.rows = Shared(steps.fleet, failures=job.refused)
-        with stop.scope() as scope:
-            await steps.here(vessels)
-        if scope.cancelled_caught:
-            report.status = "stopped"
+    try:
+        async with joined(settings, job.snapshot, listen=listen) as ends:
+            steps = Migration(settings, ends, TargetState(), report, listen, stop)
+            await steps.step("decisions", lambda: steps.decide_as(job, vessels))
+            with stop.scope() as scope:
+                await steps.here(vessels)
+            if scope.cancelled_caught:
+                report.status = "stopped"
+    except SnapshotGone:
+        return Share(report, renew=True)
     report.finish()
-    return report, steps.done
+    return Share(report, steps.done, steps.ended, renew=steps.renew)
 
 
 class Migration:
-    """The steps of a migration; each adds to the report."""
+    """The steps of a migration; each adds to the report.
+
+    A step that is cut off by a lost session or by another transaction is done again, as often as the settings
+    say. Where the source's snapshot is lost, there is a new one, and what was decided and written of
+    companies and users is looked at again."""
 
     def __init__(
         self,
@@ -154,74 +182,201 @@ class Migration:
     ) -> None:
         self.settings, self.ends, self.state, self.report = settings, ends, state, report
         self.listen, self.stop = listen, stop
-        self.site = site(settings, ends)
-        self.done: list[Vessel] = []
+        self.site = site(settings, ends, listen)
+        self.checkpoints = Checkpoints(report.run_id, from_settings(settings.key_file))
+        self.who = audit.who(settings.operator)
+        self.done: list[Loaded] = []
+        self.dealt: dict[str, Vessel] = {}  # vessels that further processes were given
+        self.ended: set[str] = set()  # vessels of which it is known what became of them
+        self.renew = False  # what is left needs a new snapshot
+        self.outdated = False  # there is one, and nothing was decided under it yet
+        self.rows: Shared | None = None
+        self.older: set[str] = set()  # vessels that were read in an earlier snapshot
+        self.verified: set[str] = set()
+        self.confirmed = False
         self.pace = Pace()
 
+    async def decide_as(self, job: Job, vessels: list[Vessel]) -> None:
+        """In a further process: decides as the first one did, about its share."""
+        self.state = await target_state.read(self.ends.target)
+        self.fleet = await decided(
+            self.settings, self.ends, vessels, self.state, on_error=self.settings.on_error
+        )
+        decisions = self.fleet.decisions
+        decisions.vessels_due = job.due
+        decisions.companies_out.update(dict.fromkeys(job.refused, REFUSED))
+        # Only users whom the parent has written: those that the target refused are not there.
+        written = list(self.state.identities.get("user", {}))
+        users = decisions.identity("user")
+        decisions.identities["user"] = users.filter(pl.col("source_id").is_in(written))
+        self.rows = Shared(self.fleet, failures=job.refused)
+
+    def sessions(self, due: Sequence[Vessel]) -> int:
+        """How many sessions the workers open at each end."""
+        settings = self.settings
+        if settings.dry_run:
+            return min(len(due), 1)
+        units = len(cut(due, settings.batch_bytes))
+        if settings.processes == 1:
+            return min(units, settings.parallel_vessels)
+        return min(len(due), settings.processes)  # one each for certain, besides what their workers open
+
+    async def step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """A step of the whole run, on sessions that are opened anew when they are lost."""
+
+        async def attempt(number: int) -> None:
+            if number > 1:
+                await self._mend()
+            await work()
+
+        await self.ends.patience.work(name, attempt, worth=worth_mending)
+
+    async def _mend(self) -> None:
+        await self._reopen()
+        if self.outdated and self.rows is not None:
+            self.state = await target_state.read(self.ends.target)
+            await self._shared()
+
+    async def _reopen(self) -> None:
+        mended = await self.ends.mend()
+        if self.ends.foreign:
+            return  # a further process: the run's lock and its snapshot are the first one's
+        if "target" in mended and not self.settings.dry_run:
+            await runs.hold(self.ends.target, self.report.run_id)
+        if "source" in mended:
+            self.outdated = True
+            self.site.snapshot = self.ends.snapshot
+            self.older = {result.vessel.id for result in self.done}
+
     async def begin(self, selection: str) -> None:
-        if self.settings.dry_run:
-            return
-        target, run_id = self.ends.target, self.report.run_id
+        """Records the run."""
+        if not self.settings.dry_run:
+            await self.step("the beginning", lambda: self._begin(selection))
+
+    async def _begin(self, selection: str) -> None:
         await runs.begin(
-            target,
-            run_id,
+            self.ends.target,
+            self.report.run_id,
             self.report.command,
             operator=self.settings.operator,
             selection=selection,
             version=__version__,
         )
-        seen = await self.ends.holder.fetchval("SELECT pg_current_snapshot()::text")
-        await runs.set_snapshot(target, run_id, seen)
 
     async def shared(self, due: list[Vessel], *, everything: bool, companies: Collection[str] = ()) -> None:
         """Companies and users of all vessels that are due, then rows that belong to no vessel at all."""
-        started = time.perf_counter()
         self.listen(PhaseStarted("companies and users"))
-        self.fleet = await decided(
+        self.asked = due, everything, companies
+        await self.step("companies and users", self._shared)
+
+    async def _shared(self) -> None:
+        started = time.perf_counter()
+        due, everything, companies = self.asked
+        fleet = await decided(
             self.settings, self.ends, due, self.state, on_error=self.settings.on_error, companies=companies
         )
-        self.rows = Shared(self.fleet)
-        nowhere = await orphans.find(self.ends.holder) if everything else None
+        rows = Shared(fleet, before=self.rows)
+        nowhere = await orphans.find(self.ends.holder) if everything and self.rows is None else None
         if not self.settings.dry_run:
-            await self.rows.load(self.ends.target, self.report.run_id, nowhere)
-        inserted, updated = (
-            self.rows.counts() if self.settings.dry_run else (self.rows.inserted, self.rows.updated)
-        )
+            try:
+                await rows.load(self.ends.target, self.checkpoints, nowhere, self.ends.seen)
+            except CommitUnknown:
+                seen = self.ends.seen
+                await self._reopen()
+                if not await runs.has_snapshot(self.ends.target, self.report.run_id, seen):
+                    raise
+        inserted, updated = rows.counts() if self.settings.dry_run else (rows.inserted, rows.updated)
         self.report.inserted.update(inserted)
         self.report.updated.update(updated)
-        for outcome, findings in zip(self.fleet.shared, self.rows.findings(), strict=True):
+        for findings in rows.findings():
             self.report.count_findings(findings)
-            self.report.lossiness.update(outcome.lossiness)
-            self.report.quarantined[outcome.entity.source] += self.rows.quarantined(outcome).height
-            self.report.read[outcome.entity.source] += outcome.rows
-        for rows in nowhere or ():
-            self.report.count_findings(rows.findings)
-            self.report.quarantined[rows.source] += rows.quarantined.height
+        if self.rows is not None:
+            self._count_shared(self.rows, -1)
+        self._count_shared(rows, 1)
+        for orphan in nowhere or ():
+            self.report.count_findings(orphan.findings)
+            self.report.quarantined[orphan.source] += orphan.quarantined.height
+        self.fleet, self.rows, self.outdated = fleet, rows, False
         self.report.phases["load"] += time.perf_counter() - started
+
+    def _count_shared(self, rows: Shared, sign: int) -> None:
+        """What a look at the same companies and users under a new snapshot replaces."""
+        for outcome in rows.fleet.shared:
+            for code, n in outcome.lossiness.items():
+                self.report.lossiness[code] += sign * n
+            self.report.quarantined[outcome.entity.source] += sign * rows.quarantined(outcome).height
+            self.report.read[outcome.entity.source] += sign * outcome.rows
 
     async def vessels(self, due: list[Vessel]) -> None:
         """The vessels, `parallel_vessels` units at a time."""
         self.listen(PhaseStarted("vessels", len(due)))
-        if self.settings.processes > 1 and not self.settings.dry_run:
-            await self._spread(due)
-            return
-        await self.here(due)
+        await self._until_none_waits(due, self.report)
+        if not self.settings.dry_run:
+            await self._confirm()
 
-    async def here(self, due: list[Vessel]) -> None:
-        """The vessels in this process."""
+    async def _until_none_waits(self, due: list[Vessel], tally: Report) -> None:
+        """These vessels, with a new snapshot for those that didn't get theirs before the old one was lost."""
+        rounds = 0
+        while due:
+            self.renew = False
+            if self.settings.processes > 1 and not self.settings.dry_run:
+                await self._spread(due)
+            else:
+                await self.here(due, tally)
+            if not self.renew:
+                return
+            left = [vessel for vessel in due if vessel.id not in self.ended]
+            rounds = rounds + 1 if len(left) == len(due) else 0
+            if rounds >= self.settings.attempts:
+                raise ServerLost("the source's snapshot is lost again and again", "see the source's log")
+            await self.step("a new snapshot", self._mend)
+            due = left
+
+    async def _confirm(self) -> None:
+        """Makes durable what was committed, and does again what a crash of the target has undone."""
+        for _ in range(self.settings.attempts):
+            undone = await self._undone()
+            if not undone:
+                self.confirmed = True
+                return
+            # Under the same snapshot they count as before; what was read of them is counted already.
+            await self._until_none_waits([result.vessel for result in undone], Report("migrate"))
+        if await self._undone():
+            raise ServerLost("the target loses what it has committed", "see the target's log")
+
+    async def _undone(self) -> list[Loaded]:
+        undone: list[Loaded] = []
+
+        async def compare() -> None:
+            safe = await runs.durable(self.ends.target, self.report.run_id)
+            undone[:] = [result for result in self.done if result.vessel.id not in safe]
+
+        if self.done:
+            await self.step("what is durable", compare)
+        self._uncount(undone)
+        return undone
+
+    async def here(self, due: list[Vessel], tally: Report | None = None) -> None:
+        """The vessels in this process. `tally`: where what is read of them is counted."""
         if self.settings.window is not None and not self.settings.dry_run:
-            self.pace = await from_history(self.ends.target)
-        queue = Queue(cut(due, self.settings.batch_bytes), go=self._may_start)
-        work = migrate_units.work(self.options(), self.rows, queue, self.report, self.finished)
+            await self.step("the pace so far", self._read_pace)
+        assert self.rows is not None
+        queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
+        work = migrate_units.work(self.options(), self.rows, queue, tally or self.report, self.finished)
         # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
         parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
         await run_units(self.site, queue, parallel, work)
         self.report.peak_in_flight = self.site.memory.peak
-        if queue.stopped and not self.report.failed:
+        self.renew = queue.renew and (self.settings.continue_on_error or not self.report.failed)
+        if queue.stopped and not self.renew and not self.report.failed:
             self.report.status = "stopped"
+
+    async def _read_pace(self) -> None:
+        self.pace = await from_history(self.ends.target)
 
     async def _spread(self, due: list[Vessel]) -> None:
         settings = self.settings
+        assert self.rows is not None
         if settings.window is not None:
             left = settings.window - (time.perf_counter() - self.report.began)
             settings = msgspec.structs.replace(settings, window=max(left, 0.0))
@@ -234,16 +389,22 @@ class Migration:
             due=self.fleet.decisions.vessels_due,
         )
 
+        self.dealt |= {vessel.id: vessel for vessel in due}
+
         def collect(share: Share) -> None:
-            self.report.merge(share[0])
-            self.done += share[1]
+            self.report.merge(share.report)
+            self.done += share.done
+            self.ended |= share.ended
+            self.renew |= share.renew
 
         await spread(job, due, collect, self.listen, continue_on_error=self.settings.continue_on_error)
         if self.report.failed and not self.settings.continue_on_error and not self.stop.requested:
             self.report.status = "completed"  # the failure is why the others stopped; `finish` says so
+            self.renew = False
 
     def options(self) -> LoadOptions:
         """How this run's rows get in."""
+        assert self.rows is not None
         limit = self.settings.max_rows_per_second
         return LoadOptions(
             run_id=self.report.run_id,
@@ -252,9 +413,13 @@ class Migration:
             fk_set=self.settings.fk_check == "set",
             limiter=AsyncLimiter(limit, 1) if limit else None,
             shared=self.rows,
+            checkpoints=self.checkpoints,
+            who=self.who,
+            snapshot=self.ends.seen,
         )
 
-    def _may_start(self, vessels: Sequence[Vessel]) -> bool:
+    def may_start(self, vessels: Sequence[Vessel]) -> bool:
+        """Whether the window and whoever asked for an end let these be started."""
         if self.stop.draining:
             return False
         if self.settings.window is None:
@@ -270,8 +435,10 @@ class Migration:
 
     def _count(self, result: Loaded) -> None:
         report, vessel = self.report, result.vessel
+        self.ended.add(vessel.id)
         report.findings.update(result.findings)
         report.elsewhere += result.elsewhere
+        result.elsewhere = []
         event: Event
         if result.state == "failed":
             report.failed += 1
@@ -286,21 +453,60 @@ class Migration:
             report.done += 1
             report.inserted.update(result.inserted)
             report.updated.update(result.updated)
+            report.deleted.update(result.deleted)
+            report.unchanged.update(result.unchanged)
+            report.conflicts.update(result.conflicts)
+            report.held_back += result.held_back
             report.quarantined.update(result.quarantined)
             report.pending += result.pending
-            rows = sum(result.inserted.values()) + sum(result.updated.values())
+            rows = (result.inserted + result.updated + result.deleted).total()
             report.slowest = sorted(
                 [*report.slowest, (vessel.name, result.seconds, rows)], key=lambda entry: -entry[1]
             )[:SLOWEST]
-            self.done.append(vessel)
-            event = VesselDone(vessel.id, vessel.name, result.state, rows, result.seconds)
+            self.done.append(result)
+            event = VesselDone(
+                vessel.id,
+                vessel.name,
+                result.state,
+                rows,
+                result.seconds,
+                sum(n for (severity, _), n in result.findings.items() if severity == "warning"),
+                result.quarantined.total(),
+            )
         self.listen(event)
+
+    def _uncount(self, undone: Sequence[Loaded]) -> None:
+        """These were committed, and a crash of the target has undone it."""
+        report = self.report
+        lost = {result.vessel.id for result in undone}
+        for result in undone:
+            report.done -= 1
+            report.findings.subtract(result.findings)
+            report.inserted.subtract(result.inserted)
+            report.updated.subtract(result.updated)
+            report.deleted.subtract(result.deleted)
+            report.unchanged.subtract(result.unchanged)
+            report.conflicts.subtract(result.conflicts)
+            report.held_back -= result.held_back
+            report.quarantined.subtract(result.quarantined)
+            report.pending -= result.pending
+            self.listen(VesselUndone(result.vessel.id, result.vessel.name))
+        if lost:
+            self.done = [result for result in self.done if result.vessel.id not in lost]
+            self.ended -= lost
+            self.older -= lost
 
     async def waiting(self) -> None:
         """Rows between vessels, now that all of this run are there; findings that several came across."""
-        await write.findings(self.ends.target, self.report.run_id, [self.report.count_elsewhere()])
+        elsewhere = self.report.count_elsewhere()
+        await self.step("findings", lambda: self._record_elsewhere(elsewhere))
         self.listen(PhaseStarted("waiting rows"))
-        settled = await settle(self.ends.holder, self.ends.target, self.fleet.decisions, self.report.run_id)
+        settled = Settled()
+
+        async def look() -> None:
+            await settle(self.ends.holder, self.ends.target, self.fleet.decisions, self.checkpoints, settled)
+
+        await self.step("waiting rows", look)
         self.report.inserted.update(settled.inserted)
         self.report.quarantined.update(settled.quarantined)
         for findings in settled.findings:
@@ -311,21 +517,59 @@ class Migration:
             for entity, source_id, vessel, cause in settled.refused
         ]
 
+    async def _record_elsewhere(self, findings: pl.DataFrame) -> None:
+        await write.findings(self.ends.target, self.report.run_id, [findings])
+
     async def verify(self) -> None:
-        """Compares every cell of this run's vessels, companies and users, seen in the same snapshot."""
+        """Compares every cell of this run's vessels, companies and users, seen in the same snapshot; where
+        there had to be a second one, with what the source has now."""
         self.listen(PhaseStarted("verification", len(self.done)))
+        await self.step("verification", self._verify)
+
+    async def _verify(self) -> None:
         decisions = replace(self.fleet.decisions, on_error="quarantine")
-        await verify_fleet(
-            self.site,
-            self.settings,
-            self.ends,
-            replace(self.fleet, decisions=decisions),
-            self.done,
-            self.report,
-            same_snapshot=True,
-            listen=self.listen,
-        )
+        for same in (True, False):
+            vessels = [r.vessel for r in self.done if (r.vessel.id not in self.older) == same]
+            if same or vessels:
+                await verify_fleet(
+                    self.site,
+                    self.settings,
+                    self.ends,
+                    replace(self.fleet, decisions=decisions),
+                    vessels,
+                    self.report,
+                    same_snapshot=same,
+                    listen=self.listen,
+                    behind=self.verified,
+                )
 
     async def end(self) -> None:
+        """Records how the run ended, as far as the target lets it."""
+        try:
+            if self.report.status != "failed":
+                with self.stop.scope():
+                    await self.step("the end", self._end)
+                    return
+            with anyio.fail_after(END_SECONDS, shield=True):
+                await self._reopen()
+                await self._end()
+        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            self._uncount(list(self.done) if not self.confirmed else [])
+            self.report.fail(
+                f"how the run ended could not be recorded: {describe(error)}",
+                "run the same command again to go on",
+            )
+
+    async def _end(self) -> None:
+        report = self.report
         if not self.settings.dry_run:
-            await runs.end(self.ends.target, self.report.run_id, self.report.status, self.report.document())
+            if not self.confirmed:
+                unheard = [vessel for vessel in self.dealt.values() if vessel.id not in self.ended]
+                for result in await recount(self.ends.target, report.run_id, unheard):
+                    self._count(result)
+                safe = await runs.durable(self.ends.target, report.run_id)
+                self._uncount([result for result in self.done if result.vessel.id not in safe])
+            self.confirmed = True
+            report.finish()
+            await runs.end(self.ends.target, report.run_id, report.status, report.document())
+        report.finish()

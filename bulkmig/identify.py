@@ -6,6 +6,7 @@ import polars as pl
 
 from bulkmig._core import ids
 from bulkmig._core.declare import Entity
+from bulkmig._core.frames import runs, spread
 from bulkmig._core.unit import Unit
 
 # Rows of these are referred to from everywhere; a look-up also says whether they are in the target.
@@ -13,42 +14,36 @@ FLEET_WIDE = frozenset({"company", "user", "vessel"})
 
 
 def identify(entity: Entity, digits: dict[str, str], frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
-    """Adds `@digest`, `@id` and each declared reference. `digits`: entity name -> its id digit."""
-    owner = _owner_digest(entity, frame, unit)
-    frame = frame.with_columns(ids.digest("id").alias("@digest"), owner.alias("@owner"))
-    derived = ids.derive(pl.col("@owner"), pl.col("@digest"), entity.digit)
-    if entity.name in FLEET_WIDE:
-        frame = _look_up(frame, entity.name, "id", "@id", unit).with_columns(
-            pl.coalesce(pl.col("@id"), derived).alias("@id")
-        )
-    else:
-        frame = frame.with_columns(derived.alias("@id"))
-    for reference in entity.references:
-        if reference.entity in FLEET_WIDE:
-            frame = _look_up(frame, reference.entity, reference.column, reference.as_, unit)
-        else:
-            frame = frame.with_columns(
-                ids.derive(pl.col("@owner"), ids.digest(reference.column), digits[reference.entity]).alias(
-                    reference.as_
-                )
-            )
-    return frame
-
-
-def _owner_digest(entity: Entity, frame: pl.DataFrame, unit: Unit) -> pl.Expr:
-    if entity.owner == "vessel_id" and len(unit.vessels) == 1 and frame.height > 1:
-        one = pl.DataFrame({"v": [unit.vessels[0]]}).select(ids.digest("v")).item()
-        return pl.lit(one)
-    return ids.digest(entity.owner)
-
-
-def _look_up(frame: pl.DataFrame, entity: str, column: str, as_: str, unit: Unit) -> pl.DataFrame:
-    known = unit.decisions.identity(entity)
-    if frame.height and frame[column].n_unique() == 1:
-        # The usual case for a vessel's own id: one look-up instead of a join.
-        hit = known.filter(pl.col("source_id").is_in(frame[column].head(1).to_list()))
-        value = hit["target_id"][0] if hit.height else None
-        return frame.with_columns(pl.lit(value, dtype=pl.String).alias(as_))
-    return frame.join(
-        known.rename({"source_id": column, "target_id": as_}), on=column, how="left", maintain_order="left"
+    """Adds `@digest`, `@id`, `@order` and each declared reference. `digits`: entity name -> its id digit."""
+    within = [r for r in entity.references if r.entity not in FLEET_WIDE]
+    frame = frame.with_columns(
+        _prefixes(frame[entity.owner]).alias("@owner"),
+        ids.digest("id").alias("@digest"),
+        *(ids.digest(r.column).alias(r.as_) for r in within),
+        *(
+            look_up(frame[r.column], r.entity, unit).alias(r.as_)
+            for r in entity.references
+            if r.entity in FLEET_WIDE
+        ),
     )
+    owner, digest = pl.col("@owner"), pl.col("@digest")
+    id_ = ids.derive(owner, digest, entity.digit)
+    if entity.name in FLEET_WIDE:
+        id_ = pl.coalesce(look_up(frame["id"], entity.name, unit), id_)
+    return frame.with_columns(
+        id_.alias("@id"),
+        ids.order(owner, digest).alias("@order"),
+        *(ids.derive(owner, pl.col(r.as_), digits[r.entity]).alias(r.as_) for r in within),
+    )
+
+
+def _prefixes(owners: pl.Series) -> pl.Series:
+    found = runs(owners)
+    return spread([owner and ids.prefix(owner) for owner, _ in found], [length for _, length in found])
+
+
+def look_up(source_ids: pl.Series, entity: str, unit: Unit) -> pl.Series:
+    """The target ids of rows that may be referred to from everywhere; null for what is not in the target."""
+    found = runs(source_ids)
+    known = unit.target_ids(entity, {value for value, _ in found if value is not None})
+    return spread([known.get(value or "") for value, _ in found], [length for _, length in found])

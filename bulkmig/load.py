@@ -16,9 +16,12 @@ import polars as pl
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.unit import Unit
-from bulkmig.encode import encode, parcels
-from bulkmig.errors import VesselError
+from bulkmig.encode import encode
+from bulkmig.errors import BulkmigError, ServerLost, VesselError
+from bulkmig.events import VesselReached
 from bulkmig.postgres.errors import describe
+from bulkmig.postgres.session import CommitUnknown, transaction
+from bulkmig.postgres.transient import transient
 from bulkmig.selection import Vessel
 from bulkmig.transform import Outcome
 from bulkmig.vessel_load import (
@@ -27,18 +30,31 @@ from bulkmig.vessel_load import (
     LoadOptions,
     Rejected,
     VesselLoad,
+    count_findings,
+    lock_key,
     record_failure,
 )
 from bulkmig.workers import Lane
 
+_MARK = "SELECT state FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid AND run_id = $2::text::uuid"
+
 
 class Loader:
-    """A pipeline's sink that writes. `results` has one entry per vessel of the unit when `finish` is done."""
+    """A pipeline's sink that writes. `results` has one entry per vessel of the unit when `finish` is done.
+    `unknown`: what became of vessels, by id, if their commit, of which the answer was lost, has happened."""
 
-    def __init__(self, lane: Lane, unit: Unit, vessels: Sequence[Vessel], options: LoadOptions) -> None:
-        self.lane, self.unit, self.options = lane, unit, options
+    def __init__(
+        self,
+        lane: Lane,
+        unit: Unit,
+        vessels: Sequence[Vessel],
+        options: LoadOptions,
+        unknown: dict[str, Loaded],
+    ) -> None:
+        self.lane, self.unit, self.options, self.unknown = lane, unit, options, unknown
         self.vessels = {vessel.id: vessel for vessel in vessels}
         self.results: list[Loaded] = []
+        self.broke = False  # it was here, and not while reading, that an error came up
         self._kept: defaultdict[str, list[Parcel]] = defaultdict(list)
         self._open: VesselLoad | None = None
         self._stack = AsyncExitStack()
@@ -48,59 +64,144 @@ class Loader:
         """Nothing: rows that need other vessels wait until all are loaded."""
 
     def pack(self, outcome: Outcome) -> list[Parcel]:
-        return [encode(parcel) for parcel in parcels(outcome, self.unit.vessels)]
+        return encode(outcome, self.unit.vessels)
 
     async def accept(self, parcel: Parcel) -> None:
-        if self._streaming:
+        if not self._streaming:
+            if parcel.vessel_id is not None:
+                self._kept[parcel.vessel_id].append(parcel)
+            return
+        try:
             if self._open is None:
                 vessel = next(iter(self.vessels.values()))
+                self._reached(vessel, "load")
                 self._open = VesselLoad(await self.lane.target(), vessel, self.unit, self.options)
                 await self._stack.enter_async_context(self._open.transaction())
             await self._open.put(parcel)
-        elif parcel.vessel_id is not None:
-            self._kept[parcel.vessel_id].append(parcel)
+        except Exception:
+            self.broke = True
+            raise
 
     async def finish(self) -> None:
-        if self._streaming:
-            if self._open is not None:
-                result = await self._open.close()
-                await self._stack.aclose()  # the commit: only now is the vessel done
-                self.results.append(result)
-            return
-        for vessel in self.vessels.values():
-            self.results.append(await self._load_kept(vessel, self._kept.pop(vessel.id, [])))
+        try:
+            if self._streaming and self._open is not None:
+                self.results.append(await self._close(self._open))
+            elif not self._streaming:
+                for vessel in self.vessels.values():
+                    self.results.append(await self._load_kept(vessel, self._kept.pop(vessel.id, [])))
+        except Exception:
+            self.broke = True
+            raise
 
     async def abort(self, error: BaseException) -> None:
         """Rolls back what a failed pipeline left open."""
         await self._stack.__aexit__(type(error), error, error.__traceback__)
 
-    async def _load_kept(self, vessel: Vessel, parcels: list[Parcel]) -> Loaded:
-        connection = await self.lane.target()
-        load = VesselLoad(connection, vessel, self.unit, self.options)
+    async def _close(self, load: VesselLoad) -> Loaded:
+        result = await load.close()
+        self._reached(load.vessel, "commit")
         try:
-            async with load.transaction():
-                for parcel in parcels:
-                    await load.put(parcel)
-                result = await load.close()
-            return result
+            await self._stack.aclose()  # the commit: only now is the vessel done
+        except CommitUnknown:
+            if not await self._committed(result):
+                raise
+        return result
+
+    async def _load_kept(self, vessel: Vessel, parcels: list[Parcel]) -> Loaded:
+        async def attempt(number: int) -> Loaded:
+            load = VesselLoad(await self.lane.target(), vessel, self.unit, self.options)
+            self._reached(vessel, "load")
+            try:
+                async with load.transaction():
+                    for parcel in parcels:
+                        await load.put(parcel)
+                    result = await load.close()
+                return result
+            except CommitUnknown:
+                if await self._committed(result):
+                    return result
+                raise
+            except Exception as error:
+                if transient(error):
+                    await self.lane.close_target()
+                raise
+
+        try:
+            return await self.lane.site.patience.work(f"vessel {vessel.id}", attempt)
         except Rejected:
-            return await record_failure(
-                connection,
-                vessel,
-                self.options,
-                phase="validate",
-                error=self.unit.failing[vessel.id],
-                parcels=parcels,
-            )
+            phase, why = "validate", self.unit.failing[vessel.id]
         except AlreadyMigrated:
-            return Loaded(vessel, "skipped")
+            return await self.already(vessel)
         except VesselError as error:
-            return await record_failure(
-                connection, vessel, self.options, phase=error.phase, error=str(error), parcels=parcels
-            )
-        except asyncpg.PostgresConnectionError:
+            phase, why = error.phase, str(error)
+        except ServerLost:
             raise
-        except asyncpg.PostgresError as error:  # the commit itself: a deferred constraint
-            return await record_failure(
-                connection, vessel, self.options, phase="load", error=describe(error), parcels=parcels
-            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, BulkmigError) as error:
+            phase, why = "load", describe(error)
+        return await record(self.lane, vessel, self.options, phase=phase, error=why, parcels=parcels)
+
+    def _reached(self, vessel: Vessel, phase: str) -> None:
+        self.lane.site.listen(VesselReached(vessel.id, vessel.name, phase))
+
+    async def _committed(self, result: Loaded) -> bool:
+        """Settles a commit of which the answer was lost."""
+        self.unknown[result.vessel.id] = result
+        await self.lane.close_target()
+        return await marked(self.lane, result.vessel, self.options) == result.state
+
+    async def already(self, vessel: Vessel) -> Loaded:
+        """What to say of a vessel that has its mark already: skipped, unless it is this run that set it."""
+        result = self.unknown.get(vessel.id)
+        if result is not None and await marked(self.lane, vessel, self.options) == result.state:
+            return result
+        return Loaded(vessel, "skipped")
+
+
+async def marked(lane: Lane, vessel: Vessel, options: LoadOptions) -> str | None:
+    """The state in which this very run has marked the vessel, if it has. Waits for whoever is at it."""
+
+    async def look(number: int) -> str | None:
+        target = await lane.target()
+        try:
+            async with transaction(target, commit=False):
+                await target.execute(f"SELECT pg_advisory_xact_lock({lock_key(vessel.id)})")
+                state: str | None = await target.fetchval(_MARK, vessel.id, options.run_id)
+                return state
+        except Exception:
+            await lane.close_target()
+            raise
+
+    return await lane.site.patience.work(f"the mark of vessel {vessel.id}", look)
+
+
+async def record(
+    lane: Lane,
+    vessel: Vessel,
+    options: LoadOptions,
+    *,
+    phase: str,
+    error: str,
+    parcels: Sequence[Parcel] = (),
+) -> Loaded:
+    """A failed vessel's findings and mark. Where even these can't be written, it has failed all the same."""
+    result = Loaded(vessel, "failed", phase=phase, error=error)
+
+    async def attempt(number: int) -> None:
+        if number > 1 and await marked(lane, vessel, options) == "failed":
+            return
+        target = await lane.target()
+        try:
+            await record_failure(target, vessel, options, phase=phase, error=error, parcels=parcels)
+        except Exception:
+            await lane.close_target()
+            raise
+
+    for parcel in parcels:
+        count_findings(result, parcel)
+    try:
+        await lane.site.patience.work(f"the failure of vessel {vessel.id}", attempt)
+    except ServerLost:
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, BulkmigError) as unrecorded:
+        result.error += f" (and this could not be recorded: {describe(unrecorded)})"
+    return result

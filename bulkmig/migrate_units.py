@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import asyncpg
 
@@ -10,15 +11,19 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.unit import Decisions, Unit
 from bulkmig.encode import parcels
-from bulkmig.errors import BulkmigError, PreflightError, VesselError
+from bulkmig.errors import BulkmigError, ServerLost, VesselError
+from bulkmig.events import VesselStarted
 from bulkmig.ledger import write
-from bulkmig.load import Loader
+from bulkmig.load import Loader, marked, record
 from bulkmig.pipeline import Tally, UnitTooLarge, run
+from bulkmig.postgres.again import Patience
 from bulkmig.postgres.errors import describe
-from bulkmig.postgres.session import Connection, transaction
+from bulkmig.postgres.session import CommitUnknown, Connection, NoConnection, transaction
+from bulkmig.postgres.transient import transient
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
+from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.transform import Outcome
 from bulkmig.vessel_load import (
     AlreadyMigrated,
@@ -26,7 +31,7 @@ from bulkmig.vessel_load import (
     LoadOptions,
     Rejected,
     count_findings,
-    record_failure,
+    mark_failed,
 )
 from bulkmig.workers import Lane, Queue, Work
 
@@ -37,27 +42,57 @@ def work(options: LoadOptions, shared: Shared, queue: Queue, report: Report, fin
     """The work of a migration's workers."""
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
-        unit = new_unit(options.decisions, vessels, shared.failures)
-        loader = Loader(lane, unit, vessels, options)
-        try:
-            tally = await run(await lane.line(), unit, loader)
-        except BaseException as error:
-            await loader.abort(error)
-            if isinstance(error, UnitTooLarge) or not isinstance(error, Exception):
+        patience = lane.site.patience
+        unknown: dict[str, Loaded] = {}
+        last: tuple[Unit, Loader] | None = None
+
+        async def attempt(number: int) -> Tally:
+            nonlocal last
+            for vessel in vessels:
+                lane.site.listen(VesselStarted(vessel.id, vessel.name))
+            unit = new_unit(options.decisions, vessels, shared.failures)
+            loader = Loader(lane, unit, vessels, options, unknown)
+            last = unit, loader
+            try:
+                return await run(await lane.line(), unit, loader)
+            except BaseException as error:
+                await loader.abort(error)
+                if isinstance(error, Exception) and not isinstance(error, UnitTooLarge):
+                    await lane.close()
                 raise
-            await lane.close()
-            if len(vessels) > 1:
+
+        def go() -> bool:
+            return last is not None and not last[1].results and queue.may_retry(vessels)
+
+        try:
+            tally = await patience.work(_name(vessels), attempt, go=go)
+        except (UnitTooLarge, SnapshotGone, ServerLost):
+            if last is not None:
+                finished(last[1].results, queue)
+            raise
+        except Exception as error:
+            assert last is not None
+            unit, loader = last
+            finished(loader.results, queue)
+            ended = {result.vessel.id for result in loader.results}
+            left = [vessel for vessel in vessels if vessel.id not in ended]
+            if transient(error) and not queue.may_retry(left):
+                queue.stopped = True  # the window is over: nothing of these is written, the next run goes on
+            elif len(vessels) > 1:
                 # The source or a row that no one foresaw: alone, each vessel fails or succeeds for itself.
-                finished(loader.results, queue)
-                ended = {result.vessel.id for result in loader.results}
-                queue.split([vessel for vessel in vessels if vessel.id not in ended])
-                return
-            finished([await _failed(lane, vessels[0], unit, options, report, error)], queue)
+                queue.split(left)
+            else:
+                finished([await _failed(lane, vessels[0], unit, loader, options, report, error)], queue)
             return
+        assert last is not None
         add(report, tally)
-        finished(loader.results, queue)
+        finished(last[1].results, queue)
 
     return one
+
+
+def _name(vessels: Sequence[Vessel]) -> str:
+    return f"vessel {vessels[0].id}" if len(vessels) == 1 else f"{len(vessels)} vessels"
 
 
 def new_unit(decisions: Decisions, vessels: Sequence[Vessel], refused: dict[str, str]) -> Unit:
@@ -84,32 +119,66 @@ def add(report: Report, tally: Tally) -> None:
 
 
 async def _failed(
-    lane: Lane, vessel: Vessel, unit: Unit, options: LoadOptions, report: Report, error: Exception
+    lane: Lane,
+    vessel: Vessel,
+    unit: Unit,
+    loader: Loader,
+    options: LoadOptions,
+    report: Report,
+    error: Exception,
 ) -> Loaded:
     if isinstance(error, AlreadyMigrated):
-        return Loaded(vessel, "skipped")
-    try:
-        target = await lane.target()
-    except PreflightError as lost:
-        # Not a matter of preflight any more: this vessel can't even be marked, the others may be luckier.
-        return Loaded(vessel, "failed", phase="load", error=lost.message)
+        return await loader.already(vessel)
     if isinstance(error, Rejected):
-        # Its findings were rolled back with the rest: a second look at the same snapshot records them all.
-        again = new_unit(options.decisions, [vessel], {})
-        recorder = _Recorder(target, vessel, again, options)
-        async with transaction(target, commit=not options.dry_run):
-            tally = await run(await lane.line(), again, recorder)
-        add(report, tally)
-        result = await record_failure(
-            target, vessel, options, phase="validate", error=unit.failing[vessel.id]
-        )
-        result.findings, result.elsewhere = recorder.result.findings, recorder.result.elsewhere
-        return result
+        return await _rejected(lane, vessel, options, report, unit.failing[vessel.id])
     if isinstance(error, VesselError):
-        return await record_failure(target, vessel, options, phase=error.phase, error=str(error))
-    if isinstance(error, (asyncpg.PostgresError, OSError, BulkmigError, asyncpg.InterfaceError)):
-        return await record_failure(target, vessel, options, phase="extract", error=describe(error))
-    raise error
+        phase, why = error.phase, str(error)
+    elif isinstance(error, (asyncpg.PostgresError, OSError, BulkmigError, asyncpg.InterfaceError)):
+        phase, why = "load" if loader.broke else "extract", describe(error)
+    else:
+        raise error
+    if not isinstance(error, NoConnection):
+        return await record(lane, vessel, options, phase=phase, error=why)
+    # It was waited for long enough: where none is free now either, the vessel fails without a mark.
+    spare = Lane(replace(lane.site, patience=Patience(attempts=1, outage=0.0)))
+    try:
+        return await record(spare, vessel, options, phase=phase, error=why)
+    finally:
+        await spare.close()
+
+
+async def _rejected(lane: Lane, vessel: Vessel, options: LoadOptions, report: Report, why: str) -> Loaded:
+    """Its findings were rolled back with the rest: a second look at the same snapshot records them all."""
+
+    async def attempt(number: int) -> Loaded:
+        unit = new_unit(options.decisions, [vessel], {})
+        try:
+            target = await lane.target()
+            recorder = _Recorder(target, vessel, unit, options)
+            try:
+                async with transaction(target, commit=not options.dry_run):
+                    tally = await run(await lane.line(), unit, recorder)
+                    if not options.dry_run:
+                        await mark_failed(target, vessel, options, phase="validate", error=why)
+            except CommitUnknown:
+                await lane.close_target()
+                if await marked(lane, vessel, options) != "failed":
+                    raise
+        except BaseException:
+            await lane.close()
+            raise
+        add(report, tally)
+        return recorder.result
+
+    result = Loaded(vessel, "failed")
+    try:
+        result = await lane.site.patience.work(f"the findings of vessel {vessel.id}", attempt)
+    except (ServerLost, SnapshotGone):
+        raise
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, BulkmigError) as unrecorded:
+        why += f" (and its findings could not be recorded: {describe(unrecorded)})"
+    result.phase, result.error = "validate", why
+    return result
 
 
 class _Recorder:

@@ -101,7 +101,8 @@ async def run(line: Line, unit: Unit, sink: Sink) -> Tally:
             group.start_soon(_transform, line, unit, sink, raw_in, parcel_out, tally)
             group.start_soon(_deliver, sink, parcel_in, tally)
     except BaseExceptionGroup as errors:
-        raise first_error(errors) from None
+        cause = first_error(errors)
+        raise cause from cause.__cause__  # which tells whether it may pass
     finally:
         # Also those of batches that were still in a channel when an actor failed.
         leases.release()

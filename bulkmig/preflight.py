@@ -4,32 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import asyncpg
 
-from bulkmig._core.unit import Catalogue
+from bulkmig import ends
 from bulkmig.config import Settings
+from bulkmig.ends import Ends
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
+from bulkmig.events import Listener, Retrying, silent
 from bulkmig.ledger import schema
 from bulkmig.postgres import dsn
-from bulkmig.postgres.session import TARGET, Connection, close, session, transaction
+from bulkmig.postgres.again import Patience
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.session import DURABLE, Connection, session, transaction
 from bulkmig.source import onboarding
 from bulkmig.target import postgres
-
-
-@dataclass(frozen=True)
-class Ends:
-    """Both ends, open. `holder` keeps the run's source snapshot, whose name is `snapshot`."""
-
-    source: dsn.Address
-    target_address: dsn.Address
-    holder: Connection
-    snapshot: str
-    target: Connection
-    source_catalogue: Catalogue
-    target_catalogue: Catalogue
 
 
 def address(settings: Settings, role: str) -> dsn.Address:
@@ -38,28 +28,62 @@ def address(settings: Settings, role: str) -> dsn.Address:
     if not url:
         variable = "ONBOARDING_DB_URL" if role == "source" else "MAINTENANCE_DB_URL"
         raise UsageError(f"no {role} is given", f"say --{role} URL or set {variable}")
-    return dsn.parse(url, allow_insecure=settings.allow_insecure, connect_timeout=settings.connect_timeout)
+    return dsn.parse(
+        url,
+        allow_insecure=settings.allow_insecure,
+        connect_timeout=settings.connect_timeout,
+        network_timeout=settings.network_timeout,
+    )
+
+
+def patience(settings: Settings, listen: Listener = silent) -> Patience:
+    """How much a run puts up with; whoever listens hears of every failure that it did."""
+    return Patience(
+        settings.attempts,
+        settings.outage,
+        lambda what, attempt, error: listen(Retrying(what, attempt, describe(error))),
+    )
+
+
+# The tightest of the server's, the database's and the role's limits. Of other roles' sessions only the number
+# may be known: what is counted here is there for certain, so no more is free than this.
+_FREE = """
+SELECT least(
+    current_setting('max_connections')::int - (SELECT count(*) FROM pg_stat_activity
+        WHERE backend_type = 'client backend')
+      - CASE WHEN r.rolsuper THEN 0 ELSE current_setting('superuser_reserved_connections')::int END,
+    CASE WHEN d.datconnlimit >= 0 AND NOT r.rolsuper
+         THEN d.datconnlimit - (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                                   AND backend_type = 'client backend') END,
+    CASE WHEN r.rolconnlimit >= 0 AND NOT r.rolsuper
+         THEN r.rolconnlimit - (SELECT count(*) FROM pg_stat_activity WHERE usename = current_user
+                                   AND backend_type = 'client backend') END)
+  FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()
+"""
 
 
 @asynccontextmanager
-async def both(settings: Settings, *, writing: bool, needs_ledger: bool = False) -> AsyncIterator[Ends]:
+async def both(
+    settings: Settings, *, writing: bool, needs_ledger: bool = False, listen: Listener = silent
+) -> AsyncIterator[Ends]:
     """Connects and checks; touches nothing. `writing`: the target must take writes. Raises PreflightError."""
     source, target = address(settings, "source"), address(settings, "target")
-    async with (
-        onboarding.snapshot(source) as (holder, name),
-        session(target, TARGET, role="target") as connection,
-    ):
-        source_catalogue = await onboarding.catalogue(holder, ENTITIES)
-        target_catalogue = await postgres.catalogue(connection, writing=writing)
-        await _not_the_same(holder, connection)
-        version = await schema.version(connection)
+    async with ends.opened(source, target, patience(settings, listen)) as found:
+        await _read_catalogues(found, writing=writing)
+        await not_the_same(found.holder, found.target)
+        version = await schema.version(found.target)
         if writing:
-            await _writable(connection)
+            await _writable(found.target)
         elif needs_ledger and version == 0:
             raise PreflightError(
                 "the target has no ledger: nothing was migrated into it", "run `bulkmig migrate` first"
             )
-        yield Ends(source, target, holder, name, connection, source_catalogue, target_catalogue)
+        yield found
+
+
+async def _read_catalogues(found: Ends, *, writing: bool) -> None:
+    found.source_catalogue = await onboarding.catalogue(found.holder, ENTITIES)
+    found.target_catalogue = await postgres.catalogue(found.target, writing=writing)
 
 
 async def ready(ends: Ends, settings: Settings) -> None:
@@ -77,24 +101,46 @@ async def ready(ends: Ends, settings: Settings) -> None:
         await schema.upgrade(ends.target)
 
 
+async def free_connections(connection: Connection) -> int | None:
+    """How many sessions more the role may open, at most."""
+    free: int | None = await connection.fetchval(_FREE)
+    return free
+
+
+async def room(found: Ends, sessions: int) -> None:
+    """Raises PreflightError where an end certainly has fewer connections free than the run opens besides the
+    ones that it has."""
+    for role, connection in (("source", found.holder), ("target", found.target)):
+        free = await free_connections(connection)
+        if free is not None and free < sessions:
+            raise PreflightError(
+                f"the {role} has {max(free, 0)} connections free, this run needs {sessions} more",
+                f"raise max_connections of the {role} or end other sessions,"
+                " or lower --parallel-vessels and --processes",
+            )
+
+
 @asynccontextmanager
-async def joined(settings: Settings, snapshot: str) -> AsyncIterator[Ends]:
+async def joined(
+    settings: Settings, snapshot: str, *, listen: Listener = silent, writing: bool = False
+) -> AsyncIterator[Ends]:
     """Both ends for a further process of a run that was checked already, on the run's snapshot."""
     source, target = address(settings, "source"), address(settings, "target")
-    async with session(target, TARGET, role="target") as connection:
-        holder = await onboarding.reader(source, snapshot, index_paths_only=False)
-        try:
-            source_catalogue = await onboarding.catalogue(holder, ENTITIES)
-            target_catalogue = await postgres.catalogue(connection, writing=False)
-            yield Ends(source, target, holder, snapshot, connection, source_catalogue, target_catalogue)
-        finally:
-            await close(holder)
+    async with ends.joined(source, target, snapshot, patience(settings, listen)) as found:
+
+        async def read(number: int) -> None:
+            if number > 1:
+                await found.mend()
+            await _read_catalogues(found, writing=writing)
+
+        await found.patience.work("the catalogues", read)
+        yield found
 
 
 @asynccontextmanager
 async def target_only(settings: Settings, *, needs_ledger: bool = True) -> AsyncIterator[Connection]:
     """The target alone, for commands that read the ledger."""
-    async with session(address(settings, "target"), TARGET, role="target") as connection:
+    async with session(address(settings, "target"), DURABLE, role="target") as connection:
         if await schema.version(connection) == 0 and needs_ledger:
             raise PreflightError("the target has no ledger yet", "run `bulkmig init` or `bulkmig migrate`")
         yield connection
@@ -107,8 +153,8 @@ async def _writable(connection: Connection) -> None:
         raise PreflightError("the target is read-only", "connect to its primary server")
 
 
-async def _not_the_same(source: Connection, target: Connection) -> None:
-    """Two portals in one database would share table names: the addresses were mixed up."""
+async def not_the_same(source: Connection, target: Connection) -> None:
+    """Raises PreflightError where both are one: two portals in one database would share table names."""
     query = (
         "SELECT current_database() || '/' || coalesce(inet_server_port()::text, '') || '/' ||"
         " pg_postmaster_start_time()::text || '/' || current_schema()"

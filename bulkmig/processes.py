@@ -10,8 +10,8 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection as Pipe
@@ -19,6 +19,7 @@ from typing import Any
 
 import anyio
 import msgspec
+import stamina
 from anyio import to_thread
 
 from bulkmig._core.stop import Stop
@@ -26,8 +27,11 @@ from bulkmig.config import Settings
 from bulkmig.errors import BulkmigError
 from bulkmig.events import Event, Listener, VesselFailed
 from bulkmig.pipeline import first_error
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.transient import transient
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
+from bulkmig.vessel_load import Loaded
 
 DRAIN, CANCEL = "drain", "cancel"
 # Where each kind of job is carried out: a coroutine function of (job, vessels, listen, drain).
@@ -55,7 +59,19 @@ class Job:
     same_snapshot: bool = False
 
 
-Share = tuple[Report, list[Vessel]]
+@dataclass
+class Share:
+    """What a process did: its figures, and of a migration which vessels; `behind`: vessels that it has
+    verified; `ended`: vessels of which it is known what became of them; `renew`: what is left needs a new
+    snapshot of the source."""
+
+    report: Report
+    done: list[Loaded] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
+    behind: set[str] = field(default_factory=set)
+    renew: bool = False
+
+
 Work = Callable[[Job, list[Vessel], Listener, Stop], Coroutine[Any, Any, Share]]
 
 
@@ -100,7 +116,8 @@ async def spread(
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=_child, args=(job, share, theirs), daemon=True)
-        process.start()
+        with _no_signals():
+            process.start()
         theirs.close()
         pipes.append(ours)
         try:
@@ -119,7 +136,8 @@ async def spread(
     try:
         await _all(follow, shares(vessels, settings.processes))
     except BaseExceptionGroup as errors:
-        raise first_error(errors) from None
+        cause = first_error(errors)
+        raise cause from cause.__cause__  # which tells whether it may pass
 
 
 async def _pass_on_cancellation(pipe: Pipe) -> None:
@@ -128,6 +146,16 @@ async def _pass_on_cancellation(pipe: Pipe) -> None:
     finally:
         with suppress(OSError):
             pipe.send(CANCEL)
+
+
+@contextmanager
+def _no_signals() -> Iterator[None]:
+    """Holds back a terminal's signals, also from processes started meanwhile, not imported yet."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 async def _all(
@@ -161,14 +189,15 @@ def _child(job: Job, vessels: list[Vessel], pipe: Pipe) -> None:
     """The whole life of a child. Signals are the parent's to answer: it closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stamina.instrumentation.set_on_retry_hooks([])  # standard output is the parent's; it hears of retries
     try:
         result: object = anyio.run(
             _work, job, vessels, pipe, backend_options={"use_uvloop": sys.platform != "win32"}
         )
     except Exception as error:
-        result = (
-            error if isinstance(error, BulkmigError) else BulkmigError(f"{type(error).__name__}: {error}")
-        )
+        # Its cause stays here, so what may pass must have been tried again by now.
+        again = "run the same command again to go on" if transient(error) else ""
+        result = error if isinstance(error, BulkmigError) else BulkmigError(describe(error), again)
     try:
         pipe.send(result)
     except OSError:
@@ -179,10 +208,14 @@ async def _work(job: Job, vessels: list[Vessel], pipe: Pipe) -> Share:
     module, _, name = KINDS[job.kind].partition(":")
     work: Work = getattr(import_module(module), name)
     stop = Stop()
-    async with anyio.create_task_group() as group:
-        group.start_soon(_obey, pipe, stop)
-        share = await work(job, vessels, pipe.send, stop)
-        group.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_obey, pipe, stop)
+            share = await work(job, vessels, pipe.send, stop)
+            group.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        cause = first_error(errors)
+        raise cause from cause.__cause__  # which tells whether it may pass
     return share
 
 

@@ -14,11 +14,13 @@ from typing import Any
 import polars as pl
 
 from bulkmig._core.unit import FINDING
+from bulkmig.checkpoint.stage import Drift
 from bulkmig.entities import TABLES
+from bulkmig.timeline import Timeline
 from bulkmig.weigh import Verified
 
 SLOWEST = 5
-EXIT = {"completed": 0, "completed_with_failures": 1, "stopped": 4, "failed": 1}
+EXIT = {"completed": 0, "completed_with_failures": 1, "refused": 1, "stopped": 4, "failed": 1}
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,25 @@ class Failure:
 class Report:
     """The figures of a run; `document` is their public form. Times in seconds, sizes in bytes.
 
-    `elsewhere`: findings of rows that several vessels read along. `other_memory`: peak of other processes."""
+    `elsewhere`: findings of rows that several vessels read along. `other_memory`: peak of other processes.
+    `refused`: what others changed, where a rollback was refused. `notes`: what only one command has to tell,
+    by its name in the document."""
 
     command: str
     run_id: str = ""
     status: str = "completed"
+    error: str = ""
+    hint: str = ""
     selected: int = 0
     done: int = 0
     skipped: int = 0
     failed: int = 0
     inserted: Counter[str] = field(default_factory=Counter)
     updated: Counter[str] = field(default_factory=Counter)
+    deleted: Counter[str] = field(default_factory=Counter)
+    unchanged: Counter[str] = field(default_factory=Counter)
+    conflicts: Counter[str] = field(default_factory=Counter)  # "open", or the strategy that decided
+    held_back: int = 0  # deletions that the brake stopped
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
@@ -63,6 +73,10 @@ class Report:
     memory_bound: int = 0
     peak_memory: int = 0
     other_memory: int = 0
+    was_refused: bool = False
+    refused: list[Drift] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+    timeline: Timeline = field(default_factory=Timeline)
     estimate: dict[str, float] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     seconds: float = 0.0
@@ -110,6 +124,9 @@ class Report:
         for mine, theirs in (
             (self.inserted, other.inserted),
             (self.updated, other.updated),
+            (self.deleted, other.deleted),
+            (self.unchanged, other.unchanged),
+            (self.conflicts, other.conflicts),
             (self.quarantined, other.quarantined),
             (self.lossiness, other.lossiness),
             (self.stats, other.stats),
@@ -131,15 +148,21 @@ class Report:
         if other.status == "stopped":
             self.status = "stopped"
 
+    def fail(self, error: str, hint: str = "") -> None:
+        """What ended the run before its end; the first cause counts."""
+        self.status = "failed"
+        if not self.error:
+            self.error, self.hint = error, hint
+
     def finish(self) -> None:
         """Settles status and duration."""
         self.seconds = time.perf_counter() - self.began
         self.peak_memory = peak_memory() + self.other_memory
-        bad = self.failures or self.verified.difference_count
+        bad = self.failures or self.verified.difference_count or self.held_back
         if self.command in ("plan", "validate"):
             bad = bad or self.errors
         if self.status == "completed" and bad:
-            self.status = "completed_with_failures"
+            self.status = "refused" if self.was_refused else "completed_with_failures"
 
     def document(self) -> dict[str, Any]:
         """The command's JSON document (cli.md)."""
@@ -161,10 +184,10 @@ class Report:
                 table: {
                     "inserted": self.inserted[table],
                     "updated": self.updated[table],
-                    "deleted": 0,
-                    "unchanged": 0,
+                    "deleted": self.deleted[table],
+                    "unchanged": self.unchanged[table],
                 }
-                for table in TABLES
+                for table in dict.fromkeys([*TABLES, *self.inserted, *self.updated, *self.deleted])
             },
             "findings": {
                 "errors": self.errors,
@@ -173,13 +196,16 @@ class Report:
             },
             "quarantined": {table: n for table, n in sorted(self.quarantined.items()) if n},
             "pending": {"cross_references": self.pending},
-            "conflicts": {"open": 0, "resolved": {"source_wins": 0, "target_wins": 0, "merge": 0}},
+            "conflicts": {
+                "open": self.conflicts["open"],
+                "resolved": {name: self.conflicts[name] for name in ("source_wins", "target_wins", "merge")},
+            },
             "verification": self._verification(),
             "stats": {
                 name: self.stats[name]
                 for name in ("total_equipment", "equipment_without_location", "critical_equipment")
             },
-            "drift": self.verified.drift,
+            "drift": [vars(row) for row in self.refused] if self.was_refused else self.verified.drift,
             "stale": self.verified.stale,
             "lossiness": {code: n for code, n in sorted(self.lossiness.items()) if n},
             "phases": {
@@ -189,8 +215,12 @@ class Report:
             "seconds": round(self.seconds, 6),
             "peak_memory_bytes": self.peak_memory or peak_memory(),
             "memory": {"bound": self.memory_bound, "peak_in_flight": self.peak_in_flight},
+            "timeline": self.timeline.document(),
             "failures": [vars(failure) for failure in self.failures],
         }
+        document |= self.notes
+        if self.error:
+            document |= {"error": self.error, "hint": self.hint}
         if self.estimate:
             document["estimate"] = self.estimate
         if self.findings_list is not None:

@@ -23,17 +23,19 @@ from bulkmig._core.stop import Stop
 from bulkmig._core.unit import Unit
 from bulkmig.config import Settings, check
 from bulkmig.encode import base, parcels, table_loads
+from bulkmig.ends import Ends
 from bulkmig.errors import UsageError
 from bulkmig.events import Listener, RunStarted, silent
 from bulkmig.fleet import Migration
 from bulkmig.ledger import write
 from bulkmig.migrate_units import add, new_unit
-from bulkmig.pipeline import run
+from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
-from bulkmig.postgres.session import Connection, transaction
-from bulkmig.preflight import Ends, both, ready
+from bulkmig.postgres.session import CommitUnknown, Connection, transaction
+from bulkmig.preflight import both, ready
 from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, resolve
+from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.target.postgres import copy_in
 from bulkmig.transform import Outcome
@@ -60,7 +62,7 @@ async def retry(
         check(settings), on_error="quarantine", continue_on_error=True, dry_run=False
     )
     report = Report("quarantine retry", str(uuid4()), memory_bound=settings.memory)
-    async with both(settings, writing=True, needs_ledger=True) as ends:
+    async with both(settings, writing=True, needs_ledger=True, listen=listen) as ends:
         await ready(ends, settings)
         state = await target_state.read(ends.target)
         selected, companies = await _concerned(ends, vessels)
@@ -77,6 +79,8 @@ async def retry(
                 await steps.vessels(others)
                 queue = Queue([[vessel] for vessel in migrated])
                 await run_units(steps.site, queue, settings.parallel_vessels, _work(steps, queue, report))
+                if queue.renew:
+                    raise SnapshotGone("the source's snapshot is lost", "run the same command again")
                 await steps.waiting()
             if scope.cancelled_caught:
                 report.status = "stopped"
@@ -119,17 +123,24 @@ async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], 
 
 def _work(steps: Migration, queue: Queue, report: Report) -> Work:
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
-        unit = new_unit(steps.fleet.decisions, vessels, {})
-        target = await lane.target()
-        again = _Again(target, unit, vessels[0], steps.options())
+        async def attempt(number: int) -> tuple[Loaded, Tally]:
+            unit = new_unit(steps.fleet.decisions, vessels, {})
+            try:
+                again = _Again(await lane.target(), unit, vessels[0], steps.options())
+                async with transaction(again.connection):
+                    await again.begin()
+                    tally = await run(await lane.line(), unit, again)
+                return again.result, tally
+            except Exception:
+                await lane.close()
+                raise
+
         try:
-            async with transaction(target):
-                await again.begin()
-                add(report, await run(await lane.line(), unit, again))
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            await lane.close()
-            again.result.state, again.result.error = "failed", describe(error)
-        steps.finished([again.result], queue)
+            result, tally = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
+            add(report, tally)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
+            result = Loaded(vessels[0], "failed", error=describe(error))
+        steps.finished([result], queue)
 
     return one
 
@@ -141,11 +152,16 @@ class _Again:
         self.connection, self.unit, self.vessel, self.options = connection, unit, vessel, options
         self.result = Loaded(vessel, "migrated")
         self._quarantined: defaultdict[str, set[str]] = defaultdict(set)
+        self._checkpoint = ""
         self._returned: set[str] = set()  # target ids of rows that left quarantine
 
     async def begin(self) -> None:
-        """Locks the vessel and reads which of its rows are quarantined."""
+        """Locks the vessel, takes its checkpoint and reads which of its rows are quarantined."""
         await self.connection.execute(f"SELECT pg_advisory_xact_lock({lock_key(self.vessel.id)})")
+        target_ids = dict(self.options.decisions.identity("vessel").iter_rows())
+        self._checkpoint = await self.options.checkpoints.of_vessel(
+            self.connection, self.vessel.id, target_ids[self.vessel.id]
+        )
         rows = await self.connection.fetch(
             "SELECT entity, source_id::text FROM bulkmig.quarantine"
             " WHERE vessel_id = $1::text::uuid OR vessel_id IS NULL",
@@ -217,13 +233,12 @@ class _Again:
 
     async def _write_base(self, entity: Entity, image: pl.DataFrame) -> None:
         if image.height:
-            await write.append_base(
+            await write.base(
                 self.connection,
                 self.options.run_id,
                 self.vessel.id,
-                entity.name,
-                image.height,
-                base(entity, image),
+                [(entity.name, image.height, base(entity, image))],
+                checkpoint=self._checkpoint,
             )
 
     async def _forget(self, entity: Entity, source_ids: list[str]) -> None:

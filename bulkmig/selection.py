@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
 from bulkmig.errors import UsageError
+from bulkmig.events import Due, FleetListed
 from bulkmig.postgres.session import Connection
 
 APPROVED = "APPROVED"
@@ -50,6 +52,11 @@ class Vessel:
     imo_number: str | None
     company_id: str
     equipment: int
+
+
+def listed(vessels: Iterable[Vessel]) -> FleetListed:
+    """The event that names the vessels of a run."""
+    return FleetListed(tuple(Due(v.id, v.name, v.imo_number, v.equipment) for v in vessels))
 
 
 _QUERY = """

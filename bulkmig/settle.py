@@ -13,15 +13,18 @@ import polars as pl
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
 from bulkmig._core.unit import Decisions, Unit
+from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import write
 from bulkmig.postgres.errors import describe
-from bulkmig.postgres.session import Connection, transaction
+from bulkmig.postgres.session import CommitUnknown, Connection, transaction
+from bulkmig.postgres.transient import transient
 from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 from bulkmig.target.postgres import copy_in, ends
 from bulkmig.transform import Outcome, transform
+from bulkmig.vessel_load import lock_key
 
 CHUNK = 5000
 
@@ -37,6 +40,9 @@ _SAID = """
 SELECT source_id::text, field FROM bulkmig.findings
  WHERE run_id = $1::text::uuid AND entity = $2 AND source_id = ANY ($3::text[]::uuid[]) AND code = ANY ($4)
 """
+_STILL_WAITING = """
+SELECT EXISTS (SELECT FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[]))
+"""
 _DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
 
 
@@ -50,6 +56,7 @@ class Settled:
     findings: list[pl.DataFrame] = field(default_factory=list)
     pending: int = 0
     refused: list[tuple[str, str, str, str]] = field(default_factory=list)
+    unknown: tuple[str, list[str], Settled] | None = None
 
     def copy(self) -> Settled:
         """The figures as they are now."""
@@ -62,14 +69,24 @@ class Settled:
         )
 
 
-async def settle(source: Connection, target: Connection, decisions: Decisions, run_id: str) -> Settled:
+async def settle(
+    source: Connection,
+    target: Connection,
+    decisions: Decisions,
+    checkpoints: Checkpoints,
+    result: Settled | None = None,
+) -> Settled:
     """Looks once at every waiting row, also those of earlier runs. A row that the source no longer has is
-    forgotten."""
-    result = Settled()
+    forgotten. `result`: what an earlier call that broke off has got to; this one goes on with it."""
+    result = result or Settled()
+    await _find_out(target, result)
+    result.pending, result.refused = 0, []
     for entity in PER_VESSEL:
         if entity.waits is None:
             continue
         last, size = write.NIL, CHUNK
+        ids: list[str] = []
+        waiting: set[str] = set()
         while True:
             before = result.copy()
             try:
@@ -79,23 +96,36 @@ async def settle(source: Connection, target: Connection, decisions: Decisions, r
                         break
                     ids = [row["source_id"] for row in rows]
                     outcome = await _look(source, target, decisions, entity, ids)
-                    await _load(target, run_id, outcome, result)
+                    await _load(target, checkpoints, decisions, outcome, result)
                     waiting = set(outcome.waiting["id"])
                     result.pending += len(waiting)
                     await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
                 last, size = ids[-1], CHUNK
-            except asyncpg.PostgresConnectionError:
+            except CommitUnknown:
+                result.unknown = entity.name, [id_ for id_ in ids if id_ not in waiting], before
                 raise
-            except asyncpg.PostgresError as error:
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                vars(result).update(vars(before))
+                if transient(error) or not isinstance(error, asyncpg.PostgresError):
+                    raise
                 # The target refuses a row: the chunk again, row by row; that one goes on waiting.
-                result = before
                 if size == 1:
                     last = ids[0]
                     result.pending += 1
                     result.refused.append((entity.name, ids[0], rows[0]["vessel_id"], describe(error)))
                 size = 1
-        await _kept_out(source, target, decisions, run_id, entity, result)
+        await _kept_out(source, target, decisions, checkpoints.run_id, entity, result)
     return result
+
+
+async def _find_out(target: Connection, result: Settled) -> None:
+    """Settles a commit of which the answer was lost: where rows still wait, it has not happened."""
+    if result.unknown is None:
+        return
+    entity, ids, before = result.unknown
+    if not ids or await target.fetchval(_STILL_WAITING, entity, ids):
+        vars(result).update(vars(before))
+    result.unknown = None
 
 
 async def _look(
@@ -142,17 +172,35 @@ def _of_ends(outcome: Outcome) -> pl.DataFrame:
     return outcome.findings.filter(pl.col("code").is_in(codes))
 
 
-async def _load(target: Connection, run_id: str, outcome: Outcome, result: Settled) -> None:
-    entity = outcome.entity
+async def _load(
+    target: Connection, checkpoints: Checkpoints, decisions: Decisions, outcome: Outcome, result: Settled
+) -> None:
+    entity, run_id = outcome.entity, checkpoints.run_id
     if outcome.image.height:
+        images = {str(key[0]): i for key, i in outcome.image.partition_by("vessel_id", as_dict=True).items()}
+        # Vessels of earlier runs change as well: each is locked, and has its checkpoint, before its rows.
+        taken = await _checkpoints(target, checkpoints, decisions, list(images))
         for load in table_loads(entity, outcome.image):
             if load.rows:
                 result.inserted[load.table] += await copy_in(target, load.table, load.columns, load.data)
-        for key, image in outcome.image.partition_by("vessel_id", as_dict=True).items():
-            vessel = str(key[0])
-            await write.append_base(target, run_id, vessel, entity.name, image.height, base(entity, image))
+        for vessel, image in images.items():
+            payload = base(entity, image)
+            await write.base(
+                target, run_id, vessel, [(entity.name, image.height, payload)], checkpoint=taken[vessel]
+            )
     new = _of_ends(outcome)
     await write.findings(target, run_id, [new])
     await write.quarantine(target, run_id, [outcome.quarantined])
     result.findings.append(new)
     result.quarantined[entity.source] += outcome.quarantined.height
+
+
+async def _checkpoints(
+    target: Connection, checkpoints: Checkpoints, decisions: Decisions, vessels: list[str]
+) -> dict[str, str]:
+    target_ids = dict(decisions.identity("vessel").iter_rows())
+    taken = {}
+    for vessel in sorted(vessels, key=lock_key):
+        await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel))
+        taken[vessel] = await checkpoints.of_vessel(target, vessel, target_ids[vessel], incidental=True)
+    return taken

@@ -9,13 +9,15 @@ import asyncpg
 import polars as pl
 
 from bulkmig._core.frames import from_csv
+from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
-from bulkmig.ledger import write
+from bulkmig.ledger import runs, write
 from bulkmig.orphans import Orphans
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
+from bulkmig.postgres.transient import transient
 from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.transform import GOES_WITH, Outcome, quarantine
 
@@ -28,9 +30,11 @@ REFUSED = "company.refused"  # the target's own refusal of a company, as its cod
 class Shared:
     """The fleet-wide rows of a run that are not in the target yet.
 
-    `failures`: company source id -> why the target refused it."""
+    `failures`: company source id -> why the target refused it. `before`: what the run has written of them
+    under an earlier snapshot; what was found then is not told again."""
 
     fleet: Fleet
+    before: Shared | None = None
     inserted: Counter[str] = field(default_factory=Counter)
     updated: Counter[str] = field(default_factory=Counter)
     failures: dict[str, str] = field(default_factory=dict)
@@ -81,28 +85,51 @@ class Shared:
                 updated[table.name] += taken_over
         return inserted, updated
 
-    async def load(self, connection: Connection, run_id: str, nowhere: list[Orphans] | None) -> None:
+    async def load(
+        self,
+        connection: Connection,
+        checkpoints: Checkpoints,
+        nowhere: list[Orphans] | None,
+        seen: str,
+    ) -> None:
         """Writes and records everything in one transaction; where the target refuses a company, each one in
-        its own, so that only that company's vessels fail. `nowhere`: None where no one looked for it."""
-        outcomes = self.fleet.shared
+        its own, so that only that company's vessels fail. `nowhere`: None where no one looked for it.
+        `seen`: the source's snapshot, by which the run finds out whether a commit has happened."""
+        before = self.inserted.copy(), self.updated.copy()
         try:
-            await self._load(connection, run_id, [self.new(outcome) for outcome in outcomes])
-        except asyncpg.PostgresError:
-            await self._load_one_by_one(connection, run_id)
-        async with transaction(connection):
-            for outcome in outcomes:
-                await write.findings(connection, run_id, [self._not_present(outcome, outcome.findings)])
-                await write.quarantine(connection, run_id, [self.quarantined(outcome)])
-            for rows in nowhere or ():
-                await write.findings(connection, run_id, [rows.findings])
-                await write.quarantine(connection, run_id, [rows.quarantined])
-            for entity in PER_VESSEL if nowhere is not None else ():
-                if entity.through is not None:
-                    await write.left_quarantine(connection, run_id, None, entity.name)
+            async with transaction(connection):
+                await self._load(
+                    connection, checkpoints, [self.new(outcome) for outcome in self.fleet.shared]
+                )
+                await self._record(connection, checkpoints.run_id, nowhere)
+                await runs.set_snapshot(connection, checkpoints.run_id, seen)
+        except asyncpg.PostgresError as error:
+            self.inserted, self.updated = before
+            if transient(error):
+                raise
+            await self._load_one_by_one(connection, checkpoints)
+            async with transaction(connection):
+                await self._record(connection, checkpoints.run_id, nowhere)
+                await runs.set_snapshot(connection, checkpoints.run_id, seen)
+
+    async def _record(self, connection: Connection, run_id: str, nowhere: list[Orphans] | None) -> None:
+        for outcome in self.fleet.shared:
+            await write.findings(connection, run_id, [self._not_present(outcome, outcome.findings)])
+            await write.quarantine(connection, run_id, [self.quarantined(outcome)])
+        for rows in nowhere or ():
+            await write.findings(connection, run_id, [rows.findings])
+            await write.quarantine(connection, run_id, [rows.quarantined])
+        for entity in PER_VESSEL if nowhere is not None else ():
+            if entity.through is not None:
+                await write.left_quarantine(connection, run_id, None, entity.name)
 
     def _not_present(self, outcome: Outcome, frame: pl.DataFrame) -> pl.DataFrame:
         present = list(self.fleet.present.get(outcome.entity.name, ()))
-        return frame.filter(~pl.col("source_id").is_in(present)) if present else frame
+        frame = frame.filter(~pl.col("source_id").is_in(present)) if present else frame
+        if self.before is None:
+            return frame
+        said = next(o.findings for o in self.before.fleet.shared if o.entity is outcome.entity)
+        return frame.join(said, on=["code", "source_id", "field"], how="anti", maintain_order="left")
 
     def quarantined(self, outcome: Outcome) -> pl.DataFrame:
         """Rows to be quarantined. With `--on-error fail` a company with an error just fails its vessels, and
@@ -119,36 +146,43 @@ class Shared:
         """Findings of the rows that this run looks at: those that are not in the target yet."""
         return [self._not_present(outcome, outcome.findings) for outcome in self.fleet.shared]
 
-    async def _load(self, connection: Connection, run_id: str, images: list[pl.DataFrame]) -> None:
-        before = self.inserted.copy(), self.updated.copy()
-        decisions = self.fleet.decisions
-        try:
-            async with transaction(connection):
-                # Another run may be at it: after its commit, what it wrote is not written again.
-                await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-                await self._record_assignments(connection)
-                for outcome, all_new in zip(self.fleet.shared, images, strict=True):
-                    image = await self._not_written_since(connection, outcome, all_new)
-                    await self._write(connection, outcome, image)
-                    name = outcome.entity.name
-                    rows = [
-                        (source, target, (name, source) in decisions.adopted)
-                        for source, target in image.select("source_id", "@id").iter_rows()
-                    ]
-                    await write.identities(connection, run_id, name, rows)
-                    await connection.execute(
-                        "DELETE FROM bulkmig.quarantine WHERE entity = $1"
-                        " AND source_id = ANY ($2::text[]::uuid[])",
-                        name,
-                        image["source_id"].to_list(),
-                    )
-                    if image.height:
-                        await write.append_base(
-                            connection, run_id, write.NIL, name, image.height, base(outcome.entity, image)
-                        )
-        except asyncpg.PostgresError:
-            self.inserted, self.updated = before
-            raise
+    async def _load(
+        self, connection: Connection, checkpoints: Checkpoints, images: list[pl.DataFrame]
+    ) -> None:
+        """Writes these rows in the caller's transaction."""
+        decisions, run_id = self.fleet.decisions, checkpoints.run_id
+        # Another run may be at it: after its commit, what it wrote is not written again.
+        await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+        await self._record_assignments(connection)
+        for outcome, all_new in zip(self.fleet.shared, images, strict=True):
+            image = await self._not_written_since(connection, outcome, all_new)
+            if not image.height:
+                continue
+            checkpoint = await checkpoints.of_companies(connection, self._companies())
+            await self._write(connection, outcome, image)
+            name = outcome.entity.name
+            rows = [
+                (source, target, (name, source) in decisions.adopted)
+                for source, target in image.select("source_id", "@id").iter_rows()
+            ]
+            await write.identities(connection, run_id, name, rows)
+            await connection.execute(
+                "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
+                name,
+                image["source_id"].to_list(),
+            )
+            await write.base(
+                connection,
+                run_id,
+                write.NIL,
+                [(name, image.height, base(outcome.entity, image))],
+                checkpoint=checkpoint,
+            )
+
+    def _companies(self) -> list[str]:
+        """Target ids of the companies that rows are written of."""
+        companies, users = (self.new(outcome) for outcome in self.fleet.shared)
+        return sorted({*companies["@id"], *users["users.company_id"].drop_nulls()})
 
     async def _not_written_since(
         self, connection: Connection, outcome: Outcome, image: pl.DataFrame
@@ -178,7 +212,7 @@ class Shared:
             list(self.fleet.qr_codes.items()),
         )
 
-    async def _load_one_by_one(self, connection: Connection, run_id: str) -> None:
+    async def _load_one_by_one(self, connection: Connection, checkpoints: Checkpoints) -> None:
         companies, users = (self.new(outcome) for outcome in self.fleet.shared)
         owner = dict(self.fleet.decisions.identity("company").iter_rows())
         for company in sorted(set(owner)):
@@ -187,29 +221,46 @@ class Shared:
             if not own.height and not staff.height:
                 continue
             try:
-                await self._load(connection, run_id, [own, staff])
-            except asyncpg.PostgresError:
-                await self._load_member_by_member(connection, run_id, company, own, staff)
+                await self._load_alone(connection, checkpoints, [own, staff])
+            except asyncpg.PostgresError as error:
+                if transient(error):
+                    raise
+                await self._load_member_by_member(connection, checkpoints, company, own, staff)
 
     async def _load_member_by_member(
         self,
         connection: Connection,
-        run_id: str,
+        checkpoints: Checkpoints,
         company: str,
         own: pl.DataFrame,
         staff: pl.DataFrame,
     ) -> None:
         """The company without its users, then each of them; who is refused is quarantined."""
         try:
-            await self._load(connection, run_id, [own, staff.clear()])
+            await self._load_alone(connection, checkpoints, [own, staff.clear()])
         except asyncpg.PostgresError as error:
+            if transient(error):
+                raise
             self._give_up(company, describe(error), staff)
             return
         for member in staff.iter_slices(1):
             try:
-                await self._load(connection, run_id, [own.clear(), member])
+                await self._load_alone(connection, checkpoints, [own.clear(), member])
             except asyncpg.PostgresError as error:
+                if transient(error):
+                    raise
                 self._refuse(member["source_id"][0], describe(error))
+
+    async def _load_alone(
+        self, connection: Connection, checkpoints: Checkpoints, images: list[pl.DataFrame]
+    ) -> None:
+        before = self.inserted.copy(), self.updated.copy()
+        try:
+            async with transaction(connection):
+                await self._load(connection, checkpoints, images)
+        except asyncpg.PostgresError:
+            self.inserted, self.updated = before
+            raise
 
     def _refuse(self, user: str, reason: str) -> None:
         decisions = self.fleet.decisions

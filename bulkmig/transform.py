@@ -1,8 +1,8 @@
 """Validates and transforms one batch of one entity's rows: source frame in, target image out.
 
 The image has `vessel_id`, `source_id`, `@id` and one column `table.column` per target cell, only for rows
-that are due in the target, sorted by `@id`. Everything that is not due is named in findings, quarantine
-or as waiting: nothing is dropped silently.
+that are due in the target, in order of `@id` (by the number `@order`, see `ids.order`). Everything that is
+not due is named in findings, quarantine or as waiting: nothing is dropped silently.
 """
 
 from __future__ import annotations
@@ -159,9 +159,7 @@ def transform(entity: Entity, raw: pl.DataFrame, unit: Unit) -> Outcome:
     _apply_rules(entity, frame, marks)
     validated = time.perf_counter()
     cells, switches = _cells(entity)
-    image = frame.select(
-        pl.col("vessel_id"), pl.col("id").alias("source_id"), pl.col("@id"), *switches, *cells
-    )
+    image = frame.select("vessel_id", pl.col("id").alias("source_id"), "@id", "@order", *switches, *cells)
     image = _fit(entity, image, unit, marks)
     marks.settle()
     out = marks.out(frame, unit)
@@ -184,7 +182,7 @@ def transform(entity: Entity, raw: pl.DataFrame, unit: Unit) -> Outcome:
         entity=entity,
         rows=raw.height,
         raw=raw,
-        image=image.sort("@id"),
+        image=image.sort("@order"),
         findings=pl.concat(marks.findings) if marks.findings else pl.DataFrame(schema=FINDING),
         quarantined=quarantined,
         waiting=waiting,

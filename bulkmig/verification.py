@@ -5,28 +5,32 @@ from __future__ import annotations
 from uuid import uuid4
 
 import anyio
+import asyncpg
 
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
 from bulkmig.config import Settings, check
-from bulkmig.errors import PreflightError
-from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
-from bulkmig.fleet import decided, site
+from bulkmig.ends import Ends, worth_mending
+from bulkmig.errors import BulkmigError, PreflightError, UsageError
+from bulkmig.events import Listener, PhaseStarted, RunEnded, RunStarted, silent
+from bulkmig.fleet import END_SECONDS, decided, site
 from bulkmig.ledger import runs
+from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, joined
 from bulkmig.processes import Job, Share
 from bulkmig.report import Report
-from bulkmig.selection import Selection, Vessel, resolve
+from bulkmig.selection import Selection, Vessel, listed, resolve
+from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.verify_units import verify_fleet, verify_vessels
 
 _UNFINISHED = """
 SELECT id::text FROM bulkmig.runs
- WHERE command = 'verify' AND selection = $1 AND status IN ('running', 'stopped', 'failed')
+ WHERE command = 'verify' AND selection = $1 AND status IN ('running', 'interrupted', 'stopped', 'failed')
    AND started_at > coalesce((SELECT max(started_at) FROM bulkmig.runs
                                WHERE command <> 'verify' OR (selection = $1 AND status NOT IN
-                                     ('running', 'stopped', 'failed'))), '-infinity')
+                                     ('running', 'interrupted', 'stopped', 'failed'))), '-infinity')
  ORDER BY started_at DESC LIMIT 1
 """
 
@@ -40,7 +44,8 @@ async def verify(
     something was migrated since. So do vessels that were never migrated."""
     check(settings)
     report = Report("verify", str(uuid4()), memory_bound=settings.memory)
-    async with both(settings, writing=False, needs_ledger=True) as ends:
+    listen = report.timeline.hearing(listen)
+    async with both(settings, writing=False, needs_ledger=True, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
         state = await target_state.read(ends.target)
         written = [v for v in selected if v.id in state.marks and state.marks[v.id].state != "failed"]
@@ -49,7 +54,8 @@ async def verify(
         behind = await _resume(ends.target, report, selection)
         due = [vessel for vessel in written if vessel.id not in behind]
         report.selected, report.skipped = len(selected), len(selected) - len(due)
-        listen(RunStarted("verify", report.run_id, len(due), report.skipped))
+        listen(RunStarted("verify", report.run_id, len(due), report.skipped, verifies=True))
+        listen(listed(due))
         if not behind:
             await runs.begin(
                 ends.target,
@@ -59,54 +65,89 @@ async def verify(
                 selection=str(selection),
                 version=__version__,
             )
+        else:
+            await runs.hold(ends.target, report.run_id)
+        compared: set[str] = set()
+
+        async def attempt(number: int) -> None:
+            if number > 1 and "target" in await ends.mend():
+                await runs.hold(ends.target, report.run_id)
+            fleet = await decided(settings, ends, written, state, on_error="quarantine")
+            await verify_fleet(
+                site(settings, ends, listen),
+                settings,
+                ends,
+                fleet,
+                due,
+                report,
+                same_snapshot=False,
+                listen=listen,
+                behind=compared,
+            )
+
         try:
             with (stop or Stop()).scope() as scope:
-                fleet = await decided(settings, ends, written, state, on_error="quarantine")
                 listen(PhaseStarted("verification", len(due)))
-                await verify_fleet(
-                    site(settings, ends),
-                    settings,
-                    ends,
-                    fleet,
-                    due,
-                    report,
-                    same_snapshot=False,
-                    listen=listen,
-                )
+                await ends.patience.work("verification", attempt, worth=worth_mending)
             if scope.cancelled_caught:
                 report.status = "stopped"
+        except (UsageError, PreflightError, asyncpg.InsufficientPrivilegeError):
+            report.status = "failed"
+            raise
+        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            report.fail(describe(error), getattr(error, "hint", "") or "run the same command again to go on")
         except BaseException:
             report.status = "failed"
             raise
         finally:
             report.finish()
-            with anyio.move_on_after(10, shield=True):
-                await runs.end(ends.target, report.run_id, report.status, report.document())
+            await _end(ends, report)
+            listen(RunEnded(report.command, report.run_id, report.status))
     return report
+
+
+async def _end(ends: Ends, report: Report) -> None:
+    """Records how the run ended, as far as the target lets it."""
+    try:
+        with anyio.move_on_after(END_SECONDS, shield=True):
+            await ends.mend()
+            await runs.end(ends.target, report.run_id, report.status, report.document())
+    except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        report.fail(f"how the run ended could not be recorded: {describe(error)}")
 
 
 async def verify_share(job: Job, vessels: list[Vessel], listen: Listener, stop: Stop) -> Share:
     """A further process's share of a verification: vessels only."""
     settings = job.settings
     report = Report("verify", job.run_id, selected=len(vessels), memory_bound=settings.memory)
-    async with joined(settings, job.snapshot) as ends:
-        state = await target_state.read(ends.target)
-        fleet = await decided(settings, ends, vessels, state, on_error="quarantine")
-        with stop.scope() as scope:
-            await verify_vessels(
-                site(settings, ends),
-                settings,
-                ends,
-                fleet,
-                vessels,
-                report,
-                same_snapshot=job.same_snapshot,
-                listen=listen,
-            )
-        if scope.cancelled_caught:
-            report.status = "stopped"
+    share = Share(report)
+    try:
+        async with joined(settings, job.snapshot, listen=listen) as ends:
+
+            async def attempt(number: int) -> bool:
+                if number > 1:
+                    await ends.mend()
+                state = await target_state.read(ends.target)
+                return await verify_vessels(
+                    site(settings, ends, listen),
+                    settings,
+                    ends,
+                    await decided(settings, ends, vessels, state, on_error="quarantine"),
+                    [vessel for vessel in vessels if vessel.id not in share.behind],
+                    report,
+                    same_snapshot=job.same_snapshot,
+                    listen=listen,
+                    behind=share.behind,
+                )
+
+            with stop.scope() as scope:
+                share.renew = await ends.patience.work("verification", attempt)
+            if scope.cancelled_caught:
+                report.status = "stopped"
+    except SnapshotGone:
+        share.renew = True
     report.finish()
-    return report, vessels
+    return share
 
 
 async def _resume(target: Connection, report: Report, selection: Selection) -> set[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import anyio
 import polars as pl
@@ -21,7 +22,7 @@ from bulkmig.postgres.session import Connection
 from bulkmig.source.onboarding import read_all
 from bulkmig.source.queries import uuid_array
 from bulkmig.target.postgres import ends
-from bulkmig.target.references import dangling
+from bulkmig.target.references import ForeignKey, dangling, foreign_keys
 from bulkmig.transform import Outcome
 from bulkmig.weigh import Deviation, Mismatch, Verified, Weigher
 
@@ -29,9 +30,11 @@ from bulkmig.weigh import Deviation, Mismatch, Verified, Weigher
 class Verifier:
     """A pipeline's sink that compares. `result` is complete when `finish` is done.
 
-    `collect`: tables whose expected ids are kept, to tell which rows are not due. For units of small vessels
-    that is all of them; a large vessel collects in a second pass, and only where there are too many rows:
-    `surplus` names those tables."""
+    Vessels that come together have each table in one batch: all rows in their key ranges are read in order of
+    the key, which shows rows that are not due as well, and their references are proved with the rows at hand.
+    A vessel that streams is compared batch by batch, by the ids that are expected. Then its rows are counted;
+    where there are too many, `surplus` names the tables, and a second pass with these as `collect` keeps the
+    expected ids and tells which rows are not due."""
 
     def __init__(
         self,
@@ -44,13 +47,12 @@ class Verifier:
         self.target, self.unit, self.weigher = target, unit, weigher
         self.result = Verified()
         self.surplus: frozenset[str] = frozenset()
-        self._second_pass = collect is not None
+        self._together = len(unit.vessels) > 1
         self._collect = collect
-        if collect is None and len(unit.vessels) > 1:
-            self._collect = frozenset(t.name for e in PER_VESSEL for t in e.tables)
         self._found: Counter[str] = Counter()
         self._session = anyio.Lock()  # two actors ask the one target session
         self._ids: defaultdict[str, list[pl.Series]] = defaultdict(list)
+        self._references = _References()
 
     async def look_up(self, entity: Entity, frame: pl.DataFrame) -> None:
         """Asks the target about rows of other vessels that this batch refers to."""
@@ -65,45 +67,59 @@ class Verifier:
             self.unit.ends = await ends(self.target, sorted(wanted)) if wanted else None
 
     def pack(self, outcome: Outcome) -> list[Parcel]:
-        return [Parcel(outcome.entity, None, outcome.image, *_rest(outcome))]
+        rest = (outcome.findings, outcome.quarantined, outcome.waiting)
+        return [Parcel(outcome.entity, None, outcome.image, *rest)]
 
     async def accept(self, parcel: Parcel) -> None:
-        for table, rows in table_rows(parcel.entity, parcel.image):
-            if self._collect is not None and table.name in self._collect:
-                self._ids[table.name].append(rows["@id"])
-        if not self._second_pass:
-            async with self._session:
-                await self.compare(parcel.entity, parcel.image)
+        if self._collect is not None:
+            for table, rows in table_rows(parcel.entity, parcel.image):
+                if table.name in self._collect:
+                    self._ids[table.name].append(rows["@id"])
+            return
+        async with self._session:
+            await self.compare(parcel.entity, parcel.image)
 
     async def compare(self, entity: Entity, image: pl.DataFrame) -> None:
         """Compares an image with the rows of the target that have its keys."""
         started = time.perf_counter()
+        # A vessel's own id may be one that the portal gave, and lie anywhere.
+        in_ranges = self._together and entity.name != "vessel"
         for table, rows in table_rows(entity, image):
-            if not rows.height:
-                continue
-            actual = await self._fetch(table, rows["@id"])
-            self._found[table.name] += actual.height
-            mismatches = await to_thread.run_sync(compare_rows, table, rows, actual)
-            self.result.rows[table.name] += actual.height
-            await self._judge(entity, mismatches)
-            self._check_rules(table, actual)
+            if in_ranges:
+                if table.name in self._references.there:
+                    continue  # late findings: of rows that were compared already
+                await self._compare(entity, table, rows, await self._all(table))
+            elif rows.height:
+                await self._compare(entity, table, rows, await self._these(table, rows["@id"]))
         self.result.seconds += time.perf_counter() - started
 
-    async def _fetch(self, table: Table, ids: pl.Series) -> pl.DataFrame:
-        columns = [table.own_key, *(c for c in table.cells if c != table.own_key)]
-        query = (
-            f"SELECT {', '.join(columns)} FROM {table.name} WHERE {table.own_key} = ANY ({uuid_array(ids)})"
-        )
-        data = await read_all(self.target, query)
-        return await to_thread.run_sync(from_csv, data, columns)
+    async def _compare(self, entity: Entity, table: Table, rows: pl.DataFrame, data: bytes) -> None:
+        seen = await to_thread.run_sync(examine, table, rows, data)
+        gone = [m.id for m in seen.mismatches if m.kind == "missing"]
+        if gone and self._together:
+            # A row that belonged to another vessel once has kept its id, outside of these ranges.
+            elsewhere = await self._these(table, gone)
+            if elsewhere:
+                seen = await to_thread.run_sync(examine, table, rows, data + elsewhere)
+        if self._together:
+            keys = await foreign_keys(self.target, self.unit.decisions)
+            await to_thread.run_sync(self._references.look, table, seen.actual, keys)
+        self._found[table.name] += seen.actual.height
+        self.result.rows[table.name] += seen.actual.height
+        await self._judge(entity, seen.mismatches)
+        # The portal's business rules: what breaks one is a warning, since its cells are compared anyway.
+        self.result.checks += len(table.holds)
+        self.result.warnings += seen.broken
 
-    def _check_rules(self, table: Table, actual: pl.DataFrame) -> None:
-        """The portal's business rules: what breaks one is a warning, since its cells are compared anyway."""
-        if not table.holds:
-            return
-        row = actual.select(expr.all().alias(name) for name, expr in table.holds.items()).row(0)
-        self.result.checks += len(row)
-        self.result.warnings += sum(not held for held in row)
+    async def _these(self, table: Table, ids: Iterable[str]) -> bytes:
+        return await read_all(
+            self.target, f"{_select(table)} WHERE {table.own_key} = ANY ({uuid_array(ids)})"
+        )
+
+    async def _all(self, table: Table) -> bytes:
+        """The rows in the vessels' key ranges, in order of the key."""
+        each = (f"({_select(table)} WHERE {one} ORDER BY {table.own_key})" for one in self._ranges(table))
+        return await read_all(self.target, " UNION ALL ".join(each))
 
     async def _judge(self, entity: Entity, mismatches: list[Mismatch]) -> None:
         self.result.checks += 1
@@ -114,58 +130,80 @@ class Verifier:
             self.result.add(weighed)
 
     async def finish(self) -> None:
-        """Counts the rows that have an id of these vessels, and looks for those that are not due."""
+        """Looks for rows that have an id of these vessels and are not due, and proves the references."""
         started = time.perf_counter()
         surplus = set()
         for entity in PER_VESSEL:
             if entity.name == "vessel":
                 continue  # one row, compared by its id
             for table in entity.tables:
-                if self._second_pass:
-                    if self._collect is not None and table.name in self._collect:
+                if self._collect is not None:
+                    if table.name in self._collect:
                         await self._judge(entity, await self._extras(table))
+                elif self._together:
+                    if table.name not in self._references.there:  # the source has no row for it
+                        await self._compare(entity, table, _nothing(table), await self._all(table))
                 elif await self._count(table) > self._found[table.name]:
                     surplus.add(table.name)
-                    if self._collect is not None:
-                        await self._judge(entity, await self._extras(table))
                 else:
                     self.result.checks += 1
-        self.surplus = frozenset(surplus) if self._collect is None else frozenset()
-        if not self._second_pass and self.unit.vessels:
+        self.surplus = frozenset(surplus)
+        if self._collect is None and self.unit.vessels:
             await self._check_references()
         self.result.seconds += time.perf_counter() - started
 
     async def _check_references(self) -> None:
         """Integrity: every reference of these vessels' rows leads to a row."""
         self.result.checks += 1
-        lost = [one async for one in dangling(self.target, self.unit.vessels)]
+        keys = await foreign_keys(self.target, self.unit.decisions)
+        open_ = [key for key in keys if key not in self._references.proved]
+        asked = [await dangling(self.target, key, self.unit.vessels) for key in open_]
+        lost = [one for one in asked if one is not None]
         self.result.failed += bool(lost)
         self.result.difference_count += len(lost)
         self.result.differences += [
             Deviation(one.child, one.id, one.column, f"a row of {one.parent}", "no row") for one in lost
         ]
 
-    def _where(self, table: Table) -> str:
-        ranges = (id_range(vessel) for vessel in self.unit.vessels)
-        return " OR ".join(f"{table.own_key} BETWEEN '{low}' AND '{high}'" for low, high in ranges)
+    def _ranges(self, table: Table) -> list[str]:
+        ranges = sorted(id_range(vessel) for vessel in self.unit.vessels)
+        return [f"{table.own_key} BETWEEN '{low}' AND '{high}'" for low, high in ranges]
 
     async def _count(self, table: Table) -> int:
         count: int = await self.target.fetchval(
-            f"SELECT count(*) FROM {table.name} WHERE {self._where(table)}"
+            f"SELECT count(*) FROM {table.name} WHERE {' OR '.join(self._ranges(table))}"
         )
         return count
 
     async def _extras(self, table: Table) -> list[Mismatch]:
-        query = f"SELECT {table.own_key} FROM {table.name} WHERE {self._where(table)}"
+        query = f"SELECT {table.own_key} FROM {table.name} WHERE {' OR '.join(self._ranges(table))}"
         there = from_csv(await read_all(self.target, query), ("@id",))
         pieces = self._ids[table.name]
         due = pl.DataFrame({"@id": pl.concat(pieces)}) if pieces else there.clear()
-        extra = there.join(due, on="@id", how="anti")["@id"]
-        return [Mismatch("extra", table, id_, "") for id_ in extra]
+        return [Mismatch("extra", table, id_, "") for id_ in there.join(due, on="@id", how="anti")["@id"]]
 
 
-def _rest(outcome: Outcome) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    return outcome.findings, outcome.quarantined, outcome.waiting
+class _References:
+    """Proves references of a unit's rows with the rows themselves, where these have what they refer to.
+
+    `there`: table -> the keys of its rows. `proved`: of these keys every reference leads to a row; about the
+    others the target has to be asked."""
+
+    def __init__(self) -> None:
+        self.there: dict[str, pl.Series] = {}
+        self.proved: set[ForeignKey] = set()
+
+    def look(self, table: Table, actual: pl.DataFrame, keys: Iterable[ForeignKey]) -> None:
+        """Takes in a table's rows; those that they refer to came before."""
+        self.there[table.name] = actual[table.own_key]
+        for key in keys:
+            if key.child != table.name or key.column not in actual.columns:
+                continue
+            parents = self.there.get(key.parent)
+            if parents is None or parents.name != key.parent_column:
+                continue
+            if actual[key.column].drop_nulls().is_in(parents.implode()).all():
+                self.proved.add(key)
 
 
 def table_rows(entity: Entity, image: pl.DataFrame) -> Iterator[tuple[Table, pl.DataFrame]]:
@@ -174,29 +212,64 @@ def table_rows(entity: Entity, image: pl.DataFrame) -> Iterator[tuple[Table, pl.
         yield table, image.filter(pl.col(f"?{table.name}")) if table.when is not None else image
 
 
-def compare_rows(table: Table, expected: pl.DataFrame, actual: pl.DataFrame) -> list[Mismatch]:
-    """The rows of one table that are missing and the cells that differ."""
-    cells = [name for name in table.cells if name != table.own_key]
-    joined = expected.select(
-        "source_id", "@id", *(pl.col(f"{table.name}.{name}").alias(name) for name in cells)
-    ).join(
-        actual.rename({name: f"actual.{name}" for name in cells}).with_columns(there=True),
-        left_on="@id",
-        right_on=table.own_key,
-        how="left",
-        maintain_order="left",
+def _columns(table: Table) -> list[str]:
+    return [table.own_key, *(name for name in table.cells if name != table.own_key)]
+
+
+def _select(table: Table) -> str:
+    return f"SELECT {', '.join(_columns(table))} FROM {table.name}"
+
+
+def _nothing(table: Table) -> pl.DataFrame:
+    names = ["source_id", "@id", *(f"{table.name}.{name}" for name in table.cells)]
+    return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
+
+
+@dataclass
+class Examined:
+    """The rows of one table: what the target holds, what deviates, how many business rules are broken."""
+
+    actual: pl.DataFrame
+    mismatches: list[Mismatch]
+    broken: int
+
+
+def examine(table: Table, expected: pl.DataFrame, data: bytes) -> Examined:
+    """Compares rows of an image with the CSV of `_select`."""
+    actual = from_csv(data, _columns(table))
+    key = table.own_key
+    found: list[Mismatch] = []
+    present = actual
+    # Both are in order of the key as a rule, and then row lies beside row.
+    if actual.height != expected.height or not (actual[key] == expected["@id"]).all():
+        missing = expected.join(actual, left_on="@id", right_on=key, how="anti", maintain_order="left")
+        extra = actual.join(expected, left_on=key, right_on="@id", how="anti", maintain_order="left")
+        found = [
+            *(Mismatch("missing", table, *ids) for ids in missing.select("@id", "source_id").iter_rows()),
+            *(Mismatch("extra", table, id_, "") for id_ in extra[key]),
+        ]
+        expected = expected.join(actual, left_on="@id", right_on=key, how="semi").sort("@id")
+        present = actual.join(expected, left_on=key, right_on="@id", how="semi").sort(key)
+    found += _cells(table, expected, present)
+    holds = actual.select(expr.all().alias(name) for name, expr in table.holds.items())
+    broken = sum(not held for held in holds.row(0)) if table.holds else 0
+    return Examined(actual, found, broken)
+
+
+def _cells(table: Table, expected: pl.DataFrame, actual: pl.DataFrame) -> list[Mismatch]:
+    """The cells that differ between rows that lie beside each other."""
+    names = _columns(table)[1:]
+    pairs = expected.select("@id", "source_id", *(f"{table.name}.{name}" for name in names)).hstack(
+        actual.select(names)
     )
-    found = [
-        Mismatch("missing", table, id_, source_id)
-        for id_, source_id in joined.filter(pl.col("there").is_null()).select("@id", "source_id").iter_rows()
+    differ = {name: pl.col(name).ne_missing(pl.col(f"{table.name}.{name}")) for name in names}
+    anywhere = pairs.select(expr.any().alias(name) for name, expr in differ.items()).row(0, named=True)
+    return [
+        Mismatch("cell", table, id_, source_id, name, want, have)
+        for name in names
+        if anywhere[name]
+        for id_, source_id, want, have in pairs.filter(differ[name])
+        .select("@id", "source_id", f"{table.name}.{name}", name)
+        .iter_rows()
+        if not (table.cells[name].json and jsontext.same(want, have))
     ]
-    present = joined.filter(pl.col("there"))
-    flags = present.select(pl.col(name).ne_missing(pl.col(f"actual.{name}")) for name in cells)
-    for name in cells:
-        if not flags[name].any():
-            continue
-        rows = present.filter(flags[name]).select("@id", "source_id", name, f"actual.{name}")
-        for id_, source_id, want, have in rows.iter_rows():
-            if not (table.cells[name].json and jsontext.same(want, have)):
-                found.append(Mismatch("cell", table, id_, source_id, name, want, have))
-    return found

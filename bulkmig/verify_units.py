@@ -6,23 +6,28 @@ import time
 from collections.abc import Mapping, Sequence
 
 import anyio
+import asyncpg
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Unit
 from bulkmig.config import Settings
 from bulkmig.decide.fleet import Fleet
-from bulkmig.events import Listener, VesselVerified
-from bulkmig.pipeline import run
+from bulkmig.ends import Ends
+from bulkmig.events import Listener, VesselReached, VesselVerified
+from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.session import Connection
-from bulkmig.preflight import Ends
+from bulkmig.postgres.transient import transient
 from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
+from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.source.queries import uuid_array
 from bulkmig.units import cut
 from bulkmig.verify import Verifier
 from bulkmig.weigh import Unseen, Verified, Weigher
 from bulkmig.workers import Lane, Queue, Site, run_units
+
+COMPANIES = "companies and users"  # among the vessels that a verification has behind it
 
 
 async def verify_fleet(
@@ -35,27 +40,47 @@ async def verify_fleet(
     *,
     same_snapshot: bool,
     listen: Listener,
+    behind: set[str],
 ) -> None:
-    """Adds to the report what comparing these vessels, their companies and users finds."""
+    """Adds to the report what comparing these vessels, their companies and users finds. `behind`: what an
+    earlier call that broke off has compared already, and what this one does. Raises SnapshotGone where the
+    others need a new snapshot."""
     started = time.perf_counter()
     unseen = newer_than(ends.holder, await _snapshots(ends.target))
-    await _verify_shared(ends, fleet, report, unseen, same_snapshot=same_snapshot)
+    if COMPANIES not in behind:
+        await _verify_shared(ends, fleet, report, unseen, same_snapshot=same_snapshot)
+        behind.add(COMPANIES)
+    vessels = [vessel for vessel in vessels if vessel.id not in behind]
+    renew = False
     if settings.processes > 1:
         run_id = report.run_id if report.command == "verify" else ""
         job = Job("verify", settings, ends.snapshot, run_id, same_snapshot=same_snapshot)
 
         def collect(share: Share) -> None:
-            share[0].phases.clear()
+            nonlocal renew
+            share.report.phases.clear()
             if report.command != "verify":
-                share[0].done = 0  # done already: it was migrated
-            report.merge(share[0])
+                share.report.done = 0  # done already: it was migrated
+            report.merge(share.report)
+            behind.update(share.behind)
+            renew |= share.renew
 
         await spread(job, vessels, collect, listen)
     else:
-        await verify_vessels(
-            site, settings, ends, fleet, vessels, report, same_snapshot=same_snapshot, listen=listen
+        renew = await verify_vessels(
+            site,
+            settings,
+            ends,
+            fleet,
+            vessels,
+            report,
+            same_snapshot=same_snapshot,
+            listen=listen,
+            behind=behind,
         )
     report.phases["verify"] += time.perf_counter() - started
+    if renew:
+        raise SnapshotGone("the source's snapshot is gone", "run `bulkmig verify` again")
 
 
 async def verify_vessels(
@@ -68,11 +93,37 @@ async def verify_vessels(
     *,
     same_snapshot: bool,
     listen: Listener,
-) -> None:
-    """Adds to the report what comparing these vessels finds, in this process."""
+    behind: set[str],
+) -> bool:
+    """Adds to the report what comparing these vessels finds, in this process, and to `behind` their ids.
+    Returns whether those that are missing need a new snapshot."""
     unseen = newer_than(ends.holder, await _snapshots(ends.target))
 
     async def one(lane: Lane, members: list[Vessel]) -> None:
+        async def attempt(number: int) -> tuple[Verified, Tally]:
+            for vessel in members:
+                listen(VesselReached(vessel.id, vessel.name, "verify"))
+            try:
+                result, tally = await compare(lane, members)
+                if report.command == "verify" and report.run_id:
+                    await remember(await lane.target(), report.run_id, members, result)
+                return result, tally
+            except Exception:
+                await lane.close()
+                raise
+
+        what = f"the verification of {members[0].id}" + (" and others" if len(members) > 1 else "")
+        result, tally = await lane.site.patience.work(what, attempt)
+        report.verified.add(result)
+        behind.update(vessel.id for vessel in members)
+        for vessel in members:
+            listen(VesselVerified(vessel.id, vessel.name, result.difference_count))
+        if report.command == "verify":
+            report.done += len(members)
+            for phase, seconds in tally.seconds.items():
+                report.phases[phase] += seconds
+
+    async def compare(lane: Lane, members: list[Vessel]) -> tuple[Verified, Tally]:
         unit = Unit(fleet.decisions, tuple(vessel.id for vessel in members))
         for vessel in members:
             if vessel.company_id in fleet.decisions.companies_out:
@@ -87,24 +138,13 @@ async def verify_vessels(
             second = Verifier(target, again, weigher, collect=verifier.surplus)
             await run(await lane.line(), again, second)
             result.add(second.result)
-        report.verified.add(result)
-        for phase, seconds in tally.seconds.items():
-            if report.command == "verify":
-                report.phases[phase] += seconds
-        await finished(target, members, result)
-
-    async def finished(target: Connection, members: Sequence[Vessel], result: Verified) -> None:
-        for vessel in members:
-            listen(VesselVerified(vessel.id, vessel.name, result.difference_count))
-        if report.command == "verify":
-            report.done += len(members)
-        if report.command == "verify" and report.run_id:
-            await remember(target, report.run_id, members, result)
+        return result, tally
 
     queue = Queue(cut(vessels, site.batch_bytes))
     if vessels:
         await run_units(site, queue, settings.parallel_vessels, one)
     report.peak_in_flight = max(report.peak_in_flight, site.memory.peak)
+    return queue.renew
 
 
 async def _verify_shared(
@@ -118,10 +158,11 @@ async def _verify_shared(
 
 
 async def _snapshots(target: Connection) -> dict[str | None, str]:
-    """What was seen of the source: by the run that wrote each vessel, and under None by the first run."""
+    """What was seen of the source when each vessel was read, and under None by the first run."""
     rows = await target.fetch(
-        "SELECT v.vessel_id::text, r.source_snapshot FROM bulkmig.vessels v"
-        " JOIN bulkmig.runs r ON r.id = v.run_id WHERE r.source_snapshot IS NOT NULL"
+        "SELECT v.vessel_id::text, coalesce(v.source_snapshot, r.source_snapshot) FROM bulkmig.vessels v"
+        " JOIN bulkmig.runs r ON r.id = v.run_id"
+        " WHERE coalesce(v.source_snapshot, r.source_snapshot) IS NOT NULL"
     )
     first = await target.fetchval(
         "SELECT source_snapshot FROM bulkmig.runs WHERE source_snapshot IS NOT NULL"
@@ -149,7 +190,12 @@ def newer_than(source: Connection, snapshots: Mapping[str | None, str]) -> Unsee
             " $1::text::pg_snapshot)"
         )
         async with session:
-            rows = await source.fetch(query, snapshot)
+            try:
+                rows = await source.fetch(query, snapshot)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                if not transient(error):
+                    raise
+                raise SnapshotGone("the session that holds the source's snapshot is lost") from None
         return {row["id"] for row in rows}
 
     return unseen

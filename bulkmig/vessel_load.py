@@ -17,8 +17,9 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
 from bulkmig._core.parcel import Parcel, TableLoad
 from bulkmig._core.unit import Decisions, Unit
+from bulkmig.checkpoint.take import Checkpoints, new_id
 from bulkmig.errors import VesselError
-from bulkmig.ledger import write
+from bulkmig.ledger import audit, write
 from bulkmig.postgres.errors import copy_line, describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
@@ -39,12 +40,17 @@ class AlreadyMigrated(Exception):
 
 @dataclass
 class Loaded:
-    """What became of one vessel. `state`: migrated, quarantined, failed or skipped."""
+    """What became of one vessel. `state`: migrated, quarantined, failed or skipped. `held_back`: deletions that
+    the brake stopped."""
 
     vessel: Vessel
     state: str
     inserted: Counter[str] = field(default_factory=Counter)
     updated: Counter[str] = field(default_factory=Counter)
+    deleted: Counter[str] = field(default_factory=Counter)
+    unchanged: Counter[str] = field(default_factory=Counter)
+    conflicts: Counter[str] = field(default_factory=Counter)  # "open", or the strategy that decided
+    held_back: int = 0
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)  # (severity, code)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
     quarantined: Counter[str] = field(default_factory=Counter)  # source table
@@ -56,14 +62,18 @@ class Loaded:
 
 @dataclass(frozen=True)
 class LoadOptions:
-    """How rows get in. `shared`: companies and users, which a dry run brings into each transaction."""
+    """How rows get in. `shared`: companies and users, which a dry run brings into each transaction.
+    `snapshot`: what is seen of the source, as `pg_current_snapshot()` prints it."""
 
     run_id: str
     decisions: Decisions
     shared: Shared
+    checkpoints: Checkpoints
+    who: audit.Who
     dry_run: bool = False
     fk_set: bool = False
     limiter: AsyncLimiter | None = None
+    snapshot: str | None = None
 
 
 class VesselLoad:
@@ -73,9 +83,10 @@ class VesselLoad:
         self.connection, self.vessel, self.unit, self.options = connection, vessel, unit, options
         self.result = Loaded(vessel, "migrated")
         self.started = time.perf_counter()
-        self._parts: list[tuple[str, int, int, bytes]] = []
-        self._part = 0
+        self._checkpoint = new_id()
+        self._parts: list[tuple[str, int, bytes]] = []
         self._begun = False
+        self._known = False  # whether the ledger has anything of the vessel
         self._brought: set[str] = set()
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
@@ -113,6 +124,22 @@ class VesselLoad:
         )
         if state == "migrated":
             raise AlreadyMigrated
+        self._known = state is not None
+        await self._take_checkpoint(known=self._known)
+
+    async def _take_checkpoint(self, *, known: bool) -> None:
+        """`known`: the ledger has rows of the vessel."""
+        adopted = ("vessel", self.vessel.id) in self.options.decisions.adopted
+        checkpoints, vessel, target_id = self.options.checkpoints, self.vessel.id, self._target_id()
+        if adopted or known:
+            self._checkpoint = await checkpoints.of_vessel(
+                self.connection, vessel, target_id, id_=self._checkpoint, absent=not adopted
+            )
+        else:
+            await checkpoints.of_nothing(self.connection, vessel, target_id, self._checkpoint)
+
+    def _target_id(self) -> str:
+        return str(self.unit.target_ids("vessel", {self.vessel.id})[self.vessel.id])
 
     async def _bring_along(self, entity: Entity, load: TableLoad) -> None:
         """In a dry run companies are in no transaction but this one: those that these rows refer to go in,
@@ -154,14 +181,19 @@ class VesselLoad:
         await write.quarantine(self.connection, run_id, [parcel.quarantined])
         await write.pending(self.connection, run_id, [parcel])
         if parcel.base:
-            self._parts.append((parcel.entity.name, self._part, parcel.rows, parcel.base))
-            self._part += 1
-            if sum(len(part[3]) for part in self._parts) > _BASE_FLUSH:
+            self._parts.append((parcel.entity.name, parcel.rows, parcel.base))
+            if sum(len(part[2]) for part in self._parts) > _BASE_FLUSH:
                 await self._flush_base()
 
     async def _flush_base(self) -> None:
         if self._parts:
-            await write.base(self.connection, self.options.run_id, self.vessel.id, self._parts)
+            await write.base(
+                self.connection,
+                self.options.run_id,
+                self.vessel.id,
+                self._parts,
+                checkpoint=self._checkpoint,
+            )
             self._parts = []
 
     async def close(self) -> Loaded:
@@ -174,10 +206,11 @@ class VesselLoad:
         result.seconds = time.perf_counter() - self.started
         try:
             if self.options.fk_set:
-                await prove(self.connection, self.vessel.id)
+                await prove(self.connection, self.vessel.id, self.options.decisions)
             if not self.options.dry_run:
                 await self._flush_base()
-                await write.left_quarantine(self.connection, self.options.run_id, self.vessel.id)
+                if self._known:
+                    await write.left_quarantine(self.connection, self.options.run_id, self.vessel.id)
                 await self._mark()
         except asyncpg.PostgresError as error:
             raise self._failed(error, "vessel") from error
@@ -186,13 +219,13 @@ class VesselLoad:
     async def _mark(self) -> None:
         decisions, run_id = self.options.decisions, self.options.run_id
         if self.result.state == "migrated":
-            known = decisions.identity("vessel").filter(pl.col("source_id") == self.vessel.id)
             adopted = ("vessel", self.vessel.id) in decisions.adopted
             await write.identities(
-                self.connection, run_id, "vessel", [(self.vessel.id, known["target_id"][0], adopted)]
+                self.connection, run_id, "vessel", [(self.vessel.id, self._target_id(), adopted)]
             )
         await write.mark(
             self.connection,
+            self.options.who,
             run_id,
             self.vessel.id,
             self.vessel.name,
@@ -200,6 +233,7 @@ class VesselLoad:
             phase="load",
             rows=sum(self.result.inserted.values()) + sum(self.result.updated.values()),
             seconds=self.result.seconds,
+            snapshot=self.options.snapshot,
         )
 
     def _failed(
@@ -237,18 +271,27 @@ async def record_failure(
     if not options.dry_run:
         async with transaction(connection):
             await write.findings(connection, options.run_id, [parcel.findings for parcel in parcels])
-            await write.mark(
-                connection,
-                options.run_id,
-                vessel.id,
-                vessel.name,
-                state="failed",
-                phase=phase,
-                rows=0,
-                seconds=0.0,
-                error=error,
-            )
+            await mark_failed(connection, vessel, options, phase=phase, error=error)
     return result
+
+
+async def mark_failed(
+    connection: Connection, vessel: Vessel, options: LoadOptions, *, phase: str, error: str
+) -> None:
+    """A failed vessel's mark alone, in the caller's transaction."""
+    await write.mark(
+        connection,
+        options.who,
+        options.run_id,
+        vessel.id,
+        vessel.name,
+        state="failed",
+        phase=phase,
+        rows=0,
+        seconds=0.0,
+        error=error,
+        snapshot=options.snapshot,
+    )
 
 
 def count_findings(result: Loaded, parcel: Parcel) -> None:

@@ -18,7 +18,7 @@ import polars as pl
 from bulkmig._core import jsontext
 from bulkmig._core.declare import Entity, Table
 from bulkmig._core.ids import id_range
-from bulkmig.encode import read_base
+from bulkmig.ledger import base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 
@@ -106,11 +106,11 @@ class Weigher:
 
     async def weigh(self, entity: Entity, mismatches: list[Mismatch]) -> Verified:
         """Sorts mismatches of one table into differences, drift and stale rows."""
-        base = await self._base(entity, mismatches[0].table, mismatches)
+        known = await self._base(entity, mismatches[0].table, mismatches)
         result = Verified()
         loose: list[Mismatch] = []
         for mismatch in mismatches:
-            written = base.get(mismatch.id)
+            written = known.get(mismatch.id)
             if written is None:
                 loose.append(mismatch)
             else:
@@ -197,31 +197,12 @@ class Weigher:
     async def _base(
         self, entity: Entity, table: Table, mismatches: Iterable[Mismatch]
     ) -> dict[str, dict[str, str | None]]:
-        """target id -> what was last written of that row; later parts replace earlier ones."""
+        """target id -> what was last written of that row."""
         key = f"{table.name}.{table.own_key}"
-        ids = {mismatch.id for mismatch in mismatches}
-        owners = self._owners(ids)
-        found: dict[str, dict[str, str | None]] = {}
-        for owner in owners:
-            parts = await self.target.fetch(
-                "SELECT b.run_id, b.part FROM bulkmig.base b JOIN bulkmig.runs r ON r.id = b.run_id"
-                " WHERE b.vessel_id = $1::text::uuid AND b.entity = $2 ORDER BY r.started_at, b.part",
-                owner,
-                entity.name,
-            )
-            for run_id, part in parts:
-                payload = await self.target.fetchval(
-                    "SELECT payload FROM bulkmig.base"
-                    " WHERE vessel_id = $1::text::uuid AND entity = $2 AND run_id = $3 AND part = $4",
-                    owner,
-                    entity.name,
-                    run_id,
-                    part,
-                )
-                frame = read_base(payload)
-                for row in frame.filter(pl.col(key).is_in(list(ids))).iter_rows(named=True):
-                    found[row[key]] = row
-        return found
+        wanted = pl.col(key).is_in(list({mismatch.id for mismatch in mismatches}))
+        owners = self._owners({mismatch.id for mismatch in mismatches})
+        frame = await base.read(self.target, owners, entity.name, shape=lambda frame: frame.filter(wanted))
+        return {} if frame is None else {row[key]: row for row in frame.iter_rows(named=True)}
 
     def _owners(self, ids: Iterable[str]) -> list[str]:
         """The vessels that rows with these ids belong to, by the prefix they share; companies and users are

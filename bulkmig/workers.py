@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
 
-from bulkmig._core.memory import Memory
+from bulkmig._core.memory import Memory, resident
 from bulkmig.entities import PER_VESSEL
+from bulkmig.events import Listener, Sampled, silent
 from bulkmig.pipeline import Line, UnitTooLarge, first_error
+from bulkmig.postgres.again import Patience
 from bulkmig.postgres.dsn import Address
-from bulkmig.postgres.session import TARGET, Connection, close, connect
+from bulkmig.postgres.session import SOURCE, TARGET, Connection, close, reach
 from bulkmig.selection import Vessel
-from bulkmig.source.onboarding import reader
+from bulkmig.source.onboarding import SnapshotGone, join
 from bulkmig.units import keys_bytes
+
+SAMPLE_SECONDS = 0.5
 
 
 @dataclass
 class Site:
-    """What all workers share: addresses, the snapshot, the memory bound, the worker threads."""
+    """What all workers share: addresses, the snapshot, the memory bound, the worker threads, how much they
+    put up with, and who hears of it."""
 
     source: Address
     target: Address
@@ -27,10 +33,12 @@ class Site:
     memory: Memory
     batch_bytes: int
     threads: anyio.CapacityLimiter
+    patience: Patience
+    listen: Listener = silent
 
 
 class Lane:
-    """A worker's two sessions, opened when first needed."""
+    """A worker's two sessions, opened when first needed, and anew when they are lost."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -38,32 +46,51 @@ class Lane:
         self._target: Connection | None = None
 
     async def line(self) -> Line:
-        """The pipeline's means, with an open source session."""
+        """The pipeline's means, with an open source session. Raises SnapshotGone, and what `reach` raises."""
         if self._source is None or self._source.is_closed():
-            self._source = await reader(self.site.source, self.site.snapshot)
+            self._source = await reach(
+                self.site.source,
+                SOURCE,
+                role="source",
+                patience=self.site.patience,
+                instead_of=self._source,
+            )
+            await join(self._source, self.site.snapshot)
         return Line(self._source, PER_VESSEL, self.site.memory.flow, self.site.batch_bytes, self.site.threads)
 
     async def target(self) -> Connection:
-        """An open target session."""
+        """An open target session. Raises what `reach` raises."""
         if self._target is None or self._target.is_closed():
-            self._target = await connect(self.site.target, TARGET, role="target")
+            self._target = await reach(
+                self.site.target,
+                TARGET,
+                role="target",
+                patience=self.site.patience,
+                instead_of=self._target,
+            )
         return self._target
+
+    async def close_target(self) -> None:
+        """Ends the target session alone; the next one opens anew."""
+        if self._target is not None:
+            await close(self._target)
 
     async def close(self) -> None:
         """Ends both sessions, whatever state a failed pipeline left them in; the next unit opens new ones."""
         for connection in (self._source, self._target):
             if connection is not None:
                 await close(connection)
-        self._source = self._target = None
 
 
 @dataclass
 class Queue:
-    """Units still to be done. `stopped`: no unit is started any more; `go`: asked before each unit."""
+    """Units still to be done. `stopped`: no unit is started any more; `go`: asked before each unit. `renew`:
+    what is left needs a new snapshot of the source."""
 
     units: list[list[Vessel]]
     go: Callable[[Sequence[Vessel]], bool] = lambda vessels: True
     stopped: bool = False
+    renew: bool = False
     _next: int = field(default=0, repr=False)
 
     def take(self) -> list[Vessel] | None:
@@ -75,6 +102,10 @@ class Queue:
             return None
         self._next += 1
         return unit
+
+    def may_retry(self, unit: Sequence[Vessel]) -> bool:
+        """Whether a unit that has to be tried again may be: the window may be over meanwhile."""
+        return not self.stopped and self.go(unit)
 
     def split(self, unit: Sequence[Vessel]) -> None:
         """Puts the vessels of a unit that is too large back, one by one."""
@@ -97,12 +128,34 @@ async def run_units(site: Site, queue: Queue, parallel: int, work: Work) -> None
                     except UnitTooLarge:
                         await lane.close()
                         queue.split(unit)
+                    except SnapshotGone:
+                        # What is left has to wait for a new one; units under way have theirs still.
+                        queue.renew = queue.stopped = True
         finally:
             await lane.close()
 
     try:
-        async with anyio.create_task_group() as group:
-            for _ in range(min(parallel, max(len(queue.units), 1))):
-                group.start_soon(worker)
+        async with anyio.create_task_group() as sampling:
+            if site.listen is not silent:
+                sampling.start_soon(_sample, site)
+            async with anyio.create_task_group() as group:
+                for _ in range(min(parallel, max(len(queue.units), 1))):
+                    group.start_soon(worker)
+            sampling.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
-        raise first_error(errors) from None
+        cause = first_error(errors)
+        raise cause from cause.__cause__  # which tells whether it may pass
+
+
+async def _sample(site: Site) -> None:
+    """Tells of the memory in use, the last time when all workers have ended."""
+    try:
+        while True:
+            site.listen(_memory(site))
+            await anyio.sleep(SAMPLE_SECONDS)
+    finally:
+        site.listen(_memory(site))
+
+
+def _memory(site: Site) -> Sampled:
+    return Sampled(os.getpid(), site.memory.in_flight, site.memory.bound, resident())

@@ -87,13 +87,14 @@ class Cell:
     """A target cell: an expression over the prepared frame, and the source column to name in findings.
 
     `json`: compared as JSON, not as text. `kept`: assigned once, so what was written stands whatever the rule
-    would give now."""
+    would give now. `ranks`: where both sides of a merge changed it, the value that comes first here."""
 
     expr: pl.Expr
     field: str
     personal: bool = False
     json: bool = False
     kept: bool = False
+    ranks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

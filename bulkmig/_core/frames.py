@@ -6,8 +6,10 @@ start of its input, which is data in any other column.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
+import numpy as np
 import polars as pl
 
 EMPTY = pl.DataFrame()
@@ -25,7 +27,23 @@ def to_csv(frame: pl.DataFrame) -> bytes:
     r"""Headerless CSV for COPY: null is an empty field, every string is quoted.
 
     Quoting all strings matters: PostgreSQL before version 18 ends the input at an unquoted `\.`."""
-    return frame.write_csv(None, include_header=False, quote_style="non_numeric").encode()
+    # Into a buffer: as a string the text would be checked, copied and encoded once more.
+    buffer = io.BytesIO()
+    frame.write_csv(buffer, include_header=False, quote_style="non_numeric")
+    return buffer.getvalue()
+
+
+def runs(column: pl.Series) -> list[tuple[str | None, int]]:
+    """The values of a column and how often each repeats in a row. The rows of a vessel come and go together,
+    so there are few, and what is to be found out about a vessel is found out once."""
+    return [(run["value"], run["len"]) for run in column.rle().to_list()]
+
+
+def spread(values: Sequence[str | None], lengths: Sequence[int]) -> pl.Series:
+    """A column in which each value repeats that often: what `runs` took apart."""
+    if len(values) == 1:
+        return pl.Series(values, dtype=pl.String).new_from_index(0, lengths[0])
+    return pl.Series(values, dtype=pl.String).gather(np.repeat(np.arange(len(values)), lengths))
 
 
 def any_true(mask: pl.Series) -> bool:

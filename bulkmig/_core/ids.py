@@ -12,6 +12,7 @@ and so lie next to each other in the target's B-trees (docs/decisions/0002-ids.m
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 import polars as pl
 import polars_hash as plh
@@ -23,14 +24,22 @@ def digest(column: str) -> pl.Expr:
     return expr
 
 
-def derive(owner_digest: pl.Expr, row_digest: pl.Expr, digit: str) -> pl.Expr:
-    """The id of a row from the digests of its owner's and its own source id; null where either is null."""
-    o, h = owner_digest.str, row_digest.str
+_NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@lru_cache(maxsize=4096)
+def prefix(owner: str) -> str:
+    """What all ids of an owner's rows begin with, up to the version's digit."""
+    o = hashlib.sha256(owner.encode()).hexdigest()
+    return f"{o[:8]}-{o[8:12]}-8"
+
+
+def derive(owner: pl.Expr, digest: pl.Expr, digit: str) -> pl.Expr:
+    """The id of a row from its owner's prefix and the digest of its own source id; null where either is."""
+    h = digest.str
     parts = [
-        o.slice(0, 8),
-        pl.lit("-"),
-        o.slice(8, 4),
-        pl.lit("-8" + digit),
+        owner,
+        pl.lit(digit),
         h.slice(0, 2),
         pl.lit("-8"),
         h.slice(2, 3),
@@ -40,15 +49,27 @@ def derive(owner_digest: pl.Expr, row_digest: pl.Expr, digit: str) -> pl.Expr:
     return pl.concat_str(parts)
 
 
+def order(owner: pl.Expr, digest: pl.Expr) -> pl.Expr:
+    """A number in whose order a table's ids are, all but for two owners whose prefixes begin alike: sorting
+    by numbers takes a third of the time that sorting by ids takes."""
+    return pl.concat_str([owner.str.slice(0, 4), digest.str.slice(0, 12)]).str.to_integer(
+        base=16, dtype=pl.UInt64
+    )
+
+
 def derive_one(owner: str, source_id: str, digit: str) -> str:
     """`derive` for a single row, from the source ids themselves."""
-    o = hashlib.sha256(owner.encode()).hexdigest()
     h = hashlib.sha256(source_id.encode()).hexdigest()
-    return f"{o[:8]}-{o[8:12]}-8{digit}{h[:2]}-8{h[2:5]}-{h[5:17]}"
+    return f"{prefix(owner)}{digit}{h[:2]}-8{h[2:5]}-{h[5:17]}"
 
 
 def id_range(owner: str) -> tuple[str, str]:
     """The lowest and the highest id that rows of an owner can have."""
-    o = hashlib.sha256(owner.encode()).hexdigest()
-    prefix = f"{o[:8]}-{o[8:12]}-"
-    return prefix + "8000-8000-000000000000", prefix + "8fff-8fff-ffffffffffff"
+    common = prefix(owner)
+    return common + "000-8000-000000000000", common + "fff-8fff-ffffffffffff"
+
+
+def raw(ids: pl.Series) -> bytes:
+    """The 16 bytes of each UUID, one after the other; zeros where it is null."""
+    text: str = ids.fill_null(_NIL).str.join("").item()
+    return bytes.fromhex(text.replace("-", ""))

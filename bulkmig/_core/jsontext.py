@@ -128,6 +128,9 @@ def same(one: str | None, other: str | None) -> bool:
     if one is None or other is None or one == other:
         return one == other
     try:
+        # Members that are spelled alike, in whatever order: all that differs as a rule.
+        if members(one) == members(other) != {}:
+            return True
         if _sorted.encode(_exact.decode(one)) == _sorted.encode(_exact.decode(other)):
             return True
     except (msgspec.DecodeError, ValueError):

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 from bulkmig._core.budget import ByteBudget
+
+_STATM = Path("/proc/self/statm")
 
 
 class Memory:
@@ -22,3 +27,11 @@ class Memory:
     def peak(self) -> int:
         """The most that was ever in flight, in bytes; never more than the bound."""
         return self.held.peak + self.flow.peak
+
+
+def resident() -> int:
+    """What this process takes of the machine's memory now, in bytes; 0 where the system doesn't say."""
+    try:
+        return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0

@@ -6,7 +6,9 @@ are each one batch; a pseudo unit without vessels carries companies, users and r
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from typing import Any
 
 import polars as pl
 
@@ -70,6 +72,7 @@ class Decisions:
     vessels_due: frozenset[str] = frozenset()  # whose rows this run looks at itself
     current_year: int = 0
     checks: dict[str, list[Check]] = field(default_factory=dict)
+    foreign_keys: list[Any] | None = None  # of the target; None before anyone asked
 
     def identity(self, entity: str) -> pl.DataFrame:
         return self.identities.get(entity, pl.DataFrame(schema=ID_FRAME))
@@ -99,6 +102,16 @@ class Unit:
     whole: dict[str, str] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
     ends: pl.DataFrame | None = None
+    _target_ids: dict[str, dict[str, str | None]] = field(default_factory=dict)
+
+    def target_ids(self, entity: str, source_ids: Set[str]) -> Mapping[str, str | None]:
+        """The target ids of these rows of a fleet-wide entity; None for those that are not in the target."""
+        found = self._target_ids.setdefault(entity, {})
+        new = source_ids - found.keys()
+        if new:
+            known = self.decisions.identity(entity).filter(pl.col("source_id").is_in(list(new)))
+            found.update({**dict.fromkeys(new), **dict(known.iter_rows())})
+        return found
 
 
 FINDING = {

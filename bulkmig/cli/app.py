@@ -9,9 +9,11 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import asyncpg
+import stamina
 import typer
 
 import bulkmig.cli
+from bulkmig.cli.options import spelled_out
 from bulkmig.cli.output import fail
 from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError
 from bulkmig.postgres.errors import describe
@@ -35,9 +37,10 @@ def _register() -> None:
 
 def main() -> None:
     """The entry point of `bulkmig`."""
-    _register()
-    arguments = sys.argv[1:]
+    arguments = spelled_out(sys.argv[1:])
+    stamina.instrumentation.set_on_retry_hooks([])  # retries are events, and lines of our own
     try:
+        _register()
         status = app(args=arguments, standalone_mode=False)
     except typer.Exit as end:
         status = end.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -10,9 +11,30 @@ import msgspec
 import orjson
 import structlog
 
-from bulkmig.events import Event, Listener, VesselDone, VesselFailed, VesselVerified
+from bulkmig.events import (
+    Event,
+    FleetListed,
+    Listener,
+    Retrying,
+    RunStarted,
+    Sampled,
+    VesselDone,
+    VesselFailed,
+    VesselReached,
+    VesselStarted,
+    VesselUndone,
+    VesselVerified,
+)
 
-_LEVELS = {VesselFailed: "error", VesselVerified: "debug"}
+_LEVELS = {
+    VesselFailed: "error",
+    VesselUndone: "warning",
+    Retrying: "warning",
+    VesselStarted: "debug",
+    VesselReached: "debug",
+    VesselVerified: "debug",
+}
+_NO_LINES = (FleetListed, Sampled)  # figures for those who draw
 
 
 def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
@@ -24,7 +46,8 @@ def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
             serializer=lambda value, **_: orjson.dumps(value).decode()
         )
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)
+        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -40,7 +63,12 @@ def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
     log = structlog.get_logger()
 
     def write(event: Event) -> None:
+        nonlocal log
+        if isinstance(event, _NO_LINES):
+            return
         fields = msgspec.structs.asdict(event)
+        if isinstance(event, RunStarted):
+            log = log.bind(run_id=event.run_id)
         if isinstance(event, VesselDone):
             fields["seconds"] = round(event.seconds, 3)
         getattr(log, _LEVELS.get(type(event), "info"))(_sentence(event), **fields)

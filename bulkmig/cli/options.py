@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import typer
 from bulkmig import config
 from bulkmig.config import Settings
 from bulkmig.errors import UsageError
+from bulkmig.monitor import serve
 from bulkmig.selection import Selection
 
 DEFAULT_FILE = Path("bulkmig.toml")
@@ -103,10 +105,39 @@ PARALLEL: dict[str, tuple[Any, Any]] = {
         Annotated[int | None, _Option(min=1, rich_help_panel=_HOW, help="At once, per process.")],
         None,
     ),
+    "attempts": (
+        Annotated[
+            int | None,
+            _Option(min=1, rich_help_panel=_HOW, help="How often what fails in passing is tried."),
+        ],
+        None,
+    ),
     "memory": (
         Annotated[
             str | None,
             _Option(metavar="BYTES", rich_help_panel=_HOW, help="Bound on all rows in flight, e.g. 256MB."),
+        ],
+        None,
+    ),
+}
+KEY: dict[str, tuple[Any, Any]] = {
+    "key_file": (
+        Annotated[
+            str | None,
+            _Option(metavar="FILE", rich_help_panel=_HOW, help="The key of encrypted checkpoints."),
+        ],
+        None,
+    ),
+}
+DASHBOARD: dict[str, tuple[Any, Any]] = {
+    "dashboard": (
+        Annotated[
+            str | None,
+            _Option(
+                metavar="[HOST:PORT]",
+                rich_help_panel=_HOW,
+                help="Serve the dashboard, by default on loopback.",
+            ),
         ],
         None,
     ),
@@ -127,7 +158,31 @@ ERRORS: dict[str, tuple[Any, Any]] = {
         None,
     ),
 }
+SYNC: dict[str, tuple[Any, Any]] = {
+    "full": (
+        Annotated[bool, _Option("--full", rich_help_panel=_HOW, help="Compare every row.")],
+        False,
+    ),
+    "no_new": (
+        Annotated[bool, _Option("--no-new", rich_help_panel=_HOW, help="Leave out newly approved vessels.")],
+        False,
+    ),
+    "allow_deletions": (
+        Annotated[
+            bool | None,
+            _Option("--allow-deletions", rich_help_panel=_HOW, help="Release the deletion brake."),
+        ],
+        None,
+    ),
+}
 LOAD: dict[str, tuple[Any, Any]] = {
+    "conflict": (
+        Annotated[
+            Literal["source_wins", "target_wins", "merge", "manual"] | None,
+            _Option(rich_help_panel=_HOW, help="What becomes of rows that both sides changed."),
+        ],
+        None,
+    ),
     "dry_run": (
         Annotated[bool, _Option("--dry-run", rich_help_panel=_HOW, help="Load, then roll back.")],
         False,
@@ -136,6 +191,18 @@ LOAD: dict[str, tuple[Any, Any]] = {
         Annotated[bool, _Option("--no-verify", rich_help_panel=_HOW, help="Leave out the comparison.")],
         False,
     ),
+    "rollback_on_error": (
+        Annotated[
+            bool | None,
+            _Option(
+                "--rollback-on-error",
+                rich_help_panel=_HOW,
+                help="Roll a vessel back if its verification fails.",
+            ),
+        ],
+        None,
+    ),
+    **KEY,
     "fk_check": (
         Annotated[
             Literal["row", "set"] | None,
@@ -162,7 +229,8 @@ LOAD: dict[str, tuple[Any, Any]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """What a verb gets: settings in force, the selection if it takes one, and how to print."""
+    """What a verb gets: settings in force and where each is from (flag, environment, file; nothing: the
+    default), the selection if the verb takes one, and how to print."""
 
     settings: Settings
     selection: Selection | None
@@ -171,6 +239,8 @@ class Call:
     reveal: bool
     log_format: str
     log_level: str
+    origins: dict[str, str]
+    dashboard: str | None = None
 
     @property
     def selected(self) -> Selection:
@@ -186,16 +256,19 @@ def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         shared = {name: spec for group in groups for name, spec in group.items()}
 
-        def command(**given: Any) -> None:
+        def command(context: typer.Context, **given: Any) -> None:
             mine = {parameter.name: given.pop(parameter.name) for parameter in own}
-            raise typer.Exit(function(_call(given), **mine))
+            set_by = {name: context.get_parameter_source(name) for name in given}
+            from_environment = {name for name, by in set_by.items() if by and by.name == "ENVIRONMENT"}
+            raise typer.Exit(function(_call(given, from_environment), **mine))
 
         parameters = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
             for name, (annotation, default) in shared.items()
         ]
         own_only = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-        signature = inspect.Signature([*own_only, *parameters])
+        context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        signature = inspect.Signature([context, *own_only, *parameters])
         command.__signature__ = signature  # type: ignore[attr-defined]
         command.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
         command.__name__, command.__doc__ = function.__name__, function.__doc__
@@ -204,7 +277,7 @@ def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], 
     return decorate
 
 
-def _call(given: dict[str, Any]) -> Call:
+def _call(given: dict[str, Any], from_environment: Collection[str]) -> Call:
     selection = None
     if "imo" in given:
         selection = Selection(
@@ -214,31 +287,51 @@ def _call(given: dict[str, Any]) -> Call:
             all=given["all"],
             allow_unapproved=given["allow_unapproved"],
         )
+    found, origins = settings(given, from_environment)
     return Call(
-        settings(given), selection, given["json"], given["quiet"], given.get("reveal", False),
-        given["log_format"], given["log_level"],
+        found, selection, given["json"], given["quiet"], given.get("reveal", False),
+        given["log_format"], given["log_level"], origins, given.get("dashboard"),
     )  # fmt: skip
 
 
-def settings(given: dict[str, Any]) -> Settings:
-    """Flags and environment over the file over the defaults. Raises UsageError."""
-    values = _from_file(given.get("config"))
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """The arguments, `--dashboard` with its value where that was left out."""
+    words = list(arguments)
+    for index in [i for i, word in enumerate(words) if word == "--dashboard"]:
+        following = words[index + 1] if index + 1 < len(words) else ""
+        if not re.fullmatch(r"(.*:)?\d+", following):
+            words[index] = f"--dashboard={serve.DEFAULT}"
+    return words
+
+
+def settings(
+    given: dict[str, Any], from_environment: Collection[str] = ()
+) -> tuple[Settings, dict[str, str]]:
+    """Flags and environment over the file over the defaults, and where each that is set is from. Raises
+    UsageError."""
+    path = given.get("config")
+    values = _from_file(path)
+    origins = dict.fromkeys(values, f"file {path or DEFAULT_FILE}")
+
+    def put(name: str, value: Any, origin: str = "flag") -> None:
+        values[name], origins[name] = value, origin
+
     for name in Settings.__struct_fields__:
         value = given.get(name)
-        if value is not None and not (value is False and name in values):
-            values[name] = value
+        if value is not None and value is not False:
+            put(name, value, "environment" if name in from_environment else "flag")
     if given.get("no_verify"):
-        values["verify"] = False
+        put("verify", False)
     if given.get("until"):
-        values["window"] = _seconds_until(given["until"], datetime.now().astimezone())
+        put("window", _seconds_until(given["until"], datetime.now().astimezone()))
     if isinstance(values.get("memory"), str):
         values["memory"] = config.size(values["memory"])
     if isinstance(values.get("window"), str):
         values["window"] = config.duration(values["window"])
     try:
-        return msgspec.convert(values, Settings)
+        return msgspec.convert(values, Settings), origins
     except msgspec.ValidationError as error:
-        raise UsageError(f"the configuration is wrong: {error}", "see `bulkmig --help`") from None
+        raise UsageError(f"the configuration is wrong: {error}", "see `bulkmig config --example`") from None
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

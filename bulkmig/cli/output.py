@@ -44,12 +44,21 @@ def table(
     return made
 
 
+def ended_early(report: Report) -> None:
+    """What ended a run before its end, on standard error."""
+    if report.error:
+        _say(BulkmigError(report.error, report.hint))
+
+
 def fail(error: BulkmigError, *, as_json: bool) -> None:
     """An error that ends the command: for people on standard error, as a document where one was asked for."""
-    sys.stderr.write(
-        "error: " + "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error)) + "\n"
-    )
+    _say(error)
     if as_json:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         skeleton = Report(command, status="failed").document()
         document({**skeleton, "error": error.message, "hint": error.hint})
+
+
+def _say(error: BulkmigError) -> None:
+    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+    sys.stderr.write(f"error: {text}\n")

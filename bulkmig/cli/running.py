@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import anyio
 
+from bulkmig._core.early import STOPPED
 from bulkmig._core.stop import Stop
 
-STOPPED = 4
 T = TypeVar("T")
 
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 from rich.console import Console
 
 from bulkmig import config
-from bulkmig.cli import lines, output, summary
+from bulkmig.cli import output, summary
 from bulkmig.cli.options import PRINT, Call, verb
 from bulkmig.cli.running import run
-from bulkmig.embedded import Server, server
+from bulkmig.cli.watching import watching
 from bulkmig.fleet import migrate
-from bulkmig.generate import FleetSpec, FleetSummary, create_schema, generate_fleet
 from bulkmig.postgres.dsn import parse
 from bulkmig.postgres.session import TARGET, session
 from bulkmig.report import Report
 from bulkmig.schemas import read
 from bulkmig.selection import Selection
 from bulkmig.verification import verify
+
+# Servers and generator are the demo's alone: every other verb starts without loading them.
+if TYPE_CHECKING:
+    from bulkmig.embedded import Server
+    from bulkmig.generate import FleetSpec, FleetSummary
 
 SOURCE, PORTAL = "onboarding", "maintenance"
 
@@ -38,6 +42,9 @@ def command(
 ) -> int:
     """Starts PostgreSQL, makes up a fleet, migrates and verifies it: nothing else is needed."""
 
+    from bulkmig.embedded import server
+    from bulkmig.generate import FleetSpec
+
     def say(text: str) -> None:
         if not (call.json or call.quiet):
             output.console().print(text)
@@ -53,8 +60,8 @@ def command(
         settings = config.Settings(
             source=source, target=target, on_error="quarantine", continue_on_error=True, verify=True
         )
-        listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
-        report = run(lambda stop: migrate(settings, Selection(all=True), listen=listen, stop=stop))
+        with watching(call) as listen:
+            report = run(lambda stop: migrate(settings, Selection(all=True), listen=listen, stop=stop))
         again = run(lambda stop: verify(settings, Selection(all=True), stop=stop))
         _print(call, report, again)
         if keep:
@@ -63,6 +70,8 @@ def command(
 
 
 async def _prepare(source: str, target: str, spec: FleetSpec) -> FleetSummary:
+    from bulkmig.generate import create_schema, generate_fleet
+
     await create_schema(source)
     async with session(parse(target), TARGET, role="target") as connection:
         await connection.execute(read("maintenance.postgres.sql"))

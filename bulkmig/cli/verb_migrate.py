@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import typer
 
-from bulkmig.cli import lines, output, summary
-from bulkmig.cli.options import CONNECT, ERRORS, LOAD, PARALLEL, SELECT, Call, verb
+from bulkmig.cli import output, summary
+from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, SELECT, Call, verb
 from bulkmig.cli.running import run
+from bulkmig.cli.watching import watching
 from bulkmig.fleet import migrate
 from bulkmig.report import Report
 
 
-@verb(SELECT, ERRORS, PARALLEL, LOAD, CONNECT)
+@verb(SELECT, ERRORS, PARALLEL, LOAD, DASHBOARD, CONNECT)
 def command(call: Call) -> int:
     """Migrates vessels with their companies and users; vessels migrated before are skipped."""
-    listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
-    report = run(lambda stop: migrate(call.settings, call.selected, listen=listen, stop=stop))
+    with watching(call) as listen:
+        report = run(lambda stop: migrate(call.settings, call.selected, listen=listen, stop=stop))
     if call.json:
         output.document(report.document())
     else:
         summary.show(report, next_command=_next(report, str(call.selected)))
+    output.ended_early(report)
     return report.exit_status
 
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from bulkmig.cli import lines, output, summary
-from bulkmig.cli.options import CONNECT, PARALLEL, SELECT, Call, verb
+from bulkmig.cli import output, summary
+from bulkmig.cli.options import CONNECT, DASHBOARD, PARALLEL, SELECT, Call, verb
 from bulkmig.cli.running import run
+from bulkmig.cli.watching import watching
 from bulkmig.verification import verify
 
 
-@verb(SELECT, PARALLEL, CONNECT)
+@verb(SELECT, PARALLEL, DASHBOARD, CONNECT)
 def command(call: Call) -> int:
     """Compares every cell of the target with the transform of the source; resumes where it was cut off."""
-    listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
-    report = run(lambda stop: verify(call.settings, call.selected, listen=listen, stop=stop))
+    with watching(call) as listen:
+        report = run(lambda stop: verify(call.settings, call.selected, listen=listen, stop=stop))
     if call.json:
         output.document(report.document())
     else:
         summary.show(report)
+    output.ended_early(report)
     return report.exit_status
 
 

@@ -17,7 +17,7 @@ TYPES = {
     "REPORT": "report",
     "OTHER": "other",
 }
-_PATH = r"^(?:s3://[^/]+/(?s:.)+|https://[^/]+(?s:.)*)$"
+_PATH = r"^(?:s3://[^/]+/(?s:.)|https://[^/])"
 
 
 def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:

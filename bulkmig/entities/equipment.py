@@ -25,16 +25,10 @@ QR_DIGITS = 6
 def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     frame = _with_location(frame, unit)
     frame = _with_qr_code(frame, unit)
+    last = _dates.last_maintenance(frame["metadata"])
     frame = frame.with_columns(
-        pl.Series(
-            "~last_maintenance",
-            [_dates.last_maintenance(text) for text in _metadata_with_date(frame)],
-            dtype=pl.String,
-        )
-    )
-    frame = frame.with_columns(
-        (pl.col("~last_maintenance") == "").fill_null(value=False).alias("~last_invalid"),
-        pl.when(pl.col("~last_maintenance") != "").then(pl.col("~last_maintenance")).alias("~last"),
+        (last == "").fill_null(value=False).alias("~last_invalid"),
+        last.set(last == "", None).alias("~last"),
     )
     frame = frame.with_columns(
         _dates.plus_days(
@@ -84,13 +78,6 @@ def _with_qr_code(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     return frame.with_columns(
         pl.Series("~qr", codes, dtype=pl.String), pl.Series("~qr_collision", collided, dtype=pl.Boolean)
     )
-
-
-def _metadata_with_date(frame: pl.DataFrame) -> list[str | None]:
-    # Keys may be spelled with escapes, so a backslash needs the full look as well.
-    return frame.select(
-        pl.when(pl.col("metadata").str.contains_any(["last_maintenance_date", "\\u"])).then("metadata")
-    )["metadata"].to_list()
 
 
 def _publish(frame: pl.DataFrame, unit: Unit) -> None:
@@ -235,7 +222,11 @@ ENTITY = Entity(
                 **copied("name", "manufacturer", "model", "serial_number"),
                 "location": Cell(pl.col("~path"), "location_id"),
                 "equipment_type": text("equipment_type"),
-                "status": Cell(mapped("status", STATUS, "operational"), "status"),
+                "status": Cell(
+                    mapped("status", STATUS, "operational"),
+                    "status",
+                    ranks=("fault", "maintenance", "operational", "decommissioned"),
+                ),
                 "installation_date": text("installation_date"),
                 "last_maintenance_date": Cell(pl.col("~last"), "metadata"),
                 "next_maintenance_date": Cell(pl.col("~next"), "maintenance_interval_days"),

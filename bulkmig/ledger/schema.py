@@ -46,7 +46,9 @@ async def upgrade(connection: Connection) -> int:
     try:
         async with transaction(connection):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            await connection.execute("CREATE SCHEMA IF NOT EXISTS bulkmig")
+            # Where it is there already, the role need not be allowed to create one.
+            if await connection.fetchval("SELECT to_regnamespace('bulkmig') IS NULL"):
+                await connection.execute("CREATE SCHEMA bulkmig")
             await connection.execute(
                 "CREATE TABLE IF NOT EXISTS bulkmig.migrations"
                 " (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"

@@ -8,6 +8,7 @@ import polars as pl
 
 from bulkmig._core.frames import to_csv
 from bulkmig._core.parcel import Parcel
+from bulkmig.ledger.audit import Who
 from bulkmig.postgres.session import Connection
 from bulkmig.target.postgres import copy_in
 
@@ -74,29 +75,26 @@ async def pending(connection: Connection, run_id: str, parcels: Iterable[Parcel]
 
 
 async def base(
-    connection: Connection, run_id: str, vessel_id: str, parts: Iterable[tuple[str, int, int, bytes]]
+    connection: Connection,
+    run_id: str,
+    vessel_id: str,
+    parts: Iterable[tuple[str, int, bytes]],
+    *,
+    checkpoint: str,
+    kind: str = "rows",
+    holds: bool = True,
 ) -> None:
-    """Records what was written: (entity, part, rows, payload) each."""
+    """Records what was written: (entity, rows, payload) each. `checkpoint`: the one of this change; `kind`
+    and `holds` as the ledger's table has them. Later parts replace rows of earlier ones."""
     await connection.copy_records_to_table(
         "base",
         schema_name="bulkmig",
-        columns=("vessel_id", "entity", "run_id", "part", "rows", "payload"),
-        records=[(vessel_id, entity, run_id, part, rows, payload) for entity, part, rows, payload in parts],
+        columns=("vessel_id", "entity", "run_id", "rows", "payload", "checkpoint_id", "kind", "holds"),
+        records=[
+            (vessel_id, entity, run_id, rows, payload, checkpoint, kind, holds)
+            for entity, rows, payload in parts
+        ],
     )
-
-
-async def append_base(
-    connection: Connection, run_id: str, vessel_id: str, entity: str, rows: int, payload: bytes
-) -> None:
-    """Records what was written after a run's other parts; later parts replace rows of earlier ones."""
-    part = await connection.fetchval(
-        "SELECT coalesce(max(part) + 1, 0) FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
-        " AND run_id = $3::text::uuid",
-        vessel_id,
-        entity,
-        run_id,
-    )
-    await base(connection, run_id, vessel_id, [(entity, part, rows, payload)])
 
 
 async def identities(
@@ -113,6 +111,7 @@ async def identities(
 
 async def mark(
     connection: Connection,
+    by: Who,
     run_id: str,
     vessel_id: str,
     name: str,
@@ -122,15 +121,21 @@ async def mark(
     rows: int,
     seconds: float,
     error: str | None = None,
+    snapshot: str | None = None,
 ) -> None:
-    """The vessel's mark; a vessel that is migrated is never marked as failed."""
+    """The vessel's mark, and its entry in the audit log. A vessel that is migrated is never marked as failed.
+    `snapshot`: what was seen of the source."""
     await connection.execute(
-        "INSERT INTO bulkmig.vessels AS v (vessel_id, state, run_id, name, phase, error, rows, seconds)"
-        " VALUES ($1::text::uuid, $2, $3::text::uuid, $4, $5, $6, $7, $8)"
+        "WITH marked AS (INSERT INTO bulkmig.vessels AS v"
+        " (vessel_id, state, run_id, name, phase, error, rows, seconds, source_snapshot)"
+        " VALUES ($1::text::uuid, $2, $3::text::uuid, $4, $5, $6, $7, $8, $12)"
         " ON CONFLICT (vessel_id) DO UPDATE SET state = excluded.state, run_id = excluded.run_id,"
         " name = excluded.name, phase = excluded.phase, error = excluded.error, rows = excluded.rows,"
-        " seconds = excluded.seconds, finished_at = clock_timestamp()"
-        " WHERE v.state <> 'migrated' OR excluded.state = 'migrated'",
+        " seconds = excluded.seconds, source_snapshot = excluded.source_snapshot,"
+        " finished_at = clock_timestamp()"
+        " WHERE v.state <> 'migrated' OR excluded.state = 'migrated')"
+        " INSERT INTO bulkmig.audit (run_id, vessel_id, action, operator, host, summary)"
+        " VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11)",
         vessel_id,
         state,
         run_id,
@@ -139,6 +144,10 @@ async def mark(
         error,
         rows,
         seconds,
+        by.operator,
+        by.host,
+        error or f"{rows} rows",
+        snapshot,
     )
 
 

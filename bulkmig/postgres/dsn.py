@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -39,10 +40,13 @@ class Address:
     sslmode: str
     connect_timeout: float
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    network_timeout: float = 10.0
 
 
-def parse(url: str, *, allow_insecure: bool = False, connect_timeout: float = 2.0) -> Address:
-    """Reads a `postgresql://` URL. `connect_timeout` in seconds, unless the URL names its own.
+def parse(
+    url: str, *, allow_insecure: bool = False, connect_timeout: float = 2.0, network_timeout: float = 10.0
+) -> Address:
+    """Reads a `postgresql://` URL. Time-outs in seconds; the URL may name its own `connect_timeout`.
 
     Raises UsageError for what can't be read, PreflightError for a transport that the rule refuses."""
     if not url.startswith(("postgresql://", "postgres://")):
@@ -84,12 +88,20 @@ def parse(url: str, *, allow_insecure: bool = False, connect_timeout: float = 2.
         tls = ssl.create_default_context()
         del kept["sslrootcert"]
     full = parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
-    return Address(full, _shown(url), local, mode, connect_timeout, tls)
+    return Address(full, _shown(url), local, mode, connect_timeout, tls, network_timeout)
 
 
 def with_database(url: str, database: str) -> str:
     """The same address with another database."""
     return urlsplit(url)._replace(path="/" + quote(database)).geturl()
+
+
+def masked(url: str) -> str:
+    """An address as it was given, without its secrets."""
+    if not urlsplit(url).netloc.count("@") and "@" in url:
+        return "postgresql://…"  # an unescaped password: what is what can't be told apart
+    url = re.sub(r"(?<=://)([^:@/]*):[^@/]*@", r"\1:***@", url)
+    return re.sub(r"(?<=[?&])(password|sslpassword)=[^&]*", r"\1=***", url, flags=re.IGNORECASE)
 
 
 def _shown(url: str) -> str:

@@ -8,12 +8,24 @@ import re
 
 import asyncpg
 
+from bulkmig.errors import BulkmigError
+from bulkmig.postgres.transient import end_of
+
 _QUOTED_INPUT = re.compile(r":\s*[\"'«].*$", re.DOTALL)
 _LINE = re.compile(r"COPY (\S+), line (\d+)")
 
 
 def describe(error: BaseException) -> str:
-    """The cause in one line: message, and the table, column and constraint that the server names."""
+    """The cause in one line: message, and the table, column and constraint that the server names. Of a lost
+    session also whose it was."""
+    if isinstance(error, BulkmigError):
+        return error.message
+    if end := end_of(error):
+        return f"the session on the {end} was lost: {_described(error)}"
+    return _described(error)
+
+
+def _described(error: BaseException) -> str:
     if not isinstance(error, asyncpg.PostgresError):
         return f"{type(error).__name__}: {error}".rstrip(": ")
     message = str(error.args[0] if error.args else error).splitlines()[0]

@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
-
-import asyncpg
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Catalogue
-from bulkmig.errors import PreflightError
+from bulkmig.errors import BulkmigError, PreflightError
 from bulkmig.postgres.catalogue import read_catalogue
-from bulkmig.postgres.dsn import Address
-from bulkmig.postgres.session import SOURCE, Connection, connect, session, transaction
+from bulkmig.postgres.session import Connection
 
+# What SET TRANSACTION SNAPSHOT says, depending on the version and on how its holder went.
+_NO_SNAPSHOT = {"22023", "42704", "55000"}
 _BEGIN = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 Sink = Callable[[bytes], Coroutine[Any, Any, None]]
 
 
-@asynccontextmanager
-async def snapshot(address: Address) -> AsyncIterator[tuple[Connection, str]]:
-    """A session whose read-only transaction holds the snapshot of the whole run, and the snapshot's name."""
-    async with session(address, SOURCE, role="source") as connection, transaction(connection, _BEGIN):
-        name: str = await connection.fetchval("SELECT pg_export_snapshot()")
-        yield connection, name
+class SnapshotGone(BulkmigError):
+    """The session that held the source's snapshot is gone, and nobody else can join it any more."""
 
 
-async def reader(address: Address, snapshot_name: str, *, index_paths_only: bool = True) -> Connection:
-    """A session that sees what the snapshot sees; for vessels' rows by index paths where it can."""
-    connection = await connect(address, SOURCE, role="source")
+async def hold(connection: Connection) -> str:
+    """Begins the read-only transaction that holds the snapshot of the whole run; returns its name."""
+    await connection.execute(_BEGIN)
+    name: str = await connection.fetchval("SELECT pg_export_snapshot()")
+    return name
+
+
+async def join(connection: Connection, snapshot_name: str, *, index_paths_only: bool = True) -> None:
+    """Makes a session see what the snapshot sees; for vessels' rows by index paths where it can. Raises
+    SnapshotGone."""
     try:
         await connection.execute(_BEGIN)
         await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot_name}'")
@@ -38,17 +39,18 @@ async def reader(address: Address, snapshot_name: str, *, index_paths_only: bool
         # the planner would rather scan the child's whole table (docs/decisions/0004-extraction.md).
         if index_paths_only:
             await connection.execute("SET LOCAL enable_seqscan = off")
-    except asyncpg.PostgresError as error:
+    except BaseException as error:
         connection.terminate()
-        raise PreflightError(
-            "the source's snapshot is gone", "the source was restarted: run the same command again"
-        ) from error
-    return connection
+        if getattr(error, "sqlstate", None) in _NO_SNAPSHOT:
+            raise SnapshotGone(
+                "the source's snapshot is gone", "the source was restarted: run the same command again"
+            ) from error
+        raise
 
 
-async def copy_out(connection: Connection, query: str, sink: Sink) -> None:
-    """Streams a query's rows as CSV. Every call of `sink` gets whole rows and holds the server back; where it
-    doesn't return, the session is gone."""
+async def copy_out(connection: Connection, query: str, sink: Sink) -> int:
+    """Streams a query's rows as CSV; returns how many. Every call of `sink` gets whole rows and holds the
+    server back; where it doesn't return, the session is gone."""
 
     returned = True
 
@@ -59,12 +61,13 @@ async def copy_out(connection: Connection, query: str, sink: Sink) -> None:
         returned = True
 
     try:
-        await connection.copy_from_query(query, output=guarded, format="csv")
+        status: str = await connection.copy_from_query(query, output=guarded, format="csv")
     finally:
         if not returned:
             # asyncpg has asked the server to cancel and waits for its answer before anything else; where
             # these were the last rows, none comes.
             connection.terminate()
+    return int(status.rpartition(" ")[2])
 
 
 async def read_all(connection: Connection, query: str) -> bytes:

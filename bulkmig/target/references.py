@@ -4,18 +4,18 @@ The rows of a vessel share an id prefix, so each query is a range scan of the ch
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from bulkmig._core.ids import id_range
+from bulkmig._core.unit import Decisions
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import VesselError
 from bulkmig.postgres.session import Connection
 
 _FOREIGN_KEYS = """
-SELECT con.conname, child.relname AS child, parent.relname AS parent, a.attname AS child_column,
-       b.attname AS parent_column
+SELECT con.conname, child.relname, a.attname, parent.relname, b.attname
   FROM pg_constraint con
   JOIN pg_class child ON child.oid = con.conrelid
   JOIN pg_class parent ON parent.oid = con.confrelid
@@ -27,24 +27,15 @@ SELECT con.conname, child.relname AS child, parent.relname AS parent, a.attname 
 """
 
 
-@lru_cache(maxsize=1)
-def _own_key() -> dict[str, str]:
-    """Target table -> the column that holds the row's own derived id."""
-    return {table.name: table.own_key for entity in PER_VESSEL for table in entity.tables}
+@dataclass(frozen=True)
+class ForeignKey:
+    """A foreign key of a table that vessels' rows go into."""
 
-
-async def prove(connection: Connection, vessel_id: str) -> None:
-    """Raises VesselError naming the first reference of the vessel's rows that leads nowhere."""
-    async for lost in dangling(connection, (vessel_id,)):
-        raise VesselError(
-            f"{lost.child} {lost.id}: {lost.column} names no row of {lost.parent}"
-            f" [constraint {lost.constraint}]",
-            "the row it refers to was deleted in the target meanwhile: run the command again",
-            phase="load",
-            vessel_id=vessel_id,
-            entity=lost.child,
-            field=lost.column,
-        )
+    constraint: str
+    child: str
+    column: str
+    parent: str
+    parent_column: str
 
 
 @dataclass(frozen=True)
@@ -58,17 +49,44 @@ class Lost:
     parent: str
 
 
-async def dangling(connection: Connection, vessels: Sequence[str]) -> AsyncIterator[Lost]:
-    """One reference that leads nowhere for each foreign key that has any, among the rows of these vessels."""
-    keys = _own_key()
-    ranges = [id_range(vessel) for vessel in vessels]
-    for row in await connection.fetch(_FOREIGN_KEYS, list(keys)):
-        child, parent, column = row["child"], row["parent"], row["child_column"]
-        key = f"c.{keys[child]}"
-        within = " OR ".join(f"{key} BETWEEN '{low}' AND '{high}'" for low, high in ranges)
-        lost = await connection.fetchval(
-            f"SELECT {key}::text FROM {child} c WHERE ({within}) AND c.{column} IS NOT NULL AND NOT EXISTS"
-            f" (SELECT FROM {parent} p WHERE p.{row['parent_column']} = c.{column}) LIMIT 1"
-        )
+@lru_cache(maxsize=1)
+def _own_key() -> dict[str, str]:
+    """Target table -> the column that holds the row's own derived id."""
+    return {table.name: table.own_key for entity in PER_VESSEL for table in entity.tables}
+
+
+async def foreign_keys(connection: Connection, decisions: Decisions) -> list[ForeignKey]:
+    """The foreign keys that the target has, read from its catalogue once a run."""
+    if decisions.foreign_keys is None:
+        rows = await connection.fetch(_FOREIGN_KEYS, list(_own_key()))
+        decisions.foreign_keys = [ForeignKey(*row) for row in rows]
+    found: list[ForeignKey] = decisions.foreign_keys
+    return found
+
+
+async def prove(connection: Connection, vessel_id: str, decisions: Decisions) -> None:
+    """Raises VesselError naming the first reference of the vessel's rows that leads nowhere."""
+    for key in await foreign_keys(connection, decisions):
+        lost = await dangling(connection, key, (vessel_id,))
         if lost is not None:
-            yield Lost(row["conname"], child, lost, column, parent)
+            raise VesselError(
+                f"{lost.child} {lost.id}: {lost.column} names no row of {lost.parent}"
+                f" [constraint {lost.constraint}]",
+                "the row it refers to was deleted in the target meanwhile: run the command again",
+                phase="load",
+                vessel_id=vessel_id,
+                entity=lost.child,
+                field=lost.column,
+            )
+
+
+async def dangling(connection: Connection, key: ForeignKey, vessels: Sequence[str]) -> Lost | None:
+    """A reference of this kind that leads nowhere, among the rows of these vessels, if there is any."""
+    own = f"c.{_own_key()[key.child]}"
+    ranges = [id_range(vessel) for vessel in vessels]
+    within = " OR ".join(f"{own} BETWEEN '{low}' AND '{high}'" for low, high in ranges)
+    id_ = await connection.fetchval(
+        f"SELECT {own}::text FROM {key.child} c WHERE ({within}) AND c.{key.column} IS NOT NULL"
+        f" AND NOT EXISTS (SELECT FROM {key.parent} p WHERE p.{key.parent_column} = c.{key.column}) LIMIT 1"
+    )
+    return None if id_ is None else Lost(key.constraint, key.child, id_, key.column, key.parent)

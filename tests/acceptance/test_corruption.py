@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 
 from bulkmig import Deviation, Report, Selection, Settings, migrate, verify
-from bulkmig.encode import read_base
-from bulkmig.entities import ENTITIES
+from bulkmig.encode import base, read_base
+from bulkmig.entities import ENTITIES, critical_part
 from bulkmig.generate import FleetSpec
 from tests.oracle.contract import JSON_COLUMNS, KEYS
 from tests.oracle.jsontext import canonical_text
@@ -271,10 +271,8 @@ async def test_a_row_that_is_gone_from_target_and_base_is_a_difference(scene: Ne
     frame = read_base(written[0]["payload"])
     lost = frame["critical_parts.id"][1]
     await here.db.execute("DELETE FROM critical_parts WHERE id = $1", lost)
-    buffer = frame.filter(frame["critical_parts.id"] != lost).write_ipc_stream(None, compression="zstd")
-    await here.db.execute(
-        "UPDATE bulkmig.base SET payload = $2 WHERE ctid = $1", written[0]["ctid"], buffer.getvalue()
-    )
+    payload = base(critical_part.ENTITY, frame.filter(frame["critical_parts.id"] != lost))
+    await here.db.execute("UPDATE bulkmig.base SET payload = $2 WHERE ctid = $1", written[0]["ctid"], payload)
     report = await here.verify()
     assert {(d.table, d.id, d.actual) for d in report.verified.differences} == {
         ("critical_parts", lost, "no row"),

@@ -20,7 +20,7 @@ SPEC = FleetSpec(seed=8, vessels=5, equipment=(0, 20, 400, 60, 30), nasty=0.2, l
 ALL = Selection(all=True)
 WAYS: tuple[dict[str, object], ...] = (
     {"parallel_vessels": 8, "memory": 256 * MEBIBYTE},
-    {"parallel_vessels": 1, "memory": 2 * MEBIBYTE},
+    {"parallel_vessels": 1, "memory": 4 * MEBIBYTE},
     {"parallel_vessels": 16, "memory": 8 * MEBIBYTE, "fk_check": "set"},
 )
 

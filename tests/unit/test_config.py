@@ -52,7 +52,8 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"parallel_vessels": 0}, {"processes": 0}, {"memory": MEBIBYTE - 1}, {"memory": -1}]
+    "wrong",
+    [{"parallel_vessels": 0}, {"processes": 0}, {"attempts": 0}, {"memory": MEBIBYTE - 1}, {"memory": -1}],
 )
 def test_values_that_cannot_be_meant_are_refused(wrong: dict[str, int]) -> None:
     assert check(Settings()) == Settings()

@@ -16,7 +16,7 @@ OWNER = str(uuid5(SPACE, "owner"))
 
 def derived(owner: str, digit: str) -> list[str]:
     frame = pl.DataFrame({"owner": [owner] * len(ROWS), "id": ROWS})
-    made = frame.select(ids.derive(ids.digest("owner"), ids.digest("id"), digit).alias("id"))
+    made = frame.select(ids.derive(pl.lit(ids.prefix(owner)), ids.digest("id"), digit).alias("id"))
     return made["id"].to_list()
 
 

@@ -8,9 +8,10 @@ from uuid import UUID
 import pytest
 
 from bulkmig.selection import Vessel
-from bulkmig.units import MAX_TOGETHER, PER_EQUIPMENT, PER_VESSEL, cut, keys_bytes
+from bulkmig.units import MAX_TOGETHER, PER_EQUIPMENT, PER_VESSEL, cut, keys_bytes, room
 
-ROOM = 1024 * 1024  # of a unit, half of a batch
+BATCH = 1024 * 1024
+ROOM = room(BATCH)
 
 
 def vessels(*sizes: int) -> list[Vessel]:
@@ -22,31 +23,31 @@ def expected(unit: list[Vessel]) -> int:
 
 
 def test_no_vessel_makes_no_unit() -> None:
-    assert cut([], 2 * ROOM) == []
+    assert cut([], BATCH) == []
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_vessel_is_in_exactly_one_unit_that_fits_or_is_its_own(seed: int) -> None:
     rng = Random(seed)
     fleet = vessels(*(rng.choice((0, 1, 40, 300, 600, 5000)) for _ in range(200)))
-    units = cut(fleet, 2 * ROOM)
+    units = cut(fleet, BATCH)
     assert sorted(vessel.id for unit in units for vessel in unit) == [vessel.id for vessel in fleet]
     assert all(len(unit) == 1 or expected(unit) <= ROOM for unit in units)
     assert all(len(unit) <= MAX_TOGETHER for unit in units)
 
 
 def test_the_largest_come_first_and_alone() -> None:
-    units = cut(vessels(3, 9000, 0, 700, 2), 2 * ROOM)
+    units = cut(vessels(3, 9000, 0, 700, 2), BATCH)
     assert [[vessel.equipment for vessel in unit] for unit in units] == [[9000], [700], [3, 2, 0]]
 
 
 def test_small_ones_go_together_however_many_as_far_as_sessions_should_hold_them() -> None:
-    assert [len(unit) for unit in cut(vessels(*[0] * 130), 2 * ROOM)] == [64, 64, 2]
+    assert [len(unit) for unit in cut(vessels(*[0] * 130), BATCH)] == [64, 64, 2]
 
 
 def test_the_order_in_which_vessels_are_named_does_not_matter() -> None:
     fleet = vessels(5, 5, 700, 0, 5, 700)
-    assert cut(fleet[::-1], 2 * ROOM) == cut(fleet, 2 * ROOM)
+    assert cut(fleet[::-1], BATCH) == cut(fleet, BATCH)
 
 
 def test_the_keys_of_a_unit_take_room_by_its_equipment() -> None:

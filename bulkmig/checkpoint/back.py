@@ -1,0 +1,201 @@
+"""The way back: vessels to what they were before a change, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bulkmig.checkpoint import changes, ledger, others, parts
+from bulkmig.checkpoint.changes import Change
+from bulkmig.checkpoint.restore import Restored, check_unique, insert_missing, prove, restore
+from bulkmig.checkpoint.stage import Drift, Stage
+from bulkmig.checkpoint.take import Checkpoints, new_id
+from bulkmig.ledger import audit
+from bulkmig.postgres.session import Connection, transaction
+from bulkmig.target.graph import Graph, TargetTable
+from bulkmig.vessel_load import lock_key
+
+MAX_LISTED = 1000
+
+
+class Refused(Exception):
+    """Somebody else wrote since: nothing was changed. `drift`: which rows, at most MAX_LISTED a table."""
+
+    def __init__(self, drift: list[Drift]) -> None:
+        super().__init__(f"{len(drift)} rows changed since")
+        self.drift = drift
+
+
+@dataclass
+class Back:
+    """What a rollback did. `undone`: the changes that it undid, the oldest first; `discarded`: what others
+    wrote since and `--force` gave up; `returned`: rows of others that came along, back again."""
+
+    restored: Restored
+    checkpoints: list[str] = field(default_factory=list)
+    undone: list[Change] = field(default_factory=list)
+    discarded: list[Drift] = field(default_factory=list)
+    returned: int = 0
+
+
+@dataclass
+class Way:
+    """What every rollback of a run shares: the session, its stages, its own checkpoints."""
+
+    connection: Connection
+    checkpoints: Checkpoints
+    vessels: Stage
+    companies: Stage
+    who: audit.Who
+    graph: Graph
+
+    @classmethod
+    async def open(cls, connection: Connection, checkpoints: Checkpoints, who: audit.Who) -> Way:
+        """Reads what hangs together in the target and creates the temporary tables."""
+        graph = await checkpoints.read_graph(connection)
+        way = cls(
+            connection,
+            checkpoints,
+            Stage(connection, graph.vessels, "v"),
+            Stage(connection, graph.companies, "c"),
+            who,
+            graph,
+        )
+        await way.vessels.open()
+        await way.companies.open()
+        return way
+
+
+async def go_back(way: Way, targets: Sequence[Change], *, force: bool) -> Back:
+    """Restores these checkpoints of vessels. Raises Refused, Taken, CheckpointError: then nothing changed."""
+    connection, stage, run_id = way.connection, way.vessels, way.checkpoints.run_id
+    async with transaction(connection):
+        for key in sorted(lock_key(change.vessel_id or "") for change in targets):
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", key)
+        roots = sorted({root for change in targets for root in change.roots})
+        undone = [later for change in targets for later in await changes.since(connection, change)]
+        await _expect(way, targets, roots)
+        waiting = await others.without_ends(stage)
+        hanging = await others.hanging(stage)
+        drift = await stage.drift(MAX_LISTED) + [row for one in hanging for row in one.drift]
+        if drift and not force:
+            raise Refused(drift)
+        own = {change.id: new_id() for change in targets}
+        for change in targets:
+            await way.checkpoints.of_vessel(
+                connection,
+                change.vessel_id or "",
+                change.roots[0],
+                id_=own[change.id],
+                restored=change.id,
+                together=[id_ for of, id_ in own.items() if of != change.id],
+                # Also what somebody moved to another vessel meanwhile, if it is clear from which one.
+                rows=_now(stage) if len(targets) == 1 else None,
+                hanging=[(one.table, one.query) for one in hanging],
+            )
+        for one in hanging:
+            await others.let_wait(connection, stage, one.table.name, one.keys, run_id)
+            await _discard(stage, one)
+        await _restore_context(way, targets)
+        await ledger.keep_assigned(stage)
+        back = Back(await restore(stage), list(own.values()), undone, drift)
+        for change in targets:
+            back.returned += await others.bring_back(
+                connection, stage, [part async for part in _read(way, change, "hanging")]
+            )
+            await ledger.set_back(connection, way.graph, change, _read(way, change, "ledger"))
+        for table, keys in waiting.items():
+            await others.let_wait(connection, stage, table, keys, run_id)
+        await prove(stage, roots)
+        for change in targets:
+            await audit.entry(
+                connection,
+                way.who,
+                "forced" if drift else "rolled back",
+                f"to checkpoint {change.id}, {len(drift)} rows of others given up",
+                run_id=run_id,
+                vessel_id=change.vessel_id,
+            )
+    return back
+
+
+def _now(stage: Stage) -> parts.Rows:
+    def query(table: TargetTable) -> str:
+        return f"SELECT {', '.join(table.columns)} FROM now_{stage.number[table.name]}"
+
+    return query
+
+
+def _read(way: Way, change: Change, role: parts.Role) -> parts.Parts:
+    return parts.read(
+        way.connection, change.id, [role], encrypted=change.encrypted, seal=way.checkpoints.seal
+    )
+
+
+async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> None:
+    """Fills the stage: `was` from the checkpoints, `now` from the target, and `due` by going through every
+    change since."""
+    connection, stage = way.connection, way.vessels
+    for copy in ("was", "due", "now"):
+        await stage.clear(copy)
+    await stage.look(roots)
+    for change in targets:
+        await parts.complete(connection, change.id, change.parts)
+        await _state(way, stage, change)
+        await stage.add("one", "was")
+        for later in await changes.since(connection, change):
+            if later.restored is None:
+                await stage.expect_written(later.id)
+            else:
+                (to,) = await changes.find(connection, "c.id = $1::text::uuid", later.restored)
+                await _state(way, stage, to)
+        await stage.add("one", "due")
+    await others.without_waiting(stage, [change.vessel_id or "" for change in targets])
+    for copy in ("was", "due"):
+        await stage.look_for(copy)
+
+
+async def _state(way: Way, stage: Stage, change: Change) -> None:
+    await stage.clear("one")
+    async for part in _read(way, change, "state"):
+        await stage.load(part, "one")
+
+
+async def _discard(stage: Stage, one: others.Hanging) -> None:
+    key = ", ".join(f"{column}::text" for column in one.table.key)
+    await stage.connection.execute(
+        f"DELETE FROM {one.table.name} WHERE concat_ws('/', {key}) = ANY ($1::text[])",
+        [row.id for row in one.drift],
+    )
+
+
+async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
+    """Companies and users that the restored rows refer to and that were deleted since."""
+    stage = way.companies
+    for copy in ("was", "now"):
+        await stage.clear(copy)
+    for change in targets:
+        async for part in _read(way, change, "context"):
+            await stage.load(part, "one")
+            # Vessels that go back together may bring the same company.
+            n, table = stage.number[part.table], stage.tables[part.table]
+            await stage.connection.execute(
+                f"INSERT INTO was_{n} SELECT * FROM one_{n} w WHERE {stage.missing(table, 'w', 'was')};"
+                f"DELETE FROM one_{n}"
+            )
+    for table in stage.scope.tables:
+        n = stage.number[table.name]
+        await stage.connection.execute(
+            f"DELETE FROM was_{n} w USING {table.name} t WHERE {stage.same(table, 't', 'w')}"
+        )
+        owner = stage.scope.owner.get(table.name)
+        if owner is not None and table.key == (owner.column,):
+            # Details come back with what they are details of, and only then.
+            await stage.connection.execute(
+                f"DELETE FROM was_{n} w WHERE NOT EXISTS (SELECT FROM was_{stage.number[owner.parent]} p"
+                f" WHERE p.{owner.parent_column} = w.{owner.column})"
+            )
+    for table in stage.scope.tables:
+        await check_unique(stage, table)
+    for table in stage.scope.tables:
+        await insert_missing(stage, table)

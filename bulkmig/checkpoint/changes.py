@@ -1,0 +1,149 @@
+"""Changes: every checkpoint stands for the change that it was taken for. Finds, orders and joins them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import msgspec
+
+from bulkmig.errors import UsageError
+from bulkmig.ledger.write import NIL
+from bulkmig.postgres.session import Connection
+
+
+@dataclass(frozen=True)
+class Change:
+    """A checkpoint as the ledger lists it; see `ledger/sql/0002_checkpoints.sql`. `vessel_id` is None for
+    companies and users, `restored` is set where the change was a rollback."""
+
+    id: str
+    seq: int
+    run_id: str
+    vessel_id: str | None
+    roots: tuple[str, ...]
+    absent: bool
+    base: tuple[int, ...]
+    together: tuple[str, ...]
+    incidental: bool
+    restored: str | None
+    created_at: datetime
+    parts: int
+    rows: int
+    bytes: int
+    encrypted: bool
+    command: str
+
+
+_SELECT = """
+SELECT c.id::text, c.seq, c.run_id::text AS run_id, c.vessel_id::text AS vessel_id, c.roots::text[] AS roots,
+       c.absent, c.base, c.together::text[] AS together, c.incidental, c.restored::text AS restored,
+       c.created_at, c.parts, c.rows, c.bytes, c.encrypted,
+       coalesce(r.command, '') AS command
+  FROM bulkmig.checkpoints c LEFT JOIN bulkmig.runs r ON r.id = c.run_id
+"""
+
+
+async def find(connection: Connection, where: str = "true", *values: object) -> list[Change]:
+    """The changes that a condition over `c` selects, the oldest first."""
+    rows = await connection.fetch(f"{_SELECT} WHERE {where} ORDER BY c.seq", *values)
+    return [msgspec.convert(dict(row), Change) for row in rows]
+
+
+async def whole(connection: Connection) -> set[str]:
+    """Ids of the checkpoints that have all their parts."""
+    rows = await connection.fetch(
+        "SELECT c.id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.checkpoint_parts p"
+        " ON p.checkpoint_id = c.id GROUP BY c.id HAVING count(p.part) = c.parts"
+    )
+    return {row["id"] for row in rows}
+
+
+async def since(connection: Connection, change: Change) -> list[Change]:
+    """The change and all later ones of what it changed, the oldest first."""
+    if change.vessel_id is None:
+        where = "c.seq >= $1 AND c.vessel_id IS NULL AND c.roots && $2::text[]::uuid[]"
+        return await find(connection, where, change.seq, list(change.roots))
+    where = "c.seq >= $1 AND c.vessel_id = $2::text::uuid"
+    return await find(connection, where, change.seq, change.vessel_id)
+
+
+async def by_id(connection: Connection, id_: str) -> Change:
+    """The change of this checkpoint, or of the only one whose id begins so. Raises UsageError."""
+    found = await find(connection, "c.id::text LIKE $1 || '%'", id_.lower().replace("%", ""))
+    if len(found) != 1 or not id_:
+        raise UsageError(
+            f"{'several checkpoints begin with' if found else 'there is no checkpoint'} {id_}",
+            "see `bulkmig checkpoints list`",
+        )
+    return found[0]
+
+
+def in_force(chain: Iterable[Change]) -> list[Change]:
+    """Of all changes of one vessel, the oldest first: those that are not undone. A rollback leaves those that
+    were in force before the change it went back to, and itself."""
+    before: dict[str, list[Change]] = {}
+    now: list[Change] = []
+    for change in chain:
+        before[change.id] = now
+        # What a rollback went back to may have been pruned: then nothing older is left either.
+        now = [*(now if change.restored is None else before.get(change.restored, [])), change]
+    return now
+
+
+async def last_of(connection: Connection, vessel: str) -> Change:
+    """The last change of a vessel that is neither undone nor a rollback nor incidental. Raises UsageError."""
+    chain = await find(connection, "c.vessel_id = $1::text::uuid", vessel)
+    found = [change for change in in_force(chain) if change.restored is None and not change.incidental]
+    if not found:
+        raise UsageError(f"vessel {vessel} has nothing to roll back", "see `bulkmig checkpoints list`")
+    return found[-1]
+
+
+async def of_run(connection: Connection, run_id: str) -> tuple[str, list[Change]]:
+    """The run's full id, and its changes that are in force, the oldest first. Raises UsageError."""
+    runs = await connection.fetch(
+        "SELECT id::text FROM bulkmig.runs WHERE id::text LIKE $1 || '%'", run_id.lower().replace("%", "")
+    )
+    if len(runs) != 1:
+        raise UsageError(f"the ledger has no run {run_id}", "see `bulkmig status`")
+    full: str = runs[0]["id"]
+    found = [change for change in await all_in_force(connection) if change.run_id == full]
+    if not found:
+        raise UsageError(
+            f"run {full} has changed nothing that is still in force", "see `bulkmig checkpoints list`"
+        )
+    return full, found
+
+
+async def all_in_force(connection: Connection) -> list[Change]:
+    """Every change that is not undone, the oldest first."""
+    chains: defaultdict[str | None, list[Change]] = defaultdict(list)
+    for change in await find(connection):
+        chains[change.vessel_id].append(change)
+    kept = [change for chain in chains.values() for change in in_force(chain)]
+    return sorted(kept, key=lambda change: change.seq)
+
+
+async def joined(connection: Connection, change: Change) -> list[Change]:
+    """The changes to go back before, so that none that committed together is undone in part: one a vessel,
+    the oldest that is needed."""
+    first: dict[str | None, Change] = {change.vessel_id: change}
+    todo = [change]
+    while todo:
+        for later in await since(connection, todo.pop()):
+            if not later.together:
+                continue
+            for other in await find(connection, "c.id = ANY ($1::text[]::uuid[])", list(later.together)):
+                known = first.get(other.vessel_id)
+                if known is None or other.seq < known.seq:
+                    first[other.vessel_id] = other
+                    todo.append(other)
+    return sorted(first.values(), key=lambda one: one.vessel_id or NIL)
+
+
+def newest_first(found: Sequence[Change]) -> list[Change]:
+    """In the order in which they are undone."""
+    return sorted(found, key=lambda change: -change.seq)

@@ -1,0 +1,201 @@
+"""The way back for a run's companies and users. What others use by now stays, and is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from bulkmig._core.declare import Entity
+from bulkmig.checkpoint import changes, parts
+from bulkmig.checkpoint.back import MAX_LISTED, Refused, Way
+from bulkmig.checkpoint.changes import Change
+from bulkmig.checkpoint.restore import Restored, prove, restore
+from bulkmig.checkpoint.stage import Drift, Stage
+from bulkmig.encode import base
+from bulkmig.entities import FLEET
+from bulkmig.ledger import audit, write
+from bulkmig.ledger import base as ledger_base
+from bulkmig.postgres.session import transaction
+from bulkmig.shared import LOCK
+
+
+@dataclass
+class CompaniesBack:
+    """What became of them. `stayed`: rows that others use, by table."""
+
+    restored: Restored
+    checkpoint: str
+    stayed: list[Drift] = field(default_factory=list)
+    discarded: list[Drift] = field(default_factory=list)
+
+
+async def go_back(way: Way, change: Change, *, force: bool) -> CompaniesBack:
+    """Restores the companies and users of a run. Raises as `back.go_back`."""
+    connection, stage, run_id = way.connection, way.companies, way.checkpoints.run_id
+    roots = list(change.roots)
+    async with transaction(connection):
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
+        await parts.complete(connection, change.id, change.parts)
+        await _expect(way, change, roots)
+        drift = [row for row in await stage.drift(MAX_LISTED) if row.change != "added"]
+        if drift and not force:
+            raise Refused(drift)
+        stayed = await _keep_used(stage)
+        own = await way.checkpoints.of_companies(connection, roots, restored=change.id)
+        back = CompaniesBack(await restore(stage), own, stayed, drift)
+        await _set_back(way, change, own, stayed)
+        await prove(stage, roots)
+        await audit.entry(
+            connection,
+            way.who,
+            "forced" if drift else "rolled back",
+            f"companies and users to checkpoint {change.id}, {len(stayed)} rows in use stay",
+            run_id=run_id,
+        )
+    return back
+
+
+async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
+    stage = way.companies
+    for copy in ("was", "due", "now", "one"):
+        await stage.clear(copy)
+    await stage.look(roots)
+    await _state(way, stage, change)
+    await stage.add("one", "was")
+    for later in await changes.since(way.connection, change):
+        if later.restored is None:
+            await stage.expect_written(later.id)
+        else:
+            (to,) = await changes.find(way.connection, "c.id = $1::text::uuid", later.restored)
+            await _drop(stage, to.roots, others=False)
+            await _state(way, stage, to)
+    await _drop(stage, roots, others=True)
+    await stage.add("one", "due")
+    for copy in ("was", "due"):
+        await stage.look_for(copy)
+
+
+async def _state(way: Way, stage: Stage, change: Change) -> None:
+    seal = way.checkpoints.seal
+    async for part in parts.read(way.connection, change.id, ["state"], encrypted=change.encrypted, seal=seal):
+        await stage.load(part, "one")
+
+
+def _ledger(way: Way, change: Change) -> parts.Parts:
+    seal = way.checkpoints.seal
+    return parts.read(way.connection, change.id, ["ledger"], encrypted=change.encrypted, seal=seal)
+
+
+async def _drop(stage: Stage, roots: Sequence[str], *, others: bool) -> None:
+    """Takes the rows of these companies out of `one`, or of all others."""
+    for table in stage.scope.tables:
+        n, owner = stage.number[table.name], stage.scope.owner.get(table.name)
+        if owner is None:
+            listed = f"{stage.scope.key} = ANY ($1::text[]::uuid[])"
+            await stage.connection.execute(
+                f"DELETE FROM one_{n} WHERE {'NOT ' if others else ''}{listed}", list(roots)
+            )
+        else:
+            await stage.connection.execute(
+                f"DELETE FROM one_{n} c WHERE NOT EXISTS (SELECT FROM one_{stage.number[owner.parent]} p"
+                f" WHERE p.{owner.parent_column} = c.{owner.column})"
+            )
+
+
+async def _keep_used(stage: Stage) -> list[Drift]:
+    """Moves rows that others use, and rows that others added, from those that go to those that stay."""
+    stayed: list[Drift] = []
+
+    async def keep(name: str, condition: str) -> None:
+        table, n = stage.tables[name], stage.number[name]
+        key = ", ".join(f"{column}::text" for column in table.key)
+        rows = await stage.connection.fetch(
+            f"INSERT INTO was_{n} SELECT * FROM now_{n} o WHERE {stage.missing(table, 'o', 'was')}"
+            f" AND ({condition}) RETURNING concat_ws('/', {key})"
+        )
+        stayed.extend(Drift(name, row[0], "kept") for row in rows)
+
+    for table in reversed(stage.scope.tables):
+        if not table.key:
+            continue
+        await keep(table.name, stage.missing(table, "o", "due"))
+        for fk in stage.scope.into(table.name):
+            child = stage.tables.get(fk.child)
+            refers = f"c.{fk.column} = o.{fk.parent_column}"
+            if child is None:
+                await keep(table.name, f"EXISTS (SELECT FROM {fk.child} c WHERE {refers})")
+            elif child.key != (fk.column,):
+                n = stage.number[fk.child]
+                outside = (
+                    f"EXISTS (SELECT FROM {fk.child} c WHERE {refers} AND {stage.missing(child, 'c', 'now')})"
+                )
+                await keep(table.name, f"EXISTS (SELECT FROM was_{n} c WHERE {refers}) OR {outside}")
+    for table in stage.scope.tables:
+        owner = stage.scope.owner.get(table.name)
+        if owner is not None and table.key == (owner.column,):
+            # Details stay with what they are details of.
+            ids = ", ".join(f"'{row.id}'" for row in stayed if row.table == owner.parent)
+            if ids:
+                await keep(table.name, f"o.{owner.column} IN ({ids})")
+    return stayed
+
+
+async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift]) -> None:
+    connection = way.connection
+    undone = [later for later in await changes.since(connection, change) if later.id != own]
+    runs = [later.run_id for later in undone]
+    await _base(way, change, own, {row.id for row in stayed})
+    await connection.execute(
+        "DELETE FROM bulkmig.identities WHERE entity IN ('company', 'user') AND adopted"
+        " AND run_id = ANY ($1::text[]::uuid[])",
+        runs,
+    )
+    await connection.execute(
+        "DELETE FROM bulkmig.quarantine WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])", runs
+    )
+    # What a rollback among them had set back goes as well.
+    for later in undone:
+        for one in await changes.find(connection, "c.id = $1::text::uuid", later.restored):
+            async for part in _ledger(way, one):
+                await parts.put_back(connection, part, way.graph.tables[part.table].key, rows=False)
+    async for part in _ledger(way, change):
+        await parts.put_back(connection, part, way.graph.tables[part.table].key)
+
+
+async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> None:
+    """The base of these companies is what it was then, and what stays; of all others it is what it is."""
+    connection, roots = way.connection, list(change.roots)
+    holding = [
+        row["id"]
+        for row in await connection.fetch(
+            "SELECT id FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND holds ORDER BY id", write.NIL
+        )
+    ]
+    for of in FLEET:
+        main = of.tables[0]
+        owner = way.companies.scope.owner.get(main.name)
+        company = pl.col(f"{main.name}.{owner.column if owner else main.own_key}").is_in(roots)
+        kept = pl.col(f"{main.name}.{main.own_key}").is_in(list(stayed))
+        pieces = [
+            frame.filter(which)
+            for which, ids in ((~company | kept, holding), (company & ~kept, change.base))
+            for frame in await _rows(way, of, ids)
+        ]
+        frame = pl.concat(pieces) if pieces else None
+        if frame is not None and frame.height:
+            await write.base(
+                connection,
+                way.checkpoints.run_id,
+                write.NIL,
+                [(of.name, frame.height, base(of, frame))],
+                checkpoint=own,
+            )
+    await connection.execute("UPDATE bulkmig.base SET holds = false WHERE id = ANY ($1::bigint[])", holding)
+
+
+async def _rows(way: Way, of: Entity, ids: Sequence[int]) -> list[pl.DataFrame]:
+    """The rows of these parts of the base in one frame, if there are any."""
+    frame = await ledger_base.read_parts(way.connection, ids, of.name)
+    return [] if frame is None else [frame]

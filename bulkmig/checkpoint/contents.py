@@ -1,0 +1,36 @@
+"""What a checkpoint holds, read whole, which also shows whether it can be restored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from bulkmig._core.frames import from_csv
+from bulkmig.checkpoint import parts
+from bulkmig.checkpoint.changes import Change
+from bulkmig.errors import CheckpointError
+from bulkmig.postgres.session import Connection
+from bulkmig.security.seal import Seal
+
+
+@dataclass
+class Contents:
+    """Rows per table of the portal; `problem`: why it can't be restored, or ''."""
+
+    tables: Counter[str] = field(default_factory=Counter)
+    problem: str = ""
+
+
+async def contents(connection: Connection, change: Change, seal: Seal | None) -> Contents:
+    """Reads every part of the checkpoint."""
+    found = Contents()
+    try:
+        await parts.complete(connection, change.id, change.parts)
+        async for part in parts.read(
+            connection, change.id, parts.ROLES, encrypted=change.encrypted, seal=seal
+        ):
+            if part.role == "state":
+                found.tables[part.table] += from_csv(part.data, part.columns).height
+    except CheckpointError as error:
+        found.problem = str(error)
+    return found

@@ -1,0 +1,42 @@
+"""The ledger's side of a rollback: marks, base, pending and quarantined rows and adoptions go back with the
+portal's rows; assigned ids, slugs and QR codes stay recorded."""
+
+from __future__ import annotations
+
+from bulkmig.checkpoint.changes import Change
+from bulkmig.checkpoint.parts import Parts, put_back
+from bulkmig.checkpoint.stage import Stage
+from bulkmig.checkpoint.take import LEDGER
+from bulkmig.postgres.session import Connection
+from bulkmig.target.graph import Graph
+
+_KEEP_CODES = """
+INSERT INTO bulkmig.qr_codes (equipment_id, qr_code)
+SELECT m.original_id, e.qr_code FROM due_{equipment} e JOIN due_{metadata} m ON m.equipment_id = e.id
+ WHERE NOT EXISTS (SELECT FROM was_{equipment} w WHERE w.id = e.id)
+ON CONFLICT DO NOTHING
+"""
+
+
+async def keep_assigned(stage: Stage) -> None:
+    """Records the QR codes of equipment that goes: they are printed on labels."""
+    await stage.connection.execute(
+        _KEEP_CODES.format(equipment=stage.number["equipment"], metadata=stage.number["equipment_metadata"])
+    )
+
+
+async def set_back(connection: Connection, graph: Graph, change: Change, captured: Parts) -> None:
+    """Makes the ledger's rows of the change's vessel what they were."""
+    vessel = f"'{change.vessel_id}'::uuid"
+    for table, condition in LEDGER.items():
+        # The id of a row that was taken over is the portal's; those that bulkmig derived stay recorded.
+        only = " AND adopted" if table == "bulkmig.identities" else ""
+        await connection.execute(f"DELETE FROM {table} WHERE {condition.format(vessel=vessel)}{only}")
+    async for part in captured:
+        await put_back(connection, part, graph.tables[part.table].key)
+    await connection.execute(
+        "UPDATE bulkmig.base SET holds = id = ANY ($2::bigint[])"
+        " WHERE vessel_id = $1::text::uuid AND holds <> (id = ANY ($2::bigint[]))",
+        change.vessel_id,
+        list(change.base),
+    )

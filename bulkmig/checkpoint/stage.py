@@ -1,0 +1,195 @@
+"""Rows side by side in temporary tables of the target, where sets of any size are compared and exchanged.
+
+    was_N   what the checkpoints hold: the state to go back to
+    due_N   what would be there if nobody but bulkmig had written since
+    now_N   what is there
+    one_N   `due` of one vessel, while its changes are gone through
+    new_N   rows on their way into the others
+
+N is the number of a table of the scope. The tables live as long as the session and are empty after every
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from bulkmig._core.declare import Entity, Table
+from bulkmig._core.frames import to_csv
+from bulkmig.checkpoint.parts import Part, copy_part
+from bulkmig.encode import read_base
+from bulkmig.entities import ENTITIES, entity
+from bulkmig.errors import CheckpointError
+from bulkmig.ledger import base
+from bulkmig.postgres.session import Connection
+from bulkmig.target.graph import Scope, TargetTable
+from bulkmig.target.postgres import copy_in
+
+_COPIES = ("was", "due", "now", "one", "new")
+_WRITTEN = """
+SELECT id, entity, kind FROM bulkmig.base
+ WHERE checkpoint_id = $1::text::uuid AND kind <> 'forgotten' ORDER BY id
+"""
+_PAYLOAD = "SELECT payload FROM bulkmig.base WHERE id = $1"
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A row that somebody else added, changed or deleted."""
+
+    table: str
+    id: str
+    change: str
+
+
+class Stage:
+    """The temporary tables of one session for one scope."""
+
+    def __init__(self, connection: Connection, scope: Scope, tag: str) -> None:
+        self.connection, self.scope = connection, scope
+        self.number = {table.name: f"{tag}{n}" for n, table in enumerate(scope.tables)}
+        self.tables = {table.name: table for table in scope.tables}
+
+    async def open(self) -> None:
+        """Creates the tables; outside of any transaction."""
+        statements = [
+            f"CREATE TEMPORARY TABLE IF NOT EXISTS {copy}_{n} ON COMMIT DELETE ROWS"
+            f" AS SELECT {', '.join(table.columns)} FROM {table.name} WITH NO DATA"
+            for n, table in zip(self.number.values(), self.scope.tables, strict=True)
+            for copy in _COPIES
+        ]
+        await self.connection.execute(";".join(statements))
+
+    def same(self, table: TargetTable, one: str, other: str) -> str:
+        """Both aliases name the same row."""
+        return " AND ".join(f"{one}.{column} = {other}.{column}" for column in table.key)
+
+    def missing(self, table: TargetTable, alias: str, copy: str) -> str:
+        """The alias's row is not in a copy."""
+        n = self.number[table.name]
+        return f"NOT EXISTS (SELECT FROM {copy}_{n} x WHERE {self.same(table, 'x', alias)})"
+
+    async def load(self, part: Part, copy: str) -> None:
+        """Adds a part's rows to a copy."""
+        if part.table not in self.number:
+            raise CheckpointError(
+                f"the target has no table {part.table} any more, and the checkpoint holds rows of it",
+                "create the table again",
+            )
+        await copy_part(self.connection, f"{copy}_{self.number[part.table]}", part)
+
+    async def add(self, copy: str, to: str) -> None:
+        """Adds a copy's rows to another."""
+        await self.connection.execute(
+            ";".join(f"INSERT INTO {to}_{n} SELECT * FROM {copy}_{n}" for n in self.number.values())
+        )
+
+    async def clear(self, copy: str) -> None:
+        """Empties a copy."""
+        await self.connection.execute(";".join(f"DELETE FROM {copy}_{n}" for n in self.number.values()))
+
+    async def look(self, roots: Sequence[str]) -> None:
+        """Fills `now` with the rows that belong to the roots. They stay locked, parents before children, so
+        that nobody adds to them until the transaction ends."""
+        await self.clear("now")
+        await self.connection.execute("SET LOCAL enable_seqscan = off")
+        for table in self.scope.tables:
+            n = self.number[table.name]
+            await self.connection.execute(
+                f"INSERT INTO now_{n} SELECT {_columns(table, 't')} FROM {table.name} t"
+                f" WHERE {self.scope.rows(table.name, roots)} FOR UPDATE OF t"
+            )
+            if not table.key and await self.connection.fetchval(f"SELECT EXISTS (SELECT FROM now_{n})"):
+                raise CheckpointError(
+                    f"{table.name} holds rows of the vessel and has no primary key",
+                    "without one its rows can't be told apart: give it one",
+                )
+        await self.connection.execute("SET LOCAL enable_seqscan = DEFAULT")
+
+    async def look_for(self, copy: str) -> None:
+        """Adds to `now` the rows that have the keys of a copy, wherever they belong by now."""
+        await self.connection.execute("SET LOCAL enable_seqscan = off")
+        for table in self.scope.tables:
+            if table.key:
+                n = self.number[table.name]
+                await self.connection.execute(
+                    f"INSERT INTO now_{n} SELECT {_columns(table, 't')} FROM {table.name} t JOIN {copy}_{n} c"
+                    f" ON {self.same(table, 't', 'c')} WHERE {self.missing(table, 't', 'now')}"
+                    " FOR UPDATE OF t"
+                )
+        await self.connection.execute("SET LOCAL enable_seqscan = DEFAULT")
+
+    async def expect_written(self, checkpoint: str) -> None:
+        """Lets `one` go through the change that this checkpoint was taken for."""
+        names = {of.name for of in ENTITIES}
+        for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint):
+            if name not in names:
+                continue
+            payload = await self.connection.fetchval(_PAYLOAD, id_)
+            if kind == "removed":
+                await self._remove(base.read_keys(payload))
+                continue
+            frame = read_base(payload)
+            for table in entity(name).tables:
+                if table.name in self.number:
+                    await self._merge(entity(name), table, frame)
+
+    async def _remove(self, keys: dict[str, list[str]]) -> None:
+        for name, ids in keys.items():
+            if name in self.number:
+                key = ", ".join(f"{column}::text" for column in self.tables[name].key)
+                await self.connection.execute(
+                    f"DELETE FROM one_{self.number[name]} WHERE concat_ws('/', {key}) = ANY ($1::text[])", ids
+                )
+
+    async def _merge(self, of: Entity, table: Table, frame: pl.DataFrame) -> None:
+        flag = f"?{table.name}"
+        rows = frame.filter(pl.col(flag)) if flag in frame.columns else frame
+        gone = frame.filter(~pl.col(flag)) if flag in frame.columns else frame.clear()
+        target = self.tables[table.name]
+        n = self.number[table.name]
+        if gone.height:
+            await self.connection.execute(
+                f"DELETE FROM one_{n} WHERE {table.own_key} = ANY ($1::text[]::uuid[])",
+                gone[f"{of.tables[0].name}.{of.tables[0].own_key}"].to_list(),
+            )
+        if not rows.height:
+            return
+        cells = rows.select(pl.col(f"{table.name}.{name}").alias(name) for name in table.cells)
+        await copy_in(self.connection, f"new_{n}", list(table.cells), to_csv(cells))
+        # A column that bulkmig doesn't map is nobody's drift: whatever it holds is expected.
+        values = ", ".join(
+            f"new.{column}" if column in table.cells else f"now.{column}" for column in target.columns
+        )
+        await self.connection.execute(
+            f"DELETE FROM one_{n} d USING new_{n} new WHERE {self.same(target, 'd', 'new')};"
+            f"INSERT INTO one_{n} ({', '.join(target.columns)}) SELECT {values} FROM new_{n} new"
+            f" LEFT JOIN now_{n} now ON {self.same(target, 'new', 'now')};"
+            f"DELETE FROM new_{n}"
+        )
+
+    async def drift(self, limit: int) -> list[Drift]:
+        """The rows in which `now` isn't as `due`: what others did since. At most `limit` of each table."""
+        found: list[Drift] = []
+        for table in self.scope.tables:
+            if not table.key:
+                continue
+            n = self.number[table.name]
+            key = ", ".join(f"coalesce(d.{column}, t.{column})::text" for column in table.key)
+            first = table.key[0]
+            rows = await self.connection.fetch(
+                f"SELECT concat_ws('/', {key}) AS id, CASE WHEN d.{first} IS NULL THEN 'added'"
+                f" WHEN t.{first} IS NULL THEN 'deleted' ELSE 'changed' END AS change"
+                f" FROM due_{n} d FULL JOIN now_{n} t ON {self.same(table, 'd', 't')}"
+                f" WHERE d.{first} IS NULL OR t.{first} IS NULL OR d::text <> t::text"
+                f" ORDER BY 1 LIMIT {limit}"
+            )
+            found += [Drift(table.name, row["id"], row["change"]) for row in rows]
+        return found
+
+
+def _columns(table: TargetTable, alias: str) -> str:
+    return ", ".join(f"{alias}.{column}" for column in table.columns)

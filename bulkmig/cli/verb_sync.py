@@ -1,0 +1,39 @@
+"""bulkmig sync"""
+
+from __future__ import annotations
+
+import typer
+
+from bulkmig.cli import lines, output, summary
+from bulkmig.cli.options import CONNECT, ERRORS, LOAD, PARALLEL, SELECT, SYNC, Call, verb
+from bulkmig.cli.running import run
+from bulkmig.report import Report
+from bulkmig.sync.run import sync
+
+
+@verb(SELECT, SYNC, ERRORS, PARALLEL, LOAD, CONNECT)
+def command(call: Call) -> int:
+    """Brings vessels that were migrated before up to date, and migrates newly approved ones."""
+    listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
+    report = run(lambda stop: sync(call.settings, call.selected, listen=listen, stop=stop))
+    if call.json:
+        output.document(report.document())
+    else:
+        summary.show(report, next_command=_next(report))
+    return report.exit_status
+
+
+def _next(report: Report) -> str:
+    if report.held_back:
+        return "the deletion brake held: look at what is gone from the source, then --allow-deletions"
+    if report.failed:
+        return "correct these rows and run the same command again, or put them aside: --on-error quarantine"
+    if report.status == "stopped":
+        return "run the same command again to go on"
+    if report.conflicts["open"]:
+        return "bulkmig conflicts list"
+    return ""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("sync")(command)

@@ -1,0 +1,75 @@
+"""The ledger and what it says: its version, runs that never ended, what lies encrypted."""
+
+from __future__ import annotations
+
+from bulkmig.config import Settings
+from bulkmig.doctor.check import Check
+from bulkmig.errors import BulkmigError, PreflightError
+from bulkmig.ledger import schema
+from bulkmig.ledger.runs import is_alive
+from bulkmig.postgres.session import Connection
+from bulkmig.security.seal import VARIABLE, from_settings
+
+
+async def look(connection: Connection) -> list[Check]:
+    """Version, and runs left `running` by a process that is gone."""
+    newest = schema.migrations()[-1][0]
+    if not await connection.fetchval("SELECT has_schema_privilege(to_regnamespace('bulkmig'), 'USAGE')"):
+        return [Check("ledger version", True, "there is no ledger yet: the first writing command makes it")]
+    try:
+        version = await schema.version(connection)
+    except PreflightError as error:
+        return [Check("ledger version", False, error.message, error.hint)]
+    if version == 0:
+        return [Check("ledger version", True, "there is no ledger yet: the first writing command makes it")]
+    text = "up to date" if version == newest else f"the next writing command brings it to {newest}"
+    return [Check("ledger version", True, f"version {version}, {text}"), await _runs(connection)]
+
+
+async def _runs(connection: Connection) -> Check:
+    rows = await connection.fetch("SELECT id::text, command FROM bulkmig.runs WHERE status = 'running'")
+    dead = [row for row in rows if not await is_alive(connection, row["id"])]
+    living = len(rows) - len(dead)
+    return Check(
+        "runs left running",
+        not dead,
+        "; ".join(f"{row['command']} {row['id'][:8]} has no process any more" for row in dead)
+        or (f"{living} at work now" if living else "none"),
+        "run the same command again: it goes on, and the old run is marked as interrupted",
+        needed=False,
+    )
+
+
+async def encryption(connection: Connection | None, settings: Settings) -> Check:
+    """Encryption at rest, as far as it can be seen from here: of checkpoints, not of disks."""
+    name = "encryption at rest"
+    remedy = f"make a key (openssl rand -base64 32) and name its file: key_file, --key-file or {VARIABLE}"
+    try:
+        seal = from_settings(settings.key_file)
+    except BulkmigError as error:
+        return Check(name, False, error.message, error.hint)
+    plain = 0
+    if connection is not None and await _readable(connection, "bulkmig.checkpoints"):
+        plain = await connection.fetchval("SELECT count(*) FROM bulkmig.checkpoints WHERE NOT encrypted")
+    detail = (
+        "a key is configured: checkpoints are encrypted" if seal else "no key: checkpoints lie in the clear"
+    )
+    if seal and plain:
+        detail += f", {plain} older ones are not"
+    return Check(
+        name,
+        seal is not None and not plain,
+        f"{detail}; whether the servers' disks are encrypted can't be seen from here",
+        remedy if seal is None else "bulkmig checkpoints prune, or keep them until they are out of use",
+        needed=False,
+    )
+
+
+async def _readable(connection: Connection, table: str) -> bool:
+    return bool(
+        await connection.fetchval(
+            "SELECT CASE WHEN has_schema_privilege(to_regnamespace('bulkmig'), 'USAGE')"
+            " THEN has_table_privilege(to_regclass($1), 'SELECT') END",
+            table,
+        )
+    )

@@ -1,0 +1,85 @@
+"""The base: what bulkmig last wrote of every row. It tells which side changed what since."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import msgspec
+import polars as pl
+
+from bulkmig.encode import read_base
+from bulkmig.postgres.session import Connection
+
+_PARTS = """
+SELECT id, kind, payload FROM bulkmig.base
+ WHERE {which} AND entity = $2 AND kind IN ('rows', 'forgotten') AND id > $3 ORDER BY id LIMIT 1
+"""
+_HOLDING = _PARTS.format(which="vessel_id = ANY ($1::text[]::uuid[]) AND holds")
+_THESE = _PARTS.format(which="id = ANY ($1::bigint[])")
+Shape = Callable[[pl.DataFrame], pl.DataFrame]
+_ids = msgspec.msgpack.Decoder(list[str])
+_keys = msgspec.msgpack.Decoder(dict[str, list[str]])
+
+
+async def read(
+    connection: Connection,
+    vessels: Sequence[str],
+    entity: str,
+    *,
+    shape: Shape = lambda frame: frame,
+) -> pl.DataFrame | None:
+    """The rows of an entity that bulkmig wrote, as it last wrote them: an image (`encode.read_base`), one row
+    a source id. None where there are none. `shape` selects rows and columns of each part, `source_id` among
+    them: the parts are read one by one, so that memory holds only what it leaves."""
+    return await _read(connection, _HOLDING, vessels, entity, shape)
+
+
+async def read_parts(connection: Connection, ids: Sequence[int], entity: str) -> pl.DataFrame | None:
+    """The same for these parts, whether they hold or not."""
+    return await _read(connection, _THESE, ids, entity, lambda frame: frame)
+
+
+async def _read(
+    connection: Connection, query: str, which: Sequence[object], entity: str, shape: Shape
+) -> pl.DataFrame | None:
+    frames: list[pl.DataFrame] = []
+    forgotten: dict[str, int] = {}
+    last = 0
+    while (row := await connection.fetchrow(query, list(which), entity, last)) is not None:
+        last = row["id"]
+        if row["kind"] == "forgotten":
+            forgotten |= dict.fromkeys(_ids.decode(row["payload"]), last)
+            continue
+        frame = shape(read_base(row["payload"]))
+        if frame.height:
+            frames.append(frame.with_columns(pl.lit(last).alias("~part")))
+    if not frames:
+        return None
+    rows = pl.concat(frames).unique("source_id", keep="last", maintain_order=True)
+    if forgotten:
+        since = pl.col("source_id").replace_strict(forgotten, default=0, return_dtype=pl.Int64)
+        rows = rows.filter(since < pl.col("~part"))
+    return rows.drop("~part")
+
+
+async def among(
+    connection: Connection, vessels: Sequence[str], entity: str, source_ids: Collection[str]
+) -> pl.DataFrame | None:
+    """The same for these rows alone."""
+    wanted = pl.col("source_id").is_in(list(source_ids))
+    return await read(connection, vessels, entity, shape=lambda frame: frame.filter(wanted))
+
+
+def pack_ids(source_ids: Sequence[str]) -> bytes:
+    """A `forgotten` part."""
+    return msgspec.msgpack.encode(list(source_ids))
+
+
+def pack_keys(keys: dict[str, list[str]]) -> bytes:
+    """A `removed` part: table -> primary keys, columns of one joined by `/`."""
+    return msgspec.msgpack.encode(keys)
+
+
+def read_keys(payload: bytes) -> dict[str, list[str]]:
+    """What `pack_keys` packed."""
+    return _keys.decode(payload)

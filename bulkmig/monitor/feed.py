@@ -1,0 +1,110 @@
+"""What the dashboard shows now: the board of this process's run, if it has one, and the ledger.
+
+The ledger is asked at most every few seconds, however many look, and less often where its answer takes long:
+watching must not cost the run anything."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import anyio
+import asyncpg
+
+from bulkmig.config import Settings
+from bulkmig.errors import BulkmigError
+from bulkmig.ledger import schema
+from bulkmig.monitor import history, view
+from bulkmig.monitor.board import Board
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.session import TARGET, Connection, close, connect
+from bulkmig.preflight import address
+
+FRESH = 2.0  # seconds that an answer of the ledger is good for
+MOST_SHARE = 0.05  # of the time that its queries may take
+
+_LOOK = {**TARGET, "default_transaction_read_only": "on", "application_name": "bulkmig dashboard"}
+_NOTHING: dict[str, Any] = {"quarantine": [], "conflicts": [], "checkpoints": [], "audit": [], "counts": {}}
+
+
+class Feed:
+    """Belongs to one event loop. `board`: the run of this process."""
+
+    def __init__(self, settings: Settings, board: Board | None = None) -> None:
+        self.settings, self.board = settings, board
+        self._connection: Connection | None = None
+        self._lock = anyio.Lock()
+        self._ledger: dict[str, Any] = {"runs": [], **_NOTHING}
+        self._latest: dict[str, Any] | None = None
+        self._asked = float("-inf")
+        self._took = 0.0
+        self.error = ""
+
+    async def now(self) -> dict[str, Any]:
+        """Everything that the page shows: the run at work, or else the newest one, and the ledger."""
+        await self._refresh()
+        # Before the first event of this process's run there is nothing of it to show.
+        live = view.of_board(self.board) if self.board is not None and self.board.run_id else None
+        shown = live or self._latest or {}
+        found = (self._latest or {}).get("findings", []) if self._is_latest(live) else []
+        return {
+            "live": live is not None,
+            "error": self.error,
+            "run": None,
+            "vessels": [],
+            "timeline": [],
+            "failures": [],
+            "findings": found,
+            **shown,
+            "ledger": self._ledger,
+        }
+
+    def _is_latest(self, live: dict[str, Any] | None) -> bool:
+        latest = (self._latest or {}).get("run", {})
+        return live is None or latest.get("id") == live["run"]["id"]
+
+    async def run(self, run_id: str) -> dict[str, Any] | None:
+        """A run of the ledger."""
+        async with self._lock:
+            try:
+                connection = await self._open()
+                return await history.run(connection, run_id) if connection is not None else None
+            except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                self.error = describe(error)
+                return None
+
+    async def is_well(self) -> bool:
+        """Whether the ledger can be read."""
+        await self._refresh()
+        return not self.error
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await close(self._connection)
+
+    async def _refresh(self) -> None:
+        async with self._lock:
+            if time.monotonic() - self._asked < max(FRESH, self._took / MOST_SHARE):
+                return
+            self._asked = time.monotonic()
+            try:
+                await self._read()
+                self.error = ""
+            except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                self.error = f"the ledger can't be read: {describe(error)}"
+            self._took = time.monotonic() - self._asked
+
+    async def _read(self) -> None:
+        connection = await self._open()
+        if connection is None:
+            return
+        runs = await history.runs(connection)
+        self._ledger = {"runs": runs, **await history.records(connection)}
+        self._latest = await history.run(connection, runs[0]["id"]) if runs else None
+
+    async def _open(self) -> Connection | None:
+        """A session on the target; None where there is no ledger yet, or one of another version."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await connect(address(self.settings, "target"), _LOOK, role="target")
+        newest = schema.migrations()[-1][0]
+        return self._connection if await schema.version(self._connection) == newest else None

@@ -1,0 +1,237 @@
+"""Carries a plan out in the vessel's transaction: parents before children, deletions last and backwards."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from bulkmig._core.declare import Table
+from bulkmig._core.unit import Catalogue
+from bulkmig.encode import base as pack
+from bulkmig.entities import ENTITIES
+from bulkmig.ledger import base, write
+from bulkmig.postgres.session import Connection
+from bulkmig.sync import conflicts
+from bulkmig.sync.plan import Part, Plan, frame_of
+from bulkmig.sync.row import Row
+from bulkmig.target.graph import Graph
+from bulkmig.target.postgres import upsert
+
+DECOMMISSIONED = "decommissioned"
+
+
+@dataclass
+class Applied:
+    """Rows per target table, and conflicts by what became of them."""
+
+    inserted: Counter[str] = field(default_factory=Counter)
+    updated: Counter[str] = field(default_factory=Counter)
+    deleted: Counter[str] = field(default_factory=Counter)
+    unchanged: Counter[str] = field(default_factory=Counter)
+    open: int = 0
+    resolved: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What applying needs. `owner`: the vessel, or the nil UUID; `checkpoint`: the one of this change."""
+
+    connection: Connection
+    catalogue: Catalogue
+    graph: Graph
+    run_id: str
+    owner: str
+    checkpoint: str
+
+    @property
+    def vessel(self) -> str | None:
+        return None if self.owner == write.NIL else self.owner
+
+
+async def apply(means: Means, plan: Plan) -> Applied:
+    """Writes what the plan says, and records it."""
+    done = Applied()
+    parts = [plan.parts[entity.name] for entity in ENTITIES if entity.tables]
+    for part in parts:
+        await _retain(means, part)
+    for part in parts:
+        await _write(means, part, done)
+    removed: defaultdict[str, set[str]] = defaultdict(set)
+    for part in reversed(parts):
+        await _delete(means, part, done, removed)
+    for part in parts:
+        await _record(means, part, done)
+    if removed:
+        keys = {table: sorted(ids) for table, ids in removed.items()}
+        await _add_base(
+            means,
+            "vessel" if means.vessel else "company",
+            "removed",
+            len(keys),
+            base.pack_keys(keys),
+            holds=False,
+        )
+    return done
+
+
+async def _retain(means: Means, part: Part) -> None:
+    """Rows on which rows of the portal hang are not deleted: equipment is decommissioned instead, its
+    `updated_at` as it was."""
+    main = part.entity.tables[0]
+    if not part.delete or part.entity.name != "equipment":
+        return
+    used: set[str] = set()
+    mapped = {table.name for entity in ENTITIES for table in entity.tables}
+    for fk in means.graph.vessels.into(main.name):
+        if fk.child not in mapped:
+            rows = await means.connection.fetch(
+                f"SELECT DISTINCT {fk.column}::text AS id FROM {fk.child}"
+                f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
+                list(part.delete),
+            )
+            used.update(row["id"] for row in rows)
+    for id_ in used:
+        source = part.delete.pop(id_)
+        part.retained[source] = (id_, "maintenance_logs")
+        part.forget.discard(source)
+        was = part.was[id_]
+        status = f"{main.name}.status"
+        if was is not None and was[status] != DECOMMISSIONED:
+            row = Row(was.tables, {**was.cells, status: DECOMMISSIONED})
+            part.write[id_] = row
+            part.base[source] = row
+
+
+async def _write(means: Means, part: Part, done: Applied) -> None:
+    for table in part.entity.tables:
+        inside = {id_: row for id_, row in part.write.items() if table.name in row.tables}
+        if inside:
+            await _let_go(means, part, table, inside)
+            frame = pl.DataFrame(
+                [[row[f"{table.name}.{name}"] for name in table.cells] for row in inside.values()],
+                schema=dict.fromkeys(table.cells, pl.String),
+                orient="row",
+            )
+            await upsert(means.connection, table.name, table.key, frame, means.catalogue)
+        for id_ in inside:
+            was = part.was[id_]
+            there = was is not None and table.name in was.tables
+            (done.updated if there else done.inserted)[table.name] += 1
+        left = [
+            id_
+            for id_, row in part.write.items()
+            if table.name not in row.tables
+            and (was := part.was[id_]) is not None
+            and table.name in was.tables
+        ]
+        done.deleted[table.name] += await _delete_rows(means.connection, table, left)
+        done.unchanged[table.name] += part.unchanged
+
+
+async def _let_go(means: Means, part: Part, table: Table, rows: dict[str, Row]) -> None:
+    """Rows that exchange a unique value give it up first, so that none meets the other's old one."""
+    for unique in means.graph.tables[table.name].unique:
+        if len(unique) != 1 or unique[0] not in table.cells or unique[0] == table.own_key:
+            continue
+        cell = f"{table.name}.{unique[0]}"
+        moving = [
+            id_
+            for id_, row in rows.items()
+            if (was := part.was[id_]) is not None and was[cell] is not None and was[cell] != row[cell]
+        ]
+        if len(moving) > 1 and means.catalogue[table.name][unique[0]].nullable:
+            await means.connection.execute(
+                f"UPDATE {table.name} SET {unique[0]} = NULL"
+                f" WHERE {table.own_key} = ANY ($1::text[]::uuid[])",
+                moving,
+            )
+
+
+async def _delete(means: Means, part: Part, done: Applied, removed: defaultdict[str, set[str]]) -> None:
+    if not part.delete:
+        return
+    ids = list(part.delete)
+    await _note_hanging(means, part.entity.tables[0].name, ids, removed)
+    for table in reversed(part.entity.tables):
+        removed[table.name].update(ids)
+        done.deleted[table.name] += await _delete_rows(means.connection, table, ids)
+
+
+async def _note_hanging(
+    means: Means, table: str, ids: Iterable[str], removed: defaultdict[str, set[str]]
+) -> None:
+    """Notes the keys of rows that go along by the target's cascades."""
+    for fk in means.graph.vessels.into(table):
+        child = means.graph.tables[fk.child]
+        key = ", ".join(f"{column}::text" for column in child.key)
+        rows = await means.connection.fetch(
+            f"SELECT concat_ws('/', {key}) AS id FROM {fk.child}"
+            f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
+            list(ids),
+        )
+        new = {row["id"] for row in rows} - removed[fk.child]
+        removed[fk.child] |= new
+        if new and len(child.key) == 1:
+            await _note_hanging(means, fk.child, new, removed)
+
+
+async def _delete_rows(connection: Connection, table: Table, ids: list[str]) -> int:
+    if not ids:
+        return 0
+    status = await connection.execute(
+        f"DELETE FROM {table.name} WHERE {table.own_key} = ANY ($1::text[]::uuid[])", ids
+    )
+    return int(status.rpartition(" ")[2])
+
+
+async def _record(means: Means, part: Part, done: Applied) -> None:
+    entity = part.entity
+    if part.base:
+        frame = frame_of(entity, part.base)
+        await _add_base(means, entity.name, "rows", frame.height, pack(entity, frame))
+    if part.forget:
+        await _add_base(means, entity.name, "forgotten", len(part.forget), base.pack_ids(sorted(part.forget)))
+    if part.stands:
+        frame = frame_of(entity, part.stands)
+        await _add_base(means, entity.name, "standing", frame.height, pack(entity, frame), holds=False)
+    for source, target_id, conflict in part.conflicts:
+        await conflicts.record(
+            means.connection, means.run_id, means.vessel, entity, source, target_id, conflict
+        )
+        if conflict.open:
+            done.open += 1
+        else:
+            done.resolved[conflict.strategy] += 1
+    await means.connection.executemany(
+        "INSERT INTO bulkmig.retained (entity, source_id, vessel_id, target_id, run_id, reason)"
+        " VALUES ($1, $2::text::uuid, $3::text::uuid, $4::text::uuid, $5::text::uuid, $6)"
+        " ON CONFLICT (entity, source_id) DO UPDATE SET reason = excluded.reason",
+        [
+            (entity.name, source, means.vessel, target_id, means.run_id, reason)
+            for source, (target_id, reason) in part.retained.items()
+        ],
+    )
+    back = sorted(part.base.keys() - part.retained.keys())
+    if back:
+        await means.connection.execute(
+            "DELETE FROM bulkmig.retained WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
+            entity.name,
+            back,
+        )
+
+
+async def _add_base(
+    means: Means, entity: str, kind: str, rows: int, payload: bytes, *, holds: bool = True
+) -> None:
+    await write.base(
+        means.connection,
+        means.run_id,
+        means.owner,
+        [(entity, rows, payload)],
+        checkpoint=means.checkpoint,
+        kind=kind,
+        holds=holds,
+    )

@@ -1,0 +1,117 @@
+"""The record of conflicts: what both sides did to a row, and what was made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from bulkmig._core.declare import Entity
+from bulkmig.entities import entity as entity_of
+from bulkmig.ledger.read import MASK
+from bulkmig.postgres.session import Connection
+from bulkmig.sync.decide import Conflict
+from bulkmig.sync.row import Row, cells_of, differing, field_names
+
+
+def fields(entity: Entity, conflict: Conflict) -> dict[str, dict[str, str | None]]:
+    """Field -> base, source, target and result, for each that the sides don't agree on."""
+    sides = {"base": conflict.base, "source": conflict.source, "target": conflict.target}
+    empty = Row(frozenset(), {})
+    wanted = {
+        cell
+        for one in sides.values()
+        for other in sides.values()
+        for cell in differing(entity, one or empty, other or empty)
+    }
+    names = field_names(entity)
+    return {
+        names[cell]: {
+            **{side: row[cell] if row is not None else None for side, row in sides.items()},
+            "result": None if conflict.open or conflict.result is None else conflict.result[cell],
+        }
+        for cell in cells_of(entity)
+        if cell in wanted
+    }
+
+
+async def record(
+    connection: Connection,
+    run_id: str,
+    vessel: str | None,
+    entity: Entity,
+    source_id: str,
+    target_id: str,
+    conflict: Conflict,
+) -> None:
+    """Records a conflict. One that is open already is brought up to date."""
+    await connection.execute(
+        "INSERT INTO bulkmig.conflicts (id, run_id, vessel_id, entity, source_id, target_id, kind, status,"
+        " strategy, resolved_at, fields) VALUES ($1::text::uuid, $2::text::uuid, $3::text::uuid, $4,"
+        " $5::text::uuid, $6::text::uuid, $7, $8, $9,"
+        " CASE WHEN $8 = 'resolved' THEN clock_timestamp() END, $10)"
+        " ON CONFLICT (entity, source_id) WHERE status = 'open' DO UPDATE SET kind = excluded.kind,"
+        " fields = excluded.fields",
+        str(uuid4()),
+        run_id,
+        vessel,
+        entity.name,
+        source_id,
+        target_id,
+        conflict.kind,
+        "open" if conflict.open else "resolved",
+        conflict.strategy,
+        orjson.dumps(fields(entity, conflict)).decode(),
+    )
+
+
+async def open_ones(connection: Connection, vessel: str | None) -> dict[tuple[str, str], str]:
+    """(entity, source id) -> id of a vessel's open conflicts."""
+    rows = await connection.fetch(
+        "SELECT id::text, entity, source_id::text FROM bulkmig.conflicts"
+        " WHERE status = 'open' AND vessel_id IS NOT DISTINCT FROM $1::text::uuid",
+        vessel,
+    )
+    return {(row["entity"], row["source_id"]): row["id"] for row in rows}
+
+
+async def listed(
+    connection: Connection,
+    *,
+    status: str | None = None,
+    ids: Collection[str] | None = None,
+    reveal: bool = False,
+) -> list[dict[str, Any]]:
+    """Conflicts as cli.md lists them, the oldest first; personal values masked unless revealed."""
+    rows = await connection.fetch(
+        "SELECT id::text, run_id::text, vessel_id::text, entity, source_id::text, target_id::text, kind,"
+        " status, strategy, detected_at, resolved_at, fields FROM bulkmig.conflicts"
+        " WHERE ($1::text IS NULL OR status = $1) AND ($2::text[] IS NULL OR id::text = ANY ($2))"
+        " ORDER BY detected_at, id",
+        status,
+        None if ids is None else list(ids),
+    )
+    return [
+        {
+            **dict(row),
+            "detected_at": row["detected_at"].isoformat(),
+            "resolved_at": row["resolved_at"].isoformat() if row["resolved_at"] else None,
+            "fields": _shown(entity_of(row["entity"]), orjson.loads(row["fields"]), reveal=reveal),
+        }
+        for row in rows
+    ]
+
+
+def _shown(
+    entity: Entity, found: dict[str, dict[str, str | None]], *, reveal: bool
+) -> dict[str, dict[str, str | None]]:
+    personal = {field_names(entity)[name] for name, (_, cell) in cells_of(entity).items() if cell.personal}
+    return {
+        name: {
+            side: MASK if name in personal and value is not None and not reveal else value
+            for side, value in values.items()
+        }
+        for name, values in found.items()
+    }

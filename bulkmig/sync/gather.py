@@ -1,0 +1,173 @@
+"""Gathers, while a vessel's rows stream by, which are new, changed or gone since they were last written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import anyio
+import polars as pl
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.parcel import Parcel
+from bulkmig._core.unit import Unit
+from bulkmig.encode import parcels
+from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger import base
+from bulkmig.postgres.session import Connection
+from bulkmig.target.postgres import ends
+from bulkmig.transform import Outcome
+
+HASH = "~hash"
+
+
+@dataclass
+class Found:
+    """What became of one entity's rows of one vessel. `new` and `changed` are images; `gone`: source ids that
+    are written and that the source has no more; `held`: written ones that would now be kept out."""
+
+    new: list[pl.DataFrame] = field(default_factory=list)
+    changed: list[pl.DataFrame] = field(default_factory=list)
+    unchanged: int = 0
+    gone: set[str] = field(default_factory=set)
+    held: set[str] = field(default_factory=set)
+    written: int = 0
+    findings: list[pl.DataFrame] = field(default_factory=list)
+    quarantined: list[pl.DataFrame] = field(default_factory=list)
+    waiting: list[pl.DataFrame] = field(default_factory=list)
+    elsewhere: list[pl.DataFrame] = field(default_factory=list)
+
+
+class Gather:
+    """A pipeline's sink for one vessel. `found` is complete when `finish` is done."""
+
+    def __init__(self, target: Connection, unit: Unit, vessel: str) -> None:
+        self.target, self.unit, self.vessel = target, unit, vessel
+        self.found: defaultdict[str, Found] = defaultdict(Found)
+        self._session = anyio.Lock()  # two actors ask the one target session
+        self._written: dict[str, pl.DataFrame | None] = {}
+        self._left: dict[str, pl.DataFrame] = {}  # written and not seen again so far
+
+    async def look_up(self, entity: Entity, frame: pl.DataFrame) -> None:
+        """Reads what was written of the entity, and what the target knows of other vessels' equipment."""
+        if not entity.tables:
+            return
+        async with self._session:
+            await self._written_of(entity)
+            if entity.waits is not None:
+                wanted: set[str] = set()
+                for reference in entity.references:
+                    if reference.entity == "equipment":
+                        own = self.unit.keys.find(frame[reference.column], frame["vessel_id"])
+                        wanted.update(frame.filter(own.is_null())[reference.column].drop_nulls())
+                self.unit.ends = await ends(self.target, sorted(wanted)) if wanted else None
+
+    async def _written_of(self, entity: Entity) -> pl.DataFrame | None:
+        if entity.name not in self._written:
+            self._written[entity.name] = await base.read(
+                self.target, [self.vessel], entity.name, shape=lambda frame: _index(entity, frame)
+            )
+        return self._written[entity.name]
+
+    def pack(self, outcome: Outcome) -> list[Parcel]:
+        made = parcels(outcome, self.unit.vessels)
+        for parcel in made:
+            parcel.image = normal(outcome.entity, parcel.image)
+        held = self._held_back(outcome)
+        if held:
+            for parcel in made:
+                parcel.image = parcel.image.filter(~pl.col("source_id").is_in(held))
+                self.found[outcome.entity.name].held.update(held)
+        return made
+
+    def _held_back(self, outcome: Outcome) -> list[str]:
+        """Rows that would lose what they hang on only because that is kept as it was last written: they keep
+        it (mapping.md: "so do its loaded children; new children wait")."""
+        entity = outcome.entity
+        written = self._written.get("equipment")
+        spare = any(table.when is not None for table in entity.tables)
+        if written is None or not spare:
+            return []
+        column = next((r.column for r in entity.references if r.entity == "equipment"), None)
+        if column is None:
+            return []
+        out = self.unit.keys.find(outcome.raw[column], outcome.raw["vessel_id"]).fill_null(value=False)
+        kept = outcome.raw.filter(out & outcome.raw[column].is_in(written["source_id"].to_list()))
+        return kept["id"].to_list()
+
+    async def accept(self, parcel: Parcel) -> None:
+        entity, found = parcel.entity, self.found[parcel.entity.name]
+        found.findings.append(parcel.findings)
+        found.quarantined.append(parcel.quarantined)
+        found.waiting.append(parcel.waiting)
+        if parcel.elsewhere is not None:
+            found.elsewhere.append(parcel.elsewhere)
+        written = self._written.get(entity.name)
+        image = parcel.image
+        if not image.height:
+            return
+        if written is None:
+            found.new.append(image)
+            return
+        image = image.join(written, on="source_id", how="left", maintain_order="left")
+        kept = kept_cells(entity)
+        image = image.with_columns(pl.coalesce(f"{cell}~kept", cell).alias(cell) for cell in kept)
+        there = image[HASH].is_not_null()
+        same = (hashes(entity, image) == image[HASH]).fill_null(value=False)
+        image = image.drop(HASH, *(f"{cell}~kept" for cell in kept))
+        found.unchanged += int(same.sum())
+        found.new.append(image.filter(~there))
+        found.changed.append(image.filter(there & ~same))
+        self._seen(entity, image["source_id"])
+
+    def _seen(self, entity: Entity, source_ids: pl.Series) -> None:
+        written = self._written[entity.name]
+        assert written is not None
+        seen = pl.DataFrame({"source_id": source_ids})
+        self._left[entity.name] = self._left.get(entity.name, written.select("source_id")).join(
+            seen, on="source_id", how="anti"
+        )
+
+    async def finish(self) -> None:
+        """Tells what is gone from what would now be kept out."""
+        for entity in (entity for entity in PER_VESSEL if entity.tables):
+            written = await self._written_of(entity)
+            if written is None:
+                continue
+            found = self.found[entity.name]
+            found.written = written.height
+            left = set(self._left.get(entity.name, written)["source_id"])
+            out = {id_ for frame in found.quarantined for id_ in frame["source_id"]}
+            out |= {id_ for frame in found.waiting for id_ in frame["id"]}
+            found.held = (found.held | out) & set(written["source_id"])
+            found.gone = left - found.held
+
+
+def kept_cells(entity: Entity) -> list[str]:
+    """The cells that are assigned once."""
+    return [f"{t.name}.{name}" for t in entity.tables for name, cell in t.cells.items() if cell.kept]
+
+
+def normal(entity: Entity, image: pl.DataFrame) -> pl.DataFrame:
+    """The image as the base keeps it: null in the cells of tables that a row is not in."""
+    return image.with_columns(
+        pl.when(f"?{table.name}").then(f"{table.name}.{name}").alias(f"{table.name}.{name}")
+        for table in entity.tables
+        if table.when is not None
+        for name in table.cells
+    )
+
+
+def hashes(entity: Entity, image: pl.DataFrame) -> pl.Series:
+    """A hash of each row's cells; the same within a process alone."""
+    flags = [f"?{table.name}" for table in entity.tables if table.when is not None]
+    cells = [f"{table.name}.{name}" for table in entity.tables for name in table.cells]
+    return image.select(*flags, pl.col(cells).cast(pl.String)).hash_rows()
+
+
+def _index(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.select(
+        "source_id",
+        hashes(entity, frame).alias(HASH),
+        *(pl.col(cell).alias(f"{cell}~kept") for cell in kept_cells(entity)),
+    )

@@ -1,0 +1,171 @@
+"""What a vessel's sync does, decided row by row before anything is written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.unit import Catalogue
+from bulkmig.entities import ENTITIES
+from bulkmig.ledger import base
+from bulkmig.ledger.write import NIL
+from bulkmig.postgres.session import Connection
+from bulkmig.sync import conflicts
+from bulkmig.sync.decide import Conflict, decide
+from bulkmig.sync.gather import Found
+from bulkmig.sync.row import Row, cells_of, equal, make
+from bulkmig.sync.standing import standing
+from bulkmig.sync.strategies._strategy import Strategy
+
+
+@dataclass
+class Part:
+    """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
+    (None: nothing), `delete` goes. By source id: `base` is last written from now on, `forget` no longer
+    bulkmig's, `stands` what stands where that isn't the base."""
+
+    entity: Entity
+    write: dict[str, Row] = field(default_factory=dict)
+    was: dict[str, Row | None] = field(default_factory=dict)
+    delete: dict[str, str] = field(default_factory=dict)  # target id -> source id
+    base: dict[str, Row] = field(default_factory=dict)
+    forget: set[str] = field(default_factory=set)
+    stands: dict[str, Row] = field(default_factory=dict)
+    conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
+    retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
+    unchanged: int = 0
+
+
+@dataclass
+class Plan:
+    """All entities' shares. `brake`: how many deletions it holds back."""
+
+    parts: dict[str, Part] = field(default_factory=lambda: {e.name: Part(e) for e in ENTITIES})
+    brake: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether neither the target nor the base changes."""
+        return not any(p.write or p.delete or p.base or p.forget or p.conflicts for p in self.parts.values())
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a run decides by. The brake holds a vessel's deletions back where more than `brake_share` of the
+    rows that bulkmig wrote, and at least `brake_least` equipment, would go."""
+
+    strategy: Strategy
+    catalogue: Catalogue
+    allow_deletions: bool
+    brake_share: float
+    brake_least: int
+
+
+async def plan(connection: Connection, owner: str, found: dict[str, Found], rules: Rules) -> Plan:
+    """Decides everything for one vessel (or the nil UUID: companies and users); locks the rows that it
+    concerns."""
+    made = Plan()
+    vessel = None if owner == NIL else owner
+    opened = await conflicts.open_ones(connection, vessel)
+    retained = await _retained(connection, vessel)
+    gone = _brake(made, found, rules)
+    for entity in ENTITIES:
+        if entity.name not in found or not entity.tables:
+            continue
+        part, rows = made.parts[entity.name], found[entity.name]
+        part.unchanged = rows.unchanged
+        own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
+        sources: dict[str, Row | None] = dict.fromkeys(gone[entity.name] - retained.keys())
+        for frame in (*rows.new, *rows.changed):
+            for values in frame.iter_rows(named=True):
+                sources[values["source_id"]] = make(entity, values)
+        skipped = {source for of, source in opened if of == entity.name}
+        sources = {s: row for s, row in sources.items() if s not in skipped}
+        if not sources:
+            continue
+        bases = await _bases(connection, owner, entity, sources)
+        ids = {
+            source: (row or bases[source]).cells[own] or ""
+            for source, row in sources.items()
+            if row is not None or source in bases
+        }
+        there = await standing(connection, entity, ids.values())
+        types = {
+            c: rules.catalogue[t.name][c.partition(".")[2]].type for c, (t, _) in cells_of(entity).items()
+        }
+        for source, row in sources.items():
+            was = there.get(ids.get(source, ""))
+            verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
+            id_ = ids[source]
+            part.was[id_] = was
+            if verdict.write and verdict.row is not None:
+                part.write[id_] = verdict.row
+            elif verdict.write:
+                part.delete[id_] = source
+            if verdict.base is None:
+                part.forget.add(source)
+            elif not equal(entity, verdict.base, bases.get(source)):
+                part.base[source] = verdict.base
+            if verdict.row and verdict.base and not equal(entity, verdict.row, verdict.base):
+                part.stands[source] = verdict.row
+            if verdict.conflict is not None:
+                part.conflicts.append((source, id_, verdict.conflict))
+                kept = verdict.conflict.kind == "deleted_in_source" and not verdict.write
+                if kept and not verdict.conflict.open:
+                    part.retained[source] = (id_, "conflict")
+    return made
+
+
+def _brake(made: Plan, found: dict[str, Found], rules: Rules) -> defaultdict[str, set[str]]:
+    """Source ids that may be deleted, per entity."""
+    gone = defaultdict(set, {name: rows.gone for name, rows in found.items()})
+    lost, written = (sum(len(r.gone) for r in found.values()), sum(r.written for r in found.values()))
+    if (
+        not rules.allow_deletions
+        and written
+        and lost > rules.brake_share * written
+        and len(gone["equipment"]) >= rules.brake_least
+    ):
+        made.brake = lost
+        return defaultdict(set)
+    return gone
+
+
+async def _bases(
+    connection: Connection, vessel: str, entity: Entity, sources: dict[str, Row | None]
+) -> dict[str, Row]:
+    frame = await base.among(connection, [vessel], entity.name, sources)
+    if frame is None:
+        return {}
+    return {values["source_id"]: make(entity, values) for values in frame.iter_rows(named=True)}
+
+
+async def _retained(connection: Connection, vessel: str | None) -> dict[str, str]:
+    rows = await connection.fetch(
+        "SELECT source_id::text, reason FROM bulkmig.retained"
+        " WHERE vessel_id IS NOT DISTINCT FROM $1::text::uuid",
+        vessel,
+    )
+    return {row["source_id"]: row["reason"] for row in rows}
+
+
+def frame_of(entity: Entity, rows: dict[str, Row]) -> pl.DataFrame:
+    """Rows by source id as an image, the way the base keeps them."""
+    columns = [
+        *(f"?{table.name}" for table in entity.tables if table.when is not None),
+        *cells_of(entity),
+    ]
+    return pl.DataFrame(
+        [
+            (source, *(c[1:] in row.tables if c.startswith("?") else row[c] for c in columns))
+            for source, row in rows.items()
+        ],
+        schema={
+            "source_id": pl.String,
+            **{c: pl.Boolean if c.startswith("?") else pl.String for c in columns},
+        },
+        orient="row",
+    )

@@ -1,0 +1,202 @@
+"""`bulkmig conflicts resolve`: a person decides what a manual strategy left open."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from uuid import uuid4
+
+import orjson
+
+from bulkmig._core.declare import Entity
+from bulkmig._core.unit import Catalogue
+from bulkmig._version import __version__
+from bulkmig.checkpoint.take import Checkpoints
+from bulkmig.config import Settings
+from bulkmig.entities import entity
+from bulkmig.errors import UsageError
+from bulkmig.ledger import audit, base, runs
+from bulkmig.ledger.write import NIL
+from bulkmig.postgres.session import Connection, transaction
+from bulkmig.preflight import target_only
+from bulkmig.report import Report
+from bulkmig.security.seal import from_settings
+from bulkmig.sync import conflicts
+from bulkmig.sync.apply import Applied, Means, apply
+from bulkmig.sync.decide import Conflict
+from bulkmig.sync.plan import Plan
+from bulkmig.sync.row import Row, cells_of, equal, field_names, make
+from bulkmig.sync.standing import standing
+from bulkmig.sync.strategies import STRATEGIES
+from bulkmig.target.postgres import catalogue
+from bulkmig.vessel_load import lock_key
+
+Side = Literal["source", "target", "merge"]
+_WINS = {"source": "source_wins", "target": "target_wins", "merge": "merge"}
+_OPEN = """
+SELECT id::text, vessel_id::text AS vessel_id, entity, source_id::text, target_id::text, kind, fields
+  FROM bulkmig.conflicts WHERE status = 'open' AND id = ANY ($1::text[]::uuid[]) ORDER BY id FOR UPDATE
+"""
+
+
+async def listed(settings: Settings, status: str | None = None) -> list[dict[str, Any]]:
+    """The conflicts of the ledger, as cli.md's document lists them."""
+    async with target_only(settings) as target:
+        return await conflicts.listed(target, status=status, reveal=settings.reveal)
+
+
+async def resolve(
+    settings: Settings,
+    ids: Sequence[str],
+    *,
+    take: Side | None = None,
+    fields: Mapping[str, Literal["source", "target"]] | None = None,
+) -> Report:
+    """Decides open conflicts: every field as `take` says, single ones as `fields` does. Raises UsageError for
+    what is no open conflict or no field of it."""
+    report = Report("conflicts resolve", str(uuid4()), selected=len(ids), memory_bound=settings.memory)
+    async with target_only(settings) as target:
+        types = await catalogue(target, writing=True)
+        own = Checkpoints(report.run_id, from_settings(settings.key_file))
+        who = audit.who(settings.operator)
+        rows = await target.fetch(_OPEN.replace(" FOR UPDATE", ""), list(ids))
+        missing = set(ids) - {row["id"] for row in rows}
+        if missing:
+            raise UsageError(f"not open: {', '.join(sorted(missing))}", "see `bulkmig conflicts list`")
+        await runs.begin(
+            target,
+            report.run_id,
+            report.command,
+            operator=settings.operator,
+            selection=" ".join(ids),
+            version=__version__,
+        )
+        by_vessel: defaultdict[str | None, list[str]] = defaultdict(list)
+        for row in rows:
+            by_vessel[row["vessel_id"]].append(row["id"])
+        for vessel, of_vessel in by_vessel.items():
+            async with transaction(target):
+                await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel or NIL))
+                made = Plan()
+                for row in await target.fetch(_OPEN, of_vessel):
+                    await _decide(target, types, made, dict(row), take, fields or {})
+                done = await _carry_out(target, own, types, vessel, made)
+                await target.execute(
+                    "UPDATE bulkmig.conflicts SET status = 'resolved', resolved_at = clock_timestamp(),"
+                    " run_id = $2::text::uuid WHERE id = ANY ($1::text[]::uuid[])",
+                    of_vessel,
+                    report.run_id,
+                )
+                summary = f"{len(of_vessel)} conflicts"
+                await audit.entry(target, who, "resolved", summary, run_id=report.run_id, vessel_id=vessel)
+            report.inserted.update(done.inserted)
+            report.updated.update(done.updated)
+            report.deleted.update(done.deleted)
+            report.conflicts.update({_WINS[take or "merge"]: len(of_vessel)})
+            report.done += len(of_vessel)
+        report.finish()
+        await runs.end(target, report.run_id, report.status, report.document())
+    return report
+
+
+async def _decide(
+    target: Connection,
+    types: Catalogue,
+    made: Plan,
+    found: dict[str, Any],
+    take: Side | None,
+    fields: Mapping[str, Literal["source", "target"]],
+) -> None:
+    of, source_id, id_ = entity(found["entity"]), found["source_id"], found["target_id"]
+    part = made.parts[of.name]
+    written = await base.among(target, [found["vessel_id"] or NIL], of.name, [source_id])
+    known = make(of, written.row(0, named=True)) if written is not None and written.height else None
+    was = (await standing(target, of, [id_])).get(id_)
+    source = _source(of, found, known)
+    result = _result(of, types, known, source, was, take, fields)
+    part.was[id_] = was
+    if result is None and was is not None:
+        part.delete[id_] = source_id
+    elif result is not None and not equal(of, result, was):
+        part.write[id_] = result
+    if source is None:
+        part.forget.add(source_id)
+        if result is not None:
+            part.retained[source_id] = (id_, "conflict")
+    else:
+        part.base[source_id] = source
+        if not equal(of, result, source) and result is not None:
+            part.stands[source_id] = result
+    decided = Conflict(found["kind"], known or source or was or _NOTHING, source, was, result, "", False)
+    await target.execute(
+        "UPDATE bulkmig.conflicts SET fields = $2, strategy = $3 WHERE id = $1::text::uuid",
+        found["id"],
+        orjson.dumps(conflicts.fields(of, decided)).decode(),
+        _WINS[take] if take and not fields else "manual",
+    )
+
+
+_NOTHING = Row(frozenset(), {})
+
+
+def _source(of: Entity, found: dict[str, Any], known: Row | None) -> Row | None:
+    """The source's row as it was when the conflict was found: the base, with the fields that differ."""
+    if found["kind"] == "deleted_in_source" or known is None:
+        return None
+    names = {field: cell for cell, field in field_names(of).items()}
+    said = orjson.loads(found["fields"])
+    cells = {**known.cells, **{names[field]: sides["source"] for field, sides in said.items()}}
+    tables = frozenset(
+        table.name
+        for table in of.tables
+        if table.when is None or any(cells.get(f"{table.name}.{name}") is not None for name in table.cells)
+    )
+    return Row(tables, {cell: cells.get(cell) for cell, (t, _) in cells_of(of).items() if t.name in tables})
+
+
+def _result(
+    of: Entity,
+    types: Catalogue,
+    known: Row | None,
+    source: Row | None,
+    was: Row | None,
+    take: Side | None,
+    fields: Mapping[str, Literal["source", "target"]],
+) -> Row | None:
+    if source is None or was is None or known is None:
+        if fields:
+            raise UsageError("a row that is deleted on one side has no fields to choose", "say --take")
+        return was if take == "target" else source
+    kinds = {cell: types[t.name][cell.partition(".")[2]].type for cell, (t, _) in cells_of(of).items()}
+    strategy = STRATEGIES[_WINS[take or "merge"]]
+    result = strategy.both(of, kinds, known, source, was) or source
+    names = {field: cell for cell, field in field_names(of).items()}
+    unknown = sorted(set(fields) - set(names))
+    if unknown:
+        raise UsageError(f"{of.name} has no field {', '.join(unknown)}", "see `bulkmig conflicts show`")
+    chosen = {names[field]: (source if side == "source" else was) for field, side in fields.items()}
+    return Row(result.tables, {**result.cells, **{cell: side[cell] for cell, side in chosen.items()}})
+
+
+async def _carry_out(
+    target: Connection, own: Checkpoints, types: Catalogue, vessel: str | None, made: Plan
+) -> Applied:
+    graph = await own.read_graph(target)
+    if vessel is None:
+        roots = {
+            row[cell]
+            for name, cell in (("company", "companies.id"), ("user", "users.company_id"))
+            for rows in (made.parts[name].write, made.parts[name].was)
+            for row in rows.values()
+            if row is not None
+        }
+        checkpoint = await own.of_companies(target, sorted(id_ for id_ in roots if id_))
+    else:
+        target_id = await target.fetchval(
+            "SELECT target_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
+            " AND source_id = $1::text::uuid",
+            vessel,
+        )
+        checkpoint = await own.of_vessel(target, vessel, target_id)
+    return await apply(Means(target, types, graph, own.run_id, vessel or NIL, checkpoint), made)

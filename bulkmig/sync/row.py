@@ -1,0 +1,71 @@
+"""A row as all target tables of its entity hold it together: what conflicts are about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from bulkmig._core import jsontext
+from bulkmig._core.declare import Cell, Entity, Table
+
+
+@dataclass(frozen=True)
+class Row:
+    """`cells`: `table.column` -> text, of the tables that the row is in."""
+
+    tables: frozenset[str]
+    cells: Mapping[str, str | None]
+
+    def __getitem__(self, cell: str) -> str | None:
+        return self.cells.get(cell)
+
+
+def make(entity: Entity, values: Mapping[str, object]) -> Row:
+    """A row of an image's values: `?table` tells whether it is in a table that doesn't hold all rows."""
+    inside = frozenset(table.name for table in entity.tables if values.get(f"?{table.name}", True))
+    cells = {
+        name: None if values[name] is None else str(values[name])
+        for name, (table, _) in cells_of(entity).items()
+        if table.name in inside
+    }
+    return Row(inside, cells)
+
+
+@lru_cache(maxsize=64)
+def cells_of(entity: Entity) -> Mapping[str, tuple[Table, Cell]]:
+    """`table.column` -> its declaration, for every cell of an entity."""
+    return {
+        f"{table.name}.{name}": (table, cell) for table in entity.tables for name, cell in table.cells.items()
+    }
+
+
+def same(entity: Entity, cell: str, one: str | None, other: str | None) -> bool:
+    """Whether two texts are one value."""
+    return one == other or (cells_of(entity)[cell][1].json and jsontext.same(one, other))
+
+
+def differing(entity: Entity, one: Row, other: Row) -> Iterator[str]:
+    """The cells in which two rows are not the same; all cells of a table that only one of them is in."""
+    for cell, (table, _) in cells_of(entity).items():
+        here, there = table.name in one.tables, table.name in other.tables
+        if here != there or (here and not same(entity, cell, one[cell], other[cell])):
+            yield cell
+
+
+def equal(entity: Entity, one: Row | None, other: Row | None) -> bool:
+    """Whether two rows are the same in every cell; a row that isn't there equals only one that isn't."""
+    if one is None or other is None:
+        return one is other
+    return next(differing(entity, one, other), None) is None
+
+
+@lru_cache(maxsize=64)
+def field_names(entity: Entity) -> Mapping[str, str]:
+    """`table.column` -> the name of the field in conflicts: the column, where no other table has one so
+    called."""
+    columns = [name.partition(".")[2] for name in cells_of(entity)]
+    return {
+        name: column if columns.count(column) == 1 else name
+        for name, column in zip(cells_of(entity), columns, strict=True)
+    }

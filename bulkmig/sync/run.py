@@ -1,0 +1,196 @@
+"""`bulkmig sync`: what changed in the source since flows into the target.
+
+which vessels ▶ companies and users ▶ new vessels ▶ changed vessels ▶ waiting rows ▶ gone users ▶ verify
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+import asyncpg
+import polars as pl
+
+from bulkmig._core.stop import Stop
+from bulkmig.config import Settings, check
+from bulkmig.entities import FLEET
+from bulkmig.errors import BulkmigError, PreflightError, UsageError
+from bulkmig.events import Listener, PhaseStarted, RunEnded, RunStarted, silent
+from bulkmig.fleet import Migration
+from bulkmig.ledger import base
+from bulkmig.ledger.write import NIL
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.session import Connection
+from bulkmig.preflight import both, ready
+from bulkmig.report import Report
+from bulkmig.selection import Selection, Vessel, resolve
+from bulkmig.sync import shared
+from bulkmig.sync.apply import Applied
+from bulkmig.sync.plan import Rules
+from bulkmig.sync.strategies import STRATEGIES
+from bulkmig.sync.vessel import work
+from bulkmig.target import state as target_state
+from bulkmig.target.state import TargetState
+from bulkmig.workers import Queue, run_units
+
+_ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
+_ROLLED_BACK = """
+SELECT vessel_id::text FROM (SELECT DISTINCT ON (vessel_id) vessel_id, restored FROM bulkmig.checkpoints
+  WHERE vessel_id IS NOT NULL AND NOT incidental ORDER BY vessel_id, seq DESC) last WHERE restored IS NOT NULL
+"""
+_LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
+_THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
+
+
+async def sync(
+    settings: Settings, selection: Selection, *, listen: Listener = silent, stop: Stop | None = None
+) -> Report:
+    """Synchronises the selected vessels: with `--all` every vessel migrated before, and newly approved ones.
+    Raises UsageError and PreflightError before anything was touched, also where another sync is running."""
+    check(settings)
+    report = Report("sync", str(uuid4()), memory_bound=settings.memory)
+    listen = report.timeline.hearing(listen)
+    async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
+        await ready(ends, settings)
+        if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
+            raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
+        state = await target_state.read(ends.target)
+        old, new = await _chosen(ends.holder, ends.target, settings, selection, state)
+        report.selected = len(old) + len(new)
+        listen(RunStarted("sync", report.run_id, report.selected, 0, settings.verify))
+        stop = stop or Stop()
+        run = Migration(settings, ends, state, report, listen, stop)
+        await run.begin(str(selection))
+        steps = _Steps(run, settings)
+        try:
+            with stop.scope() as scope:
+                await run.shared(
+                    [*old, *new], everything=selection.all, companies=await steps.companies(state)
+                )
+                await run.step("who is gone", steps.look_for_gone)
+                await run.step("companies and users", steps.change_shared)
+                if new:
+                    await run.vessels(new)
+                await steps.vessels(old)
+                if settings.dry_run:
+                    report.count_elsewhere()
+                else:
+                    await run.waiting()
+                if selection.all:
+                    await run.step("gone users and companies", steps.delete_shared)
+                if settings.verify and not settings.dry_run:
+                    await run.verify()
+            if scope.cancelled_caught:
+                report.status = "stopped"
+        except (UsageError, PreflightError, asyncpg.InsufficientPrivilegeError):
+            report.status = "failed"
+            raise
+        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            report.fail(describe(error), getattr(error, "hint", "") or "run the same command again to go on")
+        except BaseException:
+            report.status = "failed"
+            raise
+        finally:
+            await run.end()
+            listen(RunEnded(report.command, report.run_id, report.status))
+    return report
+
+
+async def _chosen(
+    source: Connection, target: Connection, settings: Settings, selection: Selection, state: TargetState
+) -> tuple[list[Vessel], list[Vessel]]:
+    """Vessels to be brought up to date, those that waited longest first, and vessels that are new."""
+    migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
+    selected = await resolve(source, selection)
+    rolled_back: set[str] = set()
+    if selection.all:
+        if state.ledger:
+            rolled_back = {row[0] for row in await target.fetch(_ROLLED_BACK)}
+        known = {vessel.id for vessel in selected}
+        more = [row[0] for row in await source.fetch(_THERE, sorted(migrated - known))]
+        if more:
+            selected += await resolve(source, Selection(vessels=tuple(more), allow_unapproved=True))
+    waited = {}
+    if state.ledger:
+        waited = {row[0]: n for n, row in enumerate(await target.fetch(_LONGEST_WAITING))}
+    old = [v for v in selected if v.id in migrated and v.id not in rolled_back]
+    new = [v for v in selected if v.id not in migrated and v.id not in rolled_back] if settings.new else []
+    return sorted(old, key=lambda vessel: waited.get(vessel.id, 0)), new
+
+
+class _Steps:
+    """The steps that a sync has besides a migration's."""
+
+    def __init__(self, run: Migration, settings: Settings) -> None:
+        self.run, self.settings = run, settings
+        self.gone: dict[str, set[str]] = {}  # entity -> source ids
+
+    @property
+    def rules(self) -> Rules:
+        """What this run decides by."""
+        settings = self.settings
+        return Rules(
+            STRATEGIES[settings.conflict],
+            self.run.fleet.decisions.catalogue,
+            settings.allow_deletions,
+            settings.brake_share,
+            settings.brake_least,
+        )
+
+    async def companies(self, state: TargetState) -> set[str]:
+        """Companies that are in the target, and those that users who are there have moved to."""
+        known = set(state.identities.get("company", ()))
+        rows = await self.run.ends.holder.fetch(
+            "SELECT DISTINCT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])",
+            list(state.identities.get("user", ())),
+        )
+        there = await self.run.ends.holder.fetch(
+            "SELECT id::text FROM companies WHERE id = ANY ($1::text[]::uuid[])", list(known)
+        )
+        return {row["id"] for row in rows} | {row["id"] for row in there}
+
+    async def change_shared(self) -> None:
+        """Companies and users that are in the target already."""
+        options = self.run.options()
+        done = await shared.change(self.run.ends.target, self.run.fleet, options, self.rules)
+        self._count(done)
+
+    async def look_for_gone(self) -> None:
+        """Users and companies that the source has no more: nothing refers to these users from now on."""
+        decisions = self.run.fleet.decisions
+        for of in FLEET:
+            written = await base.read(
+                self.run.ends.target, [NIL], of.name, shape=lambda frame: frame.select("source_id")
+            )
+            ids = [] if written is None else written["source_id"].to_list()
+            rows = await self.run.ends.holder.fetch(
+                f"SELECT id::text FROM {of.source} WHERE id = ANY ($1::text[]::uuid[])", ids
+            )
+            self.gone[of.name] = set(ids) - {row["id"] for row in rows}
+        users = decisions.identity("user")
+        decisions.identities["user"] = users.filter(~pl.col("source_id").is_in(list(self.gone["user"])))
+
+    async def delete_shared(self) -> None:
+        """Deletes them, as far as nothing of the portal's refers to them."""
+        if any(self.gone.values()):
+            options = self.run.options()
+            self._count(await shared.delete(self.run.ends.target, self.gone, options, self.rules))
+
+    def _count(self, done: Applied) -> None:
+        report = self.run.report
+        report.inserted.update(done.inserted)
+        report.updated.update(done.updated)
+        report.deleted.update(done.deleted)
+        report.unchanged.update(done.unchanged)
+        report.conflicts["open"] += done.open
+        report.conflicts.update(done.resolved)
+
+    async def vessels(self, old: Sequence[Vessel]) -> None:
+        """Vessels that are in the target already, one after the other in each worker."""
+        run, settings = self.run, self.settings
+        run.listen(PhaseStarted("vessels", len(old)))
+        queue = Queue([[vessel] for vessel in old], go=run.may_start)
+        one = work(run.options(), self.rules, queue, run.report, run.finished)
+        await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)
+        if queue.stopped and not run.report.failed:
+            run.report.status = "stopped"

@@ -1,0 +1,131 @@
+"""Companies and users in a sync: changed before the vessels, deleted after them, when nothing of theirs is
+left that refers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import polars as pl
+
+from bulkmig.decide.fleet import Fleet
+from bulkmig.entities import FLEET, entity
+from bulkmig.ledger import base
+from bulkmig.ledger.write import NIL
+from bulkmig.postgres.session import Connection, transaction
+from bulkmig.shared import LOCK
+from bulkmig.sync.apply import Applied, Means, apply
+from bulkmig.sync.gather import HASH, Found, hashes, normal
+from bulkmig.sync.plan import Plan, Rules, plan
+from bulkmig.sync.row import Row
+from bulkmig.target.graph import Graph
+from bulkmig.vessel_load import LoadOptions
+
+_REFERRED = "EXISTS (SELECT FROM {child} c WHERE c.{column} = t.id)"
+
+
+async def change(target: Connection, fleet: Fleet, options: LoadOptions, rules: Rules) -> Applied:
+    """Brings the companies and users that are in the target up to date."""
+    async with transaction(target, commit=not options.dry_run):
+        await target.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+        found = {}
+        for outcome in fleet.shared:
+            present = list(fleet.present.get(outcome.entity.name, ()))
+            image = outcome.image.filter(pl.col("source_id").is_in(present))
+            found[outcome.entity.name] = await _found(target, outcome.entity.name, image)
+        return await _carry_out(target, options, await plan(target, NIL, found, rules))
+
+
+async def _found(target: Connection, name: str, image: pl.DataFrame) -> Found:
+    of, found = entity(name), Found()
+    written = await base.among(target, [NIL], name, image["source_id"].to_list())
+    if written is None or not image.height:
+        return found
+    known = written.select("source_id", hashes(of, written).alias(HASH))
+    image = normal(of, image).join(known, on="source_id", how="inner", maintain_order="left")
+    same = hashes(of, image) == image[HASH]
+    found.written, found.unchanged = written.height, int(same.sum())
+    found.changed.append(image.filter(~same).drop(HASH))
+    return found
+
+
+async def _carry_out(target: Connection, options: LoadOptions, made: Plan) -> Applied:
+    if made.empty:
+        done = Applied()
+        for of in FLEET:
+            for table in of.tables:
+                done.unchanged[table.name] += made.parts[of.name].unchanged
+        return done
+    companies = sorted(_companies(made))
+    checkpoint = await options.checkpoints.of_companies(target, companies)
+    graph = await options.checkpoints.read_graph(target)
+    means = Means(target, options.decisions.catalogue, graph, options.run_id, NIL, checkpoint)
+    return await apply(means, made)
+
+
+def _companies(made: Plan) -> set[str]:
+    """Target ids of the companies that the plan is about, before and after."""
+    rows = [*made.parts["company"].write.values(), *made.parts["company"].was.values()]
+    staff = [*made.parts["user"].write.values(), *made.parts["user"].was.values()]
+    found = {row["companies.id"] for row in rows if row is not None}
+    found |= {row["users.company_id"] for row in staff if row is not None}
+    return {id_ for id_ in found if id_ is not None}
+
+
+async def delete(
+    target: Connection, gone: Mapping[str, Collection[str]], options: LoadOptions, rules: Rules
+) -> Applied:
+    """Deletes users and companies (source ids) that the source has no more. A user whom rows refer to
+    becomes inactive, a company that has anything left stays."""
+    async with transaction(target, commit=not options.dry_run):
+        await target.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+        found = {name: Found(gone=set(ids)) for name, ids in gone.items()}
+        made = await plan(target, NIL, found, rules)
+        graph = await options.checkpoints.read_graph(target)
+        await _spare_users(target, graph, made)
+        await _spare_companies(target, graph, made)
+        return await _carry_out(target, options, made)
+
+
+async def _spare_users(target: Connection, graph: Graph, made: Plan) -> None:
+    part = made.parts["user"]
+    for id_ in await _referred(target, graph, "users", list(part.delete), but={"user_metadata"}):
+        source = part.delete.pop(id_)
+        part.retained[source] = (id_, "in_use")
+        part.forget.discard(source)
+        was = part.was[id_]
+        if was is not None and was["users.is_active"] != "f":
+            row = Row(was.tables, {**was.cells, "users.is_active": "f"})
+            part.write[id_] = part.base[source] = row
+
+
+async def _spare_companies(target: Connection, graph: Graph, made: Plan) -> None:
+    part, staff = made.parts["company"], made.parts["user"]
+    left = await _referred(target, graph, "companies", list(part.delete), but={"company_settings", "users"})
+    left |= {
+        row["company"]
+        for row in await target.fetch(
+            "SELECT DISTINCT company_id::text AS company FROM users"
+            " WHERE company_id = ANY ($1::text[]::uuid[]) AND NOT id = ANY ($2::text[]::uuid[])",
+            list(part.delete),
+            list(staff.delete),
+        )
+    }
+    for id_ in left:
+        source = part.delete.pop(id_)
+        part.retained[source] = (id_, "in_use")
+        part.forget.discard(source)
+
+
+async def _referred(
+    target: Connection, graph: Graph, table: str, ids: list[str], *, but: set[str]
+) -> set[str]:
+    found: set[str] = set()
+    for fk in graph.companies.into(table):
+        if fk.child not in but and ids:
+            rows = await target.fetch(
+                f"SELECT t.id::text AS id FROM {table} t WHERE t.id = ANY ($1::text[]::uuid[]) AND "
+                + _REFERRED.format(child=fk.child, column=fk.column),
+                ids,
+            )
+            found.update(row["id"] for row in rows)
+    return found

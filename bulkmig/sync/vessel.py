@@ -1,0 +1,183 @@
+"""One vessel's sync: gathered, planned and applied in one transaction of the target."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import asyncpg
+import polars as pl
+
+from bulkmig._core.unit import FINDING, QUARANTINE, Decisions
+from bulkmig.entities import PER_VESSEL
+from bulkmig.errors import BulkmigError, ServerLost
+from bulkmig.ledger import write
+from bulkmig.migrate_units import add, new_unit
+from bulkmig.pipeline import Tally, run
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.session import CommitUnknown, Connection, transaction
+from bulkmig.report import Report
+from bulkmig.selection import Vessel
+from bulkmig.source.onboarding import SnapshotGone
+from bulkmig.sync.apply import Means, apply
+from bulkmig.sync.gather import Found, Gather
+from bulkmig.sync.plan import Plan, Rules, plan
+from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure
+from bulkmig.workers import Lane, Queue, Work
+
+BRAKE = "sync.deletion_brake"
+_BRAKED = "more rows are gone from the source than the brake lets go: --allow-deletions deletes them"
+
+Finished = Callable[[list[Loaded], Queue], None]
+
+
+class Failing(BulkmigError):
+    """A row of the vessel has an error, and `--on-error fail` holds."""
+
+
+def work(options: LoadOptions, rules: Rules, queue: Queue, report: Report, finished: Finished) -> Work:
+    """The work of a sync's workers: units of one vessel each."""
+
+    async def one(lane: Lane, vessels: list[Vessel]) -> None:
+        (vessel,) = vessels
+        tally = Tally()
+
+        async def attempt(number: int) -> Loaded:
+            nonlocal tally
+            try:
+                result, tally = await _sync(lane, vessel, options, rules)
+            except Exception:
+                await lane.close()
+                raise
+            return result
+
+        try:
+            result = await lane.site.patience.work(f"vessel {vessel.id}", attempt)
+        except (SnapshotGone, ServerLost):
+            raise
+        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
+            phase = "validate" if isinstance(error, Failing) else "load"
+            result = await record_failure(
+                await lane.target(), vessel, options, phase=phase, error=describe(error)
+            )
+        add(report, tally)
+        finished([result], queue)
+
+    return one
+
+
+async def _sync(lane: Lane, vessel: Vessel, options: LoadOptions, rules: Rules) -> tuple[Loaded, Tally]:
+    target, started = await lane.target(), time.perf_counter()
+    unit = new_unit(options.decisions, [vessel], options.shared.failures)
+    async with transaction(target, commit=not options.dry_run):
+        await target.execute(f"SELECT pg_advisory_xact_lock({lock_key(vessel.id)})")
+        gather = Gather(target, unit, vessel.id)
+        tally = await run(await lane.line(), unit, gather)
+        if vessel.id in unit.failing:
+            raise Failing(unit.failing[vessel.id], "correct the row in the source, or --on-error quarantine")
+        made = await plan(target, vessel.id, gather.found, rules)
+        result = await _apply(target, vessel, options, made)
+        result.held_back = made.brake
+        await _record(target, vessel, options, gather.found, made, result)
+        result.seconds = time.perf_counter() - started
+        await write.mark(
+            target,
+            options.who,
+            options.run_id,
+            vessel.id,
+            vessel.name,
+            state="migrated",
+            phase="load",
+            rows=(result.inserted + result.updated + result.deleted).total(),
+            seconds=result.seconds,
+            snapshot=options.snapshot,
+        )
+    return result, tally
+
+
+async def _apply(target: Connection, vessel: Vessel, options: LoadOptions, made: Plan) -> Loaded:
+    result = Loaded(vessel, "migrated")
+    if made.empty:
+        for entity in PER_VESSEL:
+            for table in entity.tables:
+                result.unchanged[table.name] += made.parts[entity.name].unchanged
+        return result
+    target_id = _target_id(options.decisions, vessel.id)
+    checkpoint = await options.checkpoints.of_vessel(target, vessel.id, target_id)
+    graph = await options.checkpoints.read_graph(target)
+    means = Means(target, options.decisions.catalogue, graph, options.run_id, vessel.id, checkpoint)
+    done = await apply(means, made)
+    result.inserted, result.updated = +done.inserted, +done.updated
+    result.deleted, result.unchanged = +done.deleted, +done.unchanged
+    result.conflicts = Counter({"open": done.open}) + done.resolved
+    return result
+
+
+def _target_id(decisions: Decisions, vessel: str) -> str:
+    known = decisions.identity("vessel").filter(pl.col("source_id") == vessel)
+    return str(known["target_id"][0])
+
+
+async def _record(
+    target: Connection,
+    vessel: Vessel,
+    options: LoadOptions,
+    found: dict[str, Found],
+    made: Plan,
+    result: Loaded,
+) -> None:
+    """Quarantined and waiting rows as they are now; findings of the rows that this sync is about."""
+    run_id = options.run_id
+    for entity in PER_VESSEL:
+        rows = found[entity.name]
+        quarantined = _joined(rows.quarantined, QUARANTINE)
+        await write.quarantine(target, run_id, [quarantined])
+        result.quarantined[entity.source] += quarantined.height
+        about = {id_ for frame in (*rows.new, *rows.changed) for id_ in frame["source_id"]}
+        about.update(quarantined["source_id"])
+        findings = _joined(rows.findings, FINDING).filter(pl.col("source_id").is_in(list(about)))
+        await write.findings(target, run_id, [findings])
+        _count(result, findings)
+        result.elsewhere += rows.elsewhere
+        waiting = sorted({id_ for frame in rows.waiting for id_ in frame["id"]} - rows.held)
+        await _waiting(target, run_id, vessel.id, entity.name, waiting)
+        result.pending += len(waiting)
+    if made.brake:
+        brake = pl.DataFrame(
+            [("warning", BRAKE, vessel.id, "vessel", vessel.id, "", _BRAKED)], schema=FINDING, orient="row"
+        )
+        await write.findings(target, run_id, [brake])
+        _count(result, brake)
+    await write.left_quarantine(target, run_id, vessel.id)
+
+
+async def _waiting(
+    target: Connection, run_id: str, vessel: str, entity: str, source_ids: Sequence[str]
+) -> None:
+    await target.execute(
+        "DELETE FROM bulkmig.pending WHERE entity = $1 AND vessel_id = $2::text::uuid"
+        " AND NOT source_id = ANY ($3::text[]::uuid[])",
+        entity,
+        vessel,
+        source_ids,
+    )
+    await target.execute(
+        "INSERT INTO bulkmig.pending (entity, source_id, vessel_id, run_id)"
+        " SELECT $1, s::uuid, $3::text::uuid, $4::text::uuid FROM unnest($2::text[]) AS u (s)"
+        " ON CONFLICT DO NOTHING",
+        entity,
+        source_ids,
+        vessel,
+        run_id,
+    )
+
+
+def _joined(frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    filled = [frame for frame in frames if frame.height]
+    return pl.concat(filled) if filled else pl.DataFrame(schema=schema)
+
+
+def _count(result: Loaded, findings: pl.DataFrame) -> None:
+    for severity, code, n in findings.group_by("severity", "code").len().iter_rows():
+        result.findings[severity, code] += n

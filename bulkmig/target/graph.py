@@ -1,0 +1,231 @@
+"""Which rows of the target belong to a vessel, told by its own foreign keys.
+
+A row belongs to the vessel that its shortest chain of foreign keys leads to; so does the other end of a link
+table (a primary key made of two foreign keys), unless it belongs to a company. Tables that only the portal
+knows are found like the contract's, which is why nothing that hangs on a vessel is forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
+
+from bulkmig.entities import ENTITIES, entity
+from bulkmig.postgres.session import Connection
+from bulkmig.source.queries import uuid_array
+
+_TABLES = """
+SELECT c.oid::regclass::text AS name,
+       array_agg(quote_ident(a.attname) ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '') AS columns,
+       (SELECT array_agg(quote_ident(k.attname) ORDER BY array_position(i.indkey::int2[], k.attnum))
+          FROM pg_index i JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = ANY (i.indkey::int2[])
+         WHERE i.indrelid = c.oid AND i.indisprimary) AS key
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+ WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
+   AND c.relnamespace NOT IN (SELECT oid FROM pg_namespace
+                               WHERE nspname IN ('pg_catalog', 'information_schema', 'pg_toast'))
+ GROUP BY c.oid
+"""
+_UNIQUE = """
+SELECT i.indrelid::regclass::text AS name,
+       array_agg(quote_ident(k.attname) ORDER BY array_position(i.indkey::int2[], k.attnum)) AS columns
+  FROM pg_index i JOIN pg_attribute k ON k.attrelid = i.indrelid AND k.attnum = ANY (i.indkey::int2[])
+ WHERE i.indisunique AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL
+   AND i.indrelid::regclass::text = ANY ($1::text[])
+ GROUP BY i.indexrelid, i.indrelid
+"""
+_FOREIGN_KEYS = """
+SELECT con.conrelid::regclass::text AS child, quote_ident(a.attname) AS column,
+       con.confrelid::regclass::text AS parent, quote_ident(b.attname) AS parent_column
+  FROM pg_constraint con
+  JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = con.conkey[1]
+  JOIN pg_attribute b ON b.attrelid = con.confrelid AND b.attnum = con.confkey[1]
+ WHERE con.contype = 'f' AND cardinality(con.conkey) = 1 AND con.conparentid = 0
+ ORDER BY con.conname
+"""
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """`child.column` names a row of `parent` by its `parent_column`."""
+
+    child: str
+    column: str
+    parent: str
+    parent_column: str
+
+
+@dataclass(frozen=True)
+class TargetTable:
+    """A table as it really is: columns that can be written, primary key, other unique keys. Names are
+    quoted and qualified where SQL needs it."""
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+    unique: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass
+class Scope:
+    """The tables whose rows belong to a root (a vessel, a company), parents before children.
+
+    `owner`: by which foreign key a table's rows belong; `link`: (link's key to the table, the link table)."""
+
+    root: str
+    key: str
+    tables: list[TargetTable]
+    owner: dict[str, ForeignKey] = field(default_factory=dict)
+    link: dict[str, ForeignKey] = field(default_factory=dict)
+    foreign_keys: list[ForeignKey] = field(default_factory=list)
+
+    def __contains__(self, name: str) -> bool:
+        return name == self.root or name in self.owner or name in self.link
+
+    def rows(self, table: str, roots: Iterable[str], alias: str = "t") -> str:
+        """A condition over `alias`: the row belongs to one of these roots (target ids)."""
+        ids = uuid_array(roots)
+        return self._rows(table, ids, alias)
+
+    def _rows(self, table: str, ids: str, alias: str) -> str:
+        if table == self.root:
+            return f"{alias}.{self.key} = ANY ({ids})"
+        inner = f"{alias}_"
+        owner, link = self.owner.get(table), self.link.get(table)
+        owned = self._owned(owner, ids, alias) if owner is not None else ""
+        if link is None:
+            return owned
+        listed = f"SELECT {inner}.{link.column} FROM {link.child} {inner} WHERE " + self._rows(
+            link.child, ids, inner
+        )
+        if owner is None:
+            return f"{alias}.{link.parent_column} IN ({listed})"
+        mine = (
+            f"SELECT {inner}.{link.parent_column} FROM {table} {inner} WHERE {self._owned(owner, ids, inner)}"
+        )
+        return f"{alias}.{link.parent_column} IN ({mine} UNION {listed})"
+
+    def _owned(self, owner: ForeignKey, ids: str, alias: str) -> str:
+        if owner.parent == self.root and owner.parent_column == self.key:
+            return f"{alias}.{owner.column} = ANY ({ids})"
+        inner = f"{alias}_"
+        return (
+            f"{alias}.{owner.column} IN (SELECT {inner}.{owner.parent_column} FROM {owner.parent} {inner}"
+            f" WHERE {self._rows(owner.parent, ids, inner)})"
+        )
+
+    def into(self, table: str) -> Iterator[ForeignKey]:
+        """The foreign keys that lead to a table."""
+        return (fk for fk in self.foreign_keys if fk.parent == table)
+
+    def out_of(self, table: str) -> Iterator[ForeignKey]:
+        """The foreign keys of a table."""
+        return (fk for fk in self.foreign_keys if fk.child == table)
+
+
+@dataclass
+class Graph:
+    """The target's tables: those that belong to vessels, and those that belong to companies alone."""
+
+    tables: dict[str, TargetTable]
+    vessels: Scope
+    companies: Scope
+
+
+async def read(connection: Connection) -> Graph:
+    """Reads the catalogue of the target."""
+    rows = await connection.fetch(_TABLES)
+    unique: dict[str, list[tuple[str, ...]]] = {}
+    for row in await connection.fetch(_UNIQUE, [row["name"] for row in rows]):
+        unique.setdefault(row["name"], []).append(tuple(row["columns"]))
+    tables = {
+        row["name"]: TargetTable(
+            row["name"],
+            tuple(row["columns"] or ()),
+            tuple(row["key"] or ()),
+            tuple(sorted(unique.get(row["name"], ()))),
+        )
+        for row in rows
+    }
+    keys = [ForeignKey(*row) for row in await connection.fetch(_FOREIGN_KEYS)]
+    return build(tables, [fk for fk in keys if not fk.child.startswith("bulkmig.")])
+
+
+def build(tables: dict[str, TargetTable], keys: Sequence[ForeignKey]) -> Graph:
+    """The graph over these tables."""
+    vessel, company = (entity(name).tables[0] for name in ("vessel", "company"))
+    below_vessels = _below(vessel.name, keys, stop=frozenset())
+    below_companies = _below(company.name, keys, stop=frozenset({vessel.name, *below_vessels}))
+    links = {
+        fk.parent: fk
+        for link, owner in below_vessels.items()
+        for fk in keys
+        if fk.child == link
+        and fk != owner
+        and len(tables[link].key) > 1
+        and {fk.column, owner.column} == set(tables[link].key)
+        and fk.parent not in (vessel.name, company.name, *below_companies)
+    }
+    # What hangs on the other end of a link belongs along with it.
+    for parent in links:
+        if parent not in below_vessels:
+            below_vessels |= {
+                t: fk for t, fk in _below(parent, keys, stop=frozenset(below_vessels)).items() if t != parent
+            }
+    return Graph(
+        tables,
+        Scope(
+            vessel.name,
+            vessel.own_key,
+            _in_order({vessel.name, *below_vessels, *links}, tables, keys),
+            below_vessels,
+            links,
+            list(keys),
+        ),
+        Scope(
+            company.name,
+            company.own_key,
+            _in_order({company.name, *below_companies}, tables, keys),
+            below_companies,
+            {},
+            list(keys),
+        ),
+    )
+
+
+def _below(root: str, keys: Sequence[ForeignKey], stop: frozenset[str]) -> dict[str, ForeignKey]:
+    """Every table that leads to the root, with the first step of its shortest way."""
+    found: dict[str, ForeignKey] = {}
+    level = [root]
+    while level:
+        following = []
+        for parent in level:
+            for fk in keys:
+                if (
+                    fk.parent == parent
+                    and fk.child not in found
+                    and fk.child != root
+                    and fk.child not in stop
+                ):
+                    found[fk.child] = fk
+                    following.append(fk.child)
+        level = following
+    return found
+
+
+def _in_order(
+    names: Iterable[str], tables: dict[str, TargetTable], keys: Sequence[ForeignKey]
+) -> list[TargetTable]:
+    wanted = set(names)
+    edges = {
+        name: sorted({fk.parent for fk in keys if fk.child == name and fk.parent in wanted} - {name})
+        for name in sorted(wanted)
+    }
+    try:
+        order = list(TopologicalSorter(edges).static_order())
+    except CycleError:
+        # Tables that refer to each other in a circle: the contract's keep their order, others come last.
+        known = [table.name for of in ENTITIES for table in of.tables]
+        order = sorted(wanted, key=lambda name: (known.index(name) if name in known else len(known), name))
+    return [tables[name] for name in order]

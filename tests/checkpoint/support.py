@@ -1,0 +1,76 @@
+"""What tests of checkpoints share: a target's state, and changes made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import asyncpg
+
+from bulkmig import Report, Settings, rollback
+from tests.support.dumps import dump
+from tests.support.fleets import Origin
+
+# What of the ledger goes back with the rows. Assigned ids, slugs and codes stay, and so does what happened.
+# The base of companies is written anew where only some of them go back.
+LEDGER = {
+    "vessels": "SELECT vessel_id, state, run_id, phase, rows FROM bulkmig.vessels",
+    "quarantine": "SELECT * FROM bulkmig.quarantine",
+    "pending": "SELECT entity, source_id, vessel_id FROM bulkmig.pending",
+    "base": "SELECT id, vessel_id, entity, run_id, payload FROM bulkmig.base"
+    " WHERE holds AND vessel_id <> '00000000-0000-0000-0000-000000000000'",
+    "adopted": "SELECT entity, source_id, target_id FROM bulkmig.identities WHERE adopted",
+}
+
+
+def settings(origin: Origin, target: str, **others: Any) -> Settings:
+    return Settings(source=origin.url, target=target, on_error="quarantine", continue_on_error=True, **others)
+
+
+async def state(url: str) -> dict[str, bytes]:
+    """The portal's tables and what of the ledger goes back with them."""
+    found = await dump(url, schema="public")
+    connection = await asyncpg.connect(url)
+    try:
+        if await connection.fetchval("SELECT to_regclass('bulkmig.vessels')"):
+            for name, query in LEDGER.items():
+                rows = await connection.fetch(f"SELECT t::text FROM ({query}) t ORDER BY 1")
+                found[f"bulkmig.{name}"] = "\n".join(row[0] for row in rows).encode()
+    finally:
+        await connection.close()
+    return found
+
+
+async def execute(url: str, query: str, *values: object) -> str:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.execute(query, *values)
+    finally:
+        await connection.close()
+
+
+async def fetchval(url: str, query: str, *values: object) -> Any:
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.fetchval(query, *values)
+    finally:
+        await connection.close()
+
+
+async def undone(
+    config: Settings, report: Report | None = None, *, vessel: str = "", checkpoint: str = ""
+) -> Report:
+    """Rolls back, and sees that it was done."""
+    run = report.run_id if report is not None else ""
+    done = await rollback(config, run=run, vessel=vessel, checkpoint=checkpoint)
+    assert (done.status, done.failures, done.refused) == ("completed", [], [])
+    return done
+
+
+async def a_vessel_with_equipment(target: str) -> str:
+    """The source id of a vessel that is in the target with some equipment."""
+    found: str = await fetchval(
+        target,
+        "SELECT i.source_id::text FROM equipment e JOIN bulkmig.identities i ON i.target_id = e.vessel_id"
+        " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
+    )
+    return found

@@ -1,0 +1,211 @@
+"""When a rollback must not be done, nothing changes, and the message says why."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+
+from bulkmig import Selection, migrate, rollback
+from bulkmig.generate import FleetSpec
+from tests.checkpoint.support import a_vessel_with_equipment, execute, fetchval, settings, state, undone
+from tests.support.dumps import apart
+from tests.support.fleets import Fleets
+
+SPEC = FleetSpec(seed=4, vessels=2, equipment=12)
+ALL = Selection(all=True)
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> str:
+    file = tmp_path / "key"
+    file.write_text(base64.b64encode(os.urandom(32)).decode())
+    return str(file)
+
+
+async def rolled_back_then_damaged(fleets: Fleets, target: str, damage: str, key_file: str = "") -> str:
+    """Rolls a run back, damages the checkpoint that holds its rows, and tries to bring them back; returns the
+    message of the refusal, once it is sure that nothing changed."""
+    origin = await fleets(SPEC)
+    config = settings(origin, target, key_file=key_file)
+    back = await undone(config, await migrate(config, ALL))
+    before = await state(target)
+    await execute(target, damage)
+    again = await rollback(config, run=back.run_id)
+    assert (again.exit_status, again.done) == (1, 0)
+    assert apart(before, await state(target)) == []
+    return again.failures[0].error
+
+
+FLIP = (
+    "UPDATE bulkmig.checkpoint_parts SET payload = set_byte(payload, 30, get_byte(payload, 30) # 1)"
+    " WHERE role = 'state'"
+)
+
+
+async def test_a_flipped_byte_is_an_error_that_names_the_checkpoint(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    message = await rolled_back_then_damaged(fleets, maintenance_url, FLIP)
+    assert "is not what was stored" in message
+
+
+async def test_so_it_is_in_an_encrypted_one_even_if_its_digest_was_made_to_fit(
+    fleets: Fleets, maintenance_url: str, key_file: str
+) -> None:
+    forged = f"{FLIP}; UPDATE bulkmig.checkpoint_parts SET digest = sha256(payload)"
+    message = await rolled_back_then_damaged(fleets, maintenance_url, forged, key_file)
+    assert "is not what was stored" in message
+
+
+async def test_a_part_that_was_put_in_another_s_place_does_not_open(
+    fleets: Fleets, maintenance_url: str, key_file: str
+) -> None:
+    swap = (
+        "UPDATE bulkmig.checkpoint_parts p SET payload = o.payload, digest = o.digest"
+        " FROM bulkmig.checkpoint_parts o WHERE p.role = 'state' AND o.checkpoint_id = p.checkpoint_id"
+        " AND o.role = 'state' AND o.part <> p.part"
+    )
+    message = await rolled_back_then_damaged(fleets, maintenance_url, swap, key_file)
+    assert "is not what was stored" in message
+
+
+async def test_a_missing_part_is_an_error(fleets: Fleets, maintenance_url: str) -> None:
+    gone = "DELETE FROM bulkmig.checkpoint_parts WHERE part = 1"
+    assert "parts" in await rolled_back_then_damaged(fleets, maintenance_url, gone)
+
+
+async def test_a_wrong_key_and_no_key_are_errors_and_the_right_one_restores(
+    fleets: Fleets, maintenance_url: str, key_file: str, tmp_path: Path
+) -> None:
+    origin = await fleets(SPEC)
+    config = settings(origin, maintenance_url, key_file=key_file)
+    report = await migrate(config, ALL)
+    complete = await state(maintenance_url)
+    back = await undone(config, report)
+    other = tmp_path / "other"
+    other.write_text(os.urandom(32).hex())
+    before = await state(maintenance_url)
+    for wrong, word in ((str(other), "key"), ("", "encrypted")):
+        again = await rollback(settings(origin, maintenance_url, key_file=wrong), run=back.run_id)
+        assert again.exit_status == 1
+        assert word in again.failures[0].error
+        assert apart(before, await state(maintenance_url)) == []
+    await undone(config, back)
+    assert apart(complete, await state(maintenance_url)) == []
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_unique_value_that_another_row_has_by_now_is_named_and_refused(
+    fleets: Fleets, maintenance_url: str, force: bool
+) -> None:
+    origin = await fleets(SPEC)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    vessel = await a_vessel_with_equipment(maintenance_url)
+    code = await fetchval(
+        maintenance_url,
+        "SELECT qr_code FROM equipment e JOIN bulkmig.identities i ON i.target_id = e.vessel_id"
+        " WHERE i.source_id = $1::text::uuid LIMIT 1",
+        vessel,
+    )
+    back = await undone(config, vessel=vessel)
+    taker = await fetchval(
+        maintenance_url,
+        "INSERT INTO equipment (id, vessel_id, qr_code, name, status)"
+        " SELECT gen_random_uuid(), id, $1, 'of the portal', 'operational' FROM vessels LIMIT 1"
+        " RETURNING id::text",
+        code,
+    )
+    before = await state(maintenance_url)
+    again = await rollback(config, run=back.run_id, force=force)
+    assert again.exit_status == 1
+    assert taker in again.failures[0].error
+    assert "qr_code" in again.failures[0].error
+    assert apart(before, await state(maintenance_url)) == []
+
+
+async def test_a_user_and_a_company_that_were_deleted_since_come_back_with_the_vessel(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    vessels = "SELECT DISTINCT source_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
+    complete = await state(maintenance_url)
+    backs = [
+        await undone(config, vessel=row)
+        for row in (await fetchval(maintenance_url, f"SELECT array_agg(s) FROM ({vessels}) AS v (s)"))
+    ]
+    await execute(maintenance_url, "DELETE FROM users; DELETE FROM companies")
+    for back in backs[::-1]:
+        await undone(config, back)
+    # The rows of the vessels, their companies, and the users that they refer to.
+    found = await state(maintenance_url)
+    for table in ("vessels", "equipment", "quality_scores", "equipment_documents"):
+        assert found[table] == complete[table]
+    assert set(found["users"].splitlines()) <= set(complete["users"].splitlines())
+    assert await fetchval(maintenance_url, "SELECT count(*) FROM companies") > 0
+
+
+async def test_a_reference_of_the_portal_to_equipment_that_goes_is_drift(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    vessel = await a_vessel_with_equipment(maintenance_url)
+    id_ = await fetchval(
+        maintenance_url,
+        "INSERT INTO cross_references"
+        " (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)"
+        " SELECT gen_random_uuid(), o.vessel_id, o.id, e.id, 'spare of' FROM equipment e"
+        " JOIN bulkmig.identities i ON i.target_id = e.vessel_id"
+        " JOIN equipment o ON o.vessel_id <> e.vessel_id"
+        " WHERE i.source_id = $1::text::uuid LIMIT 1 RETURNING id::text",
+        vessel,
+    )
+    before = await state(maintenance_url)
+    refused = await rollback(config, vessel=vessel)
+    assert [vars(row) for row in refused.refused] == [
+        {"table": "cross_references", "id": id_, "change": "added"}
+    ]
+    forced = await rollback(config, vessel=vessel, force=True)
+    assert forced.status == "completed"
+    await undone(config, forced)
+    assert apart(before, await state(maintenance_url)) == []
+
+
+async def test_rows_changed_and_deleted_by_the_portal_are_listed_and_given_up_with_force(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    vessel = await a_vessel_with_equipment(maintenance_url)
+    mine = (
+        "(SELECT e.id FROM equipment e JOIN bulkmig.identities i ON i.target_id = e.vessel_id"
+        f" WHERE i.source_id = '{vessel}' ORDER BY e.id)"
+    )
+    changed = await fetchval(
+        maintenance_url,
+        "UPDATE equipment SET name = name || '!', updated_at = now()"
+        f" WHERE id = (SELECT min(id::text)::uuid FROM {mine} m) RETURNING id::text",
+    )
+    deleted = await fetchval(
+        maintenance_url,
+        "DELETE FROM critical_parts WHERE id = (SELECT p.id FROM critical_parts p"
+        f" WHERE p.equipment_id IN {mine} LIMIT 1) RETURNING id::text",
+    )
+    before = await state(maintenance_url)
+    refused = await rollback(config, vessel=vessel)
+    found = {(row.table, row.id, row.change) for row in refused.refused}
+    assert {("equipment", changed, "changed"), ("critical_parts", deleted, "deleted")} <= found
+    assert {table for table, _, _ in found} == {"equipment", "critical_parts", "part_details"}
+    assert apart(before, await state(maintenance_url)) == []
+    forced = await rollback(config, vessel=vessel, force=True)
+    assert forced.status == "completed"
+    await undone(config, forced)
+    assert apart(before, await state(maintenance_url)) == []

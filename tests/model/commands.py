@@ -1,0 +1,258 @@
+"""`migrate` and `sync` from top to bottom: companies, users, vessels, what waits, what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.model import people, vessels
+from tests.model.deletions import delete_rows
+from tests.model.onboarding import Onboarding
+from tests.model.rules import Hits
+from tests.model.run import Due, Options, Outcome, Run
+from tests.model.state import State
+from tests.model.three_way import apply
+from tests.model.vessels import Fleet
+from tests.model.waiting import end_codes, settle
+from tests.oracle.draft import Ref
+from tests.oracle.source import identity, required
+
+CHILDREN_OF_EQUIPMENT = ("critical_part", "document", "quality_score")
+
+
+def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) -> Outcome:
+    """Brings the state to where the command leaves it."""
+    run = Run(state, onboarding, options, hits)
+    chosen = _chosen(run)
+    people.assign_slugs(run)
+    company_ids = {required(row, "company_id") for row in run.source.vessels if identity(row) in chosen}
+    if run.is_sync:
+        company_ids |= {ref.source_id for ref in state.base if ref.entity == "company"}
+        company_ids |= _companies_of_loaded_users(run)
+    sound = _companies(run, company_ids)
+    _users(run, company_ids, sound)
+    there = {ref.source_id for ref in state.base if ref.entity == "user" and _stays(run, ref)}
+    fleet = vessels.look(run, chosen, sound, there)
+    for vessel_id in sorted(fleet.due):
+        _open(run, fleet, vessel_id)
+    for entity in ("vessel", "equipment", *CHILDREN_OF_EQUIPMENT):
+        for due in list(fleet.rows(entity)):
+            _row(run, due)
+    for due in list(fleet.rows("cross_reference")):
+        _reference(run, due)
+    for due in fleet.rows("equipment"):
+        if state.is_there(due.ref):
+            state.qr_codes.setdefault(due.ref.source_id, str(due.unit["equipment"]["qr_code"]))
+    if options.vessels is None:
+        _parts_of_nothing(run)
+    settle(run)
+    if run.is_sync:
+        delete_rows(run, fleet)
+        _forget(run)
+    return run.outcome
+
+
+def _chosen(run: Run) -> set[str]:
+    """The vessels that the command is about, as far as the source has them."""
+    state, options = run.state, run.options
+    approved = {identity(row) for row in run.source.vessels if row["onboarding_status"] == "APPROVED"}
+    selected = approved if options.vessels is None else set(options.vessels)
+    migrated = {vessel for vessel, mark in state.marks.items() if mark == "migrated"}
+    if not run.is_sync:
+        run.outcome.skipped = selected & migrated
+        return selected - migrated
+    active = {vessel for vessel in migrated - state.rolled_back if vessel in run.onboarding.of["vessels"]}
+    new = approved - migrated - state.rolled_back if options.new else set()
+    if new:
+        run.hits("approved")
+    if state.rolled_back:
+        run.hits("rolled back")
+    chosen = active | new
+    return chosen if options.vessels is None else chosen & selected
+
+
+def _companies_of_loaded_users(run: Run) -> set[str]:
+    found = set()
+    for row in run.source.users:
+        ref = Ref("user", identity(row))
+        if ref in run.state.base:
+            company = Ref("company", required(row, "company_id"))
+            found.add(company.source_id)
+            if company not in run.state.base:
+                run.hits("user brings company")
+    return found
+
+
+def _companies(run: Run, company_ids: set[str]) -> set[str]:
+    """Writes the companies; returns those that are sound."""
+    sound = set()
+    for ref, due in people.companies(run, company_ids).items():
+        errors = run.errors(ref)
+        if not errors:
+            sound.add(ref.source_id)
+            _row(run, due)
+        elif run.options.on_error == "quarantine":
+            _aside(run, due, errors)
+        else:
+            run.kept.add(ref)
+    return sound
+
+
+def _users(run: Run, company_ids: set[str], sound: set[str]) -> None:
+    for ref, due in people.users(run, company_ids, sound).items():
+        company = Ref("company", required(run.onboarding.of["users"][ref.source_id], "company_id"))
+        if company.source_id in sound:
+            _row(run, due)
+        elif run.options.on_error == "quarantine":
+            loaded = ref in run.state.base
+            if loaded:
+                run.hits("kept child")
+            run.put_aside(ref, None, due.codes | run.errors(company), sure=not loaded)
+        else:
+            run.kept.add(ref)
+
+
+def _stays(run: Run, ref: Ref) -> bool:
+    """Whether a user is in the target and will be after the run."""
+    state = run.state
+    if not state.is_there(ref):
+        return False
+    if not run.is_sync or ref.source_id in run.onboarding.of["users"]:
+        return True
+    mapped, id_ = state.written_ids(), state.target_id(ref)
+    return any(
+        not link.cascades and (link.child, row["id"]) not in mapped
+        for link, row in state.tables.refers("users", id_)
+    )
+
+
+def _open(run: Run, fleet: Fleet, vessel_id: str) -> None:
+    """Marks a vessel, and puts aside all of one that can't come."""
+    state, loaded = run.state, run.state.marks.get(vessel_id) == "migrated"
+    if vessel_id in fleet.failed:
+        run.outcome.failed.add(vessel_id)
+        if loaded:
+            run.hits("vessel fails")
+        else:
+            state.marks[vessel_id] = "failed"
+        return
+    run.outcome.done.add(vessel_id)
+    cause = fleet.aside.get(vessel_id)
+    if cause is None:
+        state.marks[vessel_id] = "migrated"
+        state.rolled_back.discard(vessel_id)
+        return
+    if not loaded:
+        state.marks[vessel_id] = "quarantined"
+    for ref, due in fleet.due[vessel_id].items():
+        sure = not loaded or ref.entity == "vessel"
+        if loaded:
+            run.hits("kept by error" if ref.entity == "vessel" else _kept_child(run, ref))
+        run.put_aside(ref, vessel_id, due.codes | cause | _by_parent(run, due), sure=sure)
+
+
+def _kept_child(run: Run, ref: Ref) -> str:
+    return "kept child" if ref in run.state.base else "new child waits"
+
+
+def _by_parent(run: Run, due: Due) -> frozenset[str]:
+    """The codes that a row gets because of the equipment that it names."""
+    code: Callable[[str], str] = {
+        "critical_part": lambda _: "part.orphaned",
+        "quality_score": lambda _: "score.equipment_missing",
+        "cross_reference": lambda _: "cross_reference.end_missing",
+    }.get(due.ref.entity, lambda _: "document.equipment_missing")
+    return frozenset({code(id_) for id_ in vessels.equipment_of(run, due)})
+
+
+def _aside(run: Run, due: Due, codes: frozenset[str]) -> None:
+    loaded = due.ref in run.state.base
+    if loaded and run.is_sync:
+        run.hits("kept by error" if run.errors(due.ref) else "kept by warning")
+    # What a migration says of rows that it leaves to sync is its own affair.
+    run.put_aside(due.ref, due.vessel, codes, sure=run.is_sync or not loaded)
+
+
+def _row(run: Run, due: Due) -> None:
+    """One row, its parents having been looked at."""
+    state, ref = run.state, due.ref
+    if ref in run.kept:
+        return
+    parents = [Ref("equipment", id_) for id_ in vessels.equipment_of(run, due)]
+    kept = any(parent in run.kept and state.is_there(parent) for parent in parents)
+    if run.is_sync and kept and ref.entity in (*CHILDREN_OF_EQUIPMENT, "cross_reference"):
+        run.hits(_kept_child(run, ref))
+        run.put_aside(ref, due.vessel, due.codes | _by_parent(run, due), sure=False)
+        return
+    if due.codes:
+        _aside(run, due, due.codes)
+        return
+    if ref in state.base and not run.is_sync:
+        return
+    run.release(ref)
+    if ref not in state.base and state.tables.dangling(due.unit):
+        return
+    if run.is_sync:
+        _count(run, due)
+    apply(run, due)
+
+
+def _count(run: Run, due: Due) -> None:
+    """Counts what the row is an example of."""
+    base, hits = run.state.base.get(due.ref), run.hits
+    if base is None or base.unit == due.unit:
+        return
+    if due.ref.entity == "equipment":
+        if base.unit["equipment"]["vessel_id"] != due.unit["equipment"]["vessel_id"]:
+            hits("move")
+        if base.unit["equipment"]["location"] != due.unit["equipment"]["location"]:
+            hits("location")
+    if due.ref.entity == "document":
+        old, new = (unit["equipment_documents"]["equipment_id"] for unit in (base.unit, due.unit))
+        if isinstance(old, Ref) and new is None and run.onboarding.get(*old) is None:
+            hits("document stays")
+    if due.ref.entity == "quality_score":
+        old, new = (unit["quality_scores"]["assessed_by"] for unit in (base.unit, due.unit))
+        if old is None and new is not None:
+            hits("assessor arrives")
+    if due.ref.entity == "vessel":
+        imo = due.unit["vessels"]["imo_number"]
+        others = [ref for ref in run.state.base if ref.entity == "vessel" and ref != due.ref]
+        if imo and any(run.state.base[ref].unit["vessels"]["imo_number"] == imo for ref in others):
+            hits("exchange")
+
+
+def _reference(run: Run, due: Due) -> None:
+    """A cross reference: its ends decide whether it comes, waits or never comes."""
+    state, ref = run.state, due.ref
+    if ref in run.kept or (ref in state.base and not run.is_sync):
+        return
+    codes, waits = end_codes(run, ref.source_id)
+    if waits and not codes and ref not in state.base:
+        run.hits("reference waits")
+        run.release(ref)
+        state.pending[ref.source_id] = due.vessel or ""
+        return
+    if waits and not codes:
+        run.kept.add(ref)
+        return
+    state.pending.pop(ref.source_id, None)
+    _row(run, Due(ref, due.unit, due.vessel, codes))
+
+
+def _parts_of_nothing(run: Run) -> None:
+    """Parts whose equipment doesn't exist belong to no vessel; those that were loaded once did."""
+    for row in run.source.critical_parts:
+        ref = Ref("critical_part", identity(row))
+        if required(row, "equipment_id") not in run.onboarding.of["equipment"]:
+            base = run.state.base.get(ref)
+            if base is not None and run.is_sync:
+                run.hits("kept by warning")
+            sure = base is None or run.is_sync
+            run.put_aside(ref, None if base is None else base.vessel, {"part.orphaned"}, sure=sure)
+
+
+def _forget(run: Run) -> None:
+    """What the source no longer has is not listed any more, or may be."""
+    for ref, listed in list(run.state.quarantine.items()):
+        if run.onboarding.get(*ref) is None and listed.sure:
+            run.put_aside(ref, listed.vessel, listed.codes, sure=False)

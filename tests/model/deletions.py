@@ -1,0 +1,146 @@
+"""Rows that the source no longer has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.model.fields import cells
+from tests.model.run import Run
+from tests.model.state import Base, Values
+from tests.model.tables import THING_OF, Unit
+from tests.model.three_way import record
+from tests.model.vessels import Fleet
+from tests.oracle.draft import Ref
+
+ORDER = ("cross_reference", "quality_score", "document", "critical_part", "equipment", "vessel")
+
+
+def delete_rows(run: Run, fleet: Fleet) -> None:
+    """Deletes, or keeps in another state, what is gone; stops where the brake holds."""
+    state = run.state
+    active = {vessel for vessel, mark in state.marks.items() if mark == "migrated"} - state.rolled_back
+    held = fleet.failed | set(fleet.aside)
+    for vessel in sorted(active - held):
+        gone = [ref for ref in state.of_vessel(vessel) if _is_gone(run, ref)]
+        if not gone or brakes(run, vessel, gone):
+            continue
+        for entity in ORDER:
+            for ref in sorted(ref for ref in gone if ref.entity == entity):
+                _delete(run, ref)
+    gone = [ref for ref in state.base if state.base[ref].vessel is None and _is_gone(run, ref)]
+    companies = {ref for ref in gone if ref.entity == "company"}
+    fresh = {ref for ref in companies if not state.base[ref].gone}
+    if fresh and not run.options.allow_deletions:
+        run.hits("brake, gone whole")
+        run.outcome.braked |= {ref.source_id for ref in fresh}
+        companies -= fresh
+    stopped = {state.target_id(ref) for ref in fresh - companies}
+    for ref in sorted(ref for ref in gone if ref.entity == "user"):
+        if state.base[ref].unit["users"]["company_id"] not in stopped:
+            _delete(run, ref)
+    for ref in sorted(companies):
+        _delete(run, ref)
+
+
+def _is_gone(run: Run, ref: Ref) -> bool:
+    return run.onboarding.get(*ref) is None and run.state.base[ref].gone != "decided"
+
+
+def brakes(run: Run, vessel: str, gone: list[Ref]) -> bool:
+    """Whether too much of a vessel is gone at once."""
+    options, state = run.options, run.state
+    fresh = [ref for ref in gone if not state.base[ref].gone]
+    whole = any(ref.entity == "vessel" for ref in fresh)
+    equipment = sum(ref.entity == "equipment" for ref in fresh)
+    share = len(fresh) / len(state.of_vessel(vessel))
+    if not whole and (share <= options.brake_share or equipment < options.brake_least):
+        return False
+    if options.allow_deletions:
+        run.hits("brake released")
+        return False
+    run.hits("brake, gone whole" if whole else "brake")
+    run.outcome.braked.add(vessel)
+    return True
+
+
+def _delete(run: Run, ref: Ref) -> None:
+    state, base, strategy = run.state, run.state.base[ref], run.options.strategy
+    target = state.unit(ref)
+    if target is None:
+        del state.base[ref]
+        return
+    if state.open_conflict(ref):
+        run.hits("manual, later sync")
+        return
+    if target != base.unit and not base.gone:
+        _record(run, ref, base, target)
+        run.hits(f"gone in the source, {strategy}")
+        if strategy == "manual":
+            return
+        if strategy == "target_wins":
+            state.base[ref] = Base(target, base.vessel, gone="decided")
+            return
+    instead = _instead(run, ref, target)
+    if instead is None:
+        state.tables.delete(THING_OF[ref.entity].table, target[THING_OF[ref.entity].table])
+        _drop_what_went_along(run)
+        run.hits("deleted")
+        return
+    rule, unit = instead
+    if base.gone != "held":
+        run.hits(rule)
+    state.tables.put_unit(THING_OF[ref.entity], unit)
+    state.base[ref] = replace(base, unit=unit, gone="held")
+
+
+def _drop_what_went_along(run: Run) -> None:
+    for ref in list(run.state.base):
+        if (run.state.unit(ref) is None and run.onboarding.get(*ref) is None) or (
+            run.state.unit(ref) is None and ref in run.kept
+        ):
+            del run.state.base[ref]
+
+
+def _instead(run: Run, ref: Ref, target: Unit) -> tuple[str, Unit] | None:
+    """What a row becomes that can't be deleted, and by which rule."""
+    state, id_ = run.state, run.state.target_id(ref)
+    if ref.entity == "equipment":
+        if any(log["equipment_id"] == id_ for log in state.tables.rows("maintenance_logs")):
+            return "decommissioned", _with(target, "equipment", status="decommissioned")
+        if any(
+            _is_kept(run, link.child, row["id"])
+            for link, row in state.tables.refers("equipment", id_)
+            if "id" in row
+        ):
+            return "decommissioned", target
+    if ref.entity == "vessel" and (
+        any(state.own_rows(ref.source_id)) or state.tables.is_used("vessels", id_)
+    ):
+        return "vessel inactive", _with(target, "vessels", status="inactive")
+    if ref.entity == "user" and state.tables.is_used("users", id_):
+        return "user inactive", _with(target, "users", is_active="false")
+    if ref.entity == "company" and state.tables.is_used("companies", id_):
+        return "company stays", target
+    return None
+
+
+def _is_kept(run: Run, table: str, id_: object) -> bool:
+    """Whether the row stays although its source row is gone: by a decision, or until there is one."""
+    for ref, base in run.state.base.items():
+        if THING_OF[ref.entity].table == table and run.state.target_id(ref) == id_:
+            return base.gone == "decided" or run.state.open_conflict(ref) is not None
+    return False
+
+
+def _with(unit: Unit, table: str, **values: str) -> Unit:
+    return {name: {**row, **values} if name == table else row for name, row in unit.items()}
+
+
+def _record(run: Run, ref: Ref, base: Base, target: Unit) -> None:
+    was, now = cells(base.unit), cells(target)
+    keeps = run.options.strategy in ("target_wins", "manual")
+    values = {
+        name: Values(was.get(name), None, now.get(name), now.get(name) if keeps else None)
+        for name in sorted(was.keys() | now.keys())
+    }
+    record(run, ref, base.vessel, values, None, target)

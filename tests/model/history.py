@@ -1,0 +1,146 @@
+"""What each command changed: the state before and after it, and the checkpoints that it took."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from tests.model.state import State
+from tests.model.tables import Key, Tables, key_of, vessel_of
+from tests.oracle.contract import TABLES
+from tests.oracle.draft import Cell, Row
+
+FLEET_TABLES = ("companies", "company_settings", "users", "user_metadata")
+Rows = dict[tuple[str, Key], Row]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command."""
+
+    run: str
+    command: str
+    before: State
+    after: State
+
+
+@dataclass(frozen=True)
+class Change:
+    """A checkpoint: what `vessel` (or, where None, the companies of `roots`) was before a step changed it.
+    `restored`: the checkpoint that the step went back to, where it was a rollback."""
+
+    id: str
+    vessel: str | None
+    roots: tuple[Cell, ...]
+    step: Step
+    restored: str | None
+    together: tuple[str, ...]
+    incidental: bool
+
+
+@dataclass
+class History:
+    """All changes, the oldest first."""
+
+    changes: list[Change] = field(default_factory=list)
+
+    def of(self, id_: str) -> Change:
+        """A change by its checkpoint's id."""
+        return next(change for change in self.changes if change.id == id_)
+
+    def since(self, change: Change) -> list[Change]:
+        """The change and all later ones of the same vessel, or of companies that it is about."""
+        later = self.changes[self.changes.index(change) :]
+        if change.vessel is not None:
+            return [one for one in later if one.vessel == change.vessel]
+        return [one for one in later if one.vessel is None and set(one.roots) & set(change.roots)]
+
+    def in_force(self, vessel: str | None) -> list[Change]:
+        """The changes of a vessel that are not undone: a rollback leaves those before the change to which it
+        went back, and itself."""
+        before: dict[str, list[Change]] = {}
+        now: list[Change] = []
+        for change in self.changes:
+            if change.vessel == vessel:
+                before[change.id] = now
+                kept = now if change.restored is None else before.get(change.restored, [])
+                now = [*kept, change]
+        return now
+
+    def joined(self, change: Change) -> list[Change]:
+        """The changes to go back before, so that none that committed together is undone in part."""
+        first: dict[str | None, Change] = {change.vessel: change}
+        todo = [change]
+        while todo:
+            for later in self.since(todo.pop()):
+                for other in map(self.of, later.together):
+                    known = first.get(other.vessel)
+                    if known is None or self.changes.index(other) < self.changes.index(known):
+                        first[other.vessel] = other
+                        todo.append(other)
+        return list(first.values())
+
+
+def part_of(tables: Tables, root: Cell) -> Rows:
+    """The rows of a vessel (by its id in the target)."""
+    found: Rows = {}
+    for table in TABLES:
+        if table not in FLEET_TABLES:
+            for row in tables.rows(table):
+                if vessel_of(tables, table, row) == root:
+                    found[table, key_of(table, row)] = row
+    return found
+
+
+def fleet_part(tables: Tables, roots: Iterable[Cell]) -> Rows:
+    """The rows of companies (by their ids in the target) and their users."""
+    companies = set(roots)
+    users = {row["id"] for row in tables.rows("users") if row["company_id"] in companies}
+    found: Rows = {}
+    for table, column, ids in (
+        ("companies", "id", companies),
+        ("company_settings", "company_id", companies),
+        ("users", "id", users),
+        ("user_metadata", "user_id", users),
+    ):
+        for row in tables.rows(table):
+            if row[column] in ids:
+                found[table, key_of(table, row)] = row
+    return found
+
+
+def part(state: State, change: Change) -> Rows:
+    """What a change is about, in a state."""
+    if change.vessel is None:
+        return fleet_part(state.tables, change.roots)
+    return part_of(state.tables, change.roots[0])
+
+
+def without_portal(history: History, change: Change, now: State) -> Rows:
+    """What the change's rows would be now had only bulkmig written since."""
+    due = part(change.step.before, change)
+    for later in history.since(change):
+        if later.restored is not None:
+            to = history.of(later.restored)
+            if change.vessel is not None:
+                due = part(to.step.before, to)
+            continue
+        for key, row in _written(later.step, change, now):
+            if row is None:
+                due.pop(key, None)
+            else:
+                due[key] = row
+    return due
+
+
+def _written(step: Step, change: Change, now: State) -> Iterator[tuple[tuple[str, Key], Row | None]]:
+    """What a step wrote of a vessel or of companies: row by key, None for one that it deleted."""
+    before, after = part(step.before, change), part(step.after, change)
+    yield from ((key, None) for key in before.keys() - after.keys())
+    yield from ((key, row) for key, row in after.items() if before.get(key) != row)
+    for ref, base in step.after.base.items():
+        if base.vessel == change.vessel and step.before.base.get(ref) != base:
+            for table, row in base.unit.items():
+                key = (table, key_of(table, row))
+                if key in after:
+                    yield key, row

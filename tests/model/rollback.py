@@ -1,0 +1,224 @@
+"""`rollback`: vessels, companies and users as they were before a change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.model.history import Change, History, Rows, part, without_portal
+from tests.model.rules import Hits
+from tests.model.state import State
+from tests.model.tables import LINKS, THING_OF, key_of
+from tests.oracle.draft import Cell, Ref, Row
+
+UNIQUE = (("companies", "slug"), ("users", "email"), ("vessels", "imo_number"), ("equipment", "qr_code"))
+ENDS = ("source_equipment_id", "target_equipment_id")
+
+
+class Refused(Exception):
+    """Nothing was changed: others changed rows since, or one has taken a unique value."""
+
+
+def go_back(state: State, history: History, change: Change, hits: Hits, *, force: bool) -> State:
+    """The state with these rows as they were before the change; raises Refused."""
+    if change.vessel is None:
+        return _companies(state, history, change, hits, force=force)
+    group = history.joined(change)
+    made = state.copy()
+    drift: set[object] = set()
+    for one in group:
+        due, now = without_portal(history, one, state), part(state, one)
+        drift |= {key for key in due.keys() | now.keys() if due.get(key) != now.get(key)}
+        drift -= {("cross_references", (_reference(state, id_),)) for id_ in _waiting(state, one)}
+    hanging = _hanging(state, group)
+    drift |= {key for key in hanging if not isinstance(key[1][0], Ref)}
+    if drift:
+        hits("rollback refused" if not force else "rollback forced")
+        if not force:
+            raise Refused
+    if any(len(history.since(one)) > 1 for one in group):
+        hits("rollback, later")
+    for key, row in hanging.items():
+        made.tables.delete(key[0], row)
+        _wait(made, row["id"])
+        hits("rollback, reference")
+    for one in group:
+        for key in part(state, one):
+            made.tables.of[key[0]].pop(key[1], None)
+    for one in group:
+        _put_back(made, one)
+    for one in group:
+        if one.restored is not None:
+            hits("rollback undone")
+            _return(made, one)
+        _records(made, one)
+    _without_ends(made)
+    _check_unique(made)
+    hits("rollback")
+    return made
+
+
+def _reference(state: State, source_id: str) -> Cell:
+    return state.target_id(Ref("cross_reference", source_id))
+
+
+def _waiting(state: State, change: Change) -> list[str]:
+    return [source_id for source_id, vessel in state.pending.items() if vessel == change.vessel]
+
+
+def _hanging(state: State, group: list[Change]) -> Rows:
+    """References of other vessels that end on equipment that goes."""
+    was: set[Cell] = set()
+    now: Rows = {}
+    for one in group:
+        was |= {key[0] for table, key in part(one.step.before, one) if table == "equipment"}
+        now |= part(state, one)
+    going = {key[0] for table, key in now if table == "equipment"} - was
+    return {
+        ("cross_references", key_of("cross_references", row)): row
+        for row in state.tables.rows("cross_references")
+        if (row["source_equipment_id"] in going or row["target_equipment_id"] in going)
+        and ("cross_references", key_of("cross_references", row)) not in now
+    }
+
+
+def _wait(state: State, id_: Cell) -> None:
+    if isinstance(id_, Ref) and id_ in state.base:
+        state.pending[id_.source_id] = state.base.pop(id_).vessel or ""
+
+
+def _put_back(made: State, change: Change) -> None:
+    before = change.step.before
+    for (table, _), row in part(before, change).items():
+        _bring_context(made, before, table, row)
+        made.tables.put(table, row)
+
+
+def _bring_context(made: State, before: State, table: str, row: Row) -> None:
+    """Companies and users that a row needs, where they are gone."""
+    for link in LINKS:
+        named = row.get(link.column)
+        if link.child == table and link.parent in ("companies", "users") and named is not None:
+            above = before.tables.get(link.parent, named)
+            if made.tables.get(link.parent, named) is None and above is not None:
+                _bring_context(made, before, link.parent, above)
+                entity = "company" if link.parent == "companies" else "user"
+                unit = before.tables.unit(THING_OF[entity], named)
+                if unit is not None:
+                    made.tables.put_unit(THING_OF[entity], unit)
+
+
+def _records(made: State, change: Change) -> None:
+    """bulkmig's records of the vessel as they were; those of others are as they are."""
+    before, vessel = change.step.before, change.vessel or ""
+    ref = Ref("vessel", vessel)
+    made.base = {key: base for key, base in made.base.items() if base.vessel != vessel}
+    made.base |= {key: base for key, base in before.base.items() if base.vessel == vessel}
+    made.quarantine = {key: one for key, one in made.quarantine.items() if one.vessel != vessel}
+    made.quarantine |= {key: one for key, one in before.quarantine.items() if one.vessel == vessel}
+    made.pending = {key: of for key, of in made.pending.items() if of != vessel}
+    made.pending |= {key: of for key, of in before.pending.items() if of == vessel}
+    made.conflicts = {number: one for number, one in made.conflicts.items() if one.vessel != vessel}
+    made.conflicts |= {number: one for number, one in before.conflicts.items() if one.vessel == vessel}
+    made.marks.pop(vessel, None)
+    if vessel in before.marks:
+        made.marks[vessel] = before.marks[vessel]
+    made.adopted.pop(ref, None)
+    if ref in before.adopted:
+        made.adopted[ref] = before.adopted[ref]
+    made.rolled_back.add(vessel)
+
+
+def _return(made: State, change: Change) -> None:
+    """References of other vessels that went when the rollback that is undone took their ends."""
+    before, after = change.step.before, change.step.after
+    for row in before.tables.rows("cross_references"):
+        ref = row["id"]
+        went = isinstance(ref, Ref) and after.tables.get("cross_references", ref) is None
+        if isinstance(ref, Ref) and went and ref.source_id in made.pending and ref in before.base:
+            if not made.tables.dangling({"cross_references": row}):
+                made.tables.put("cross_references", row)
+                made.base[ref] = before.base[ref]
+                del made.pending[ref.source_id]
+
+
+def _without_ends(made: State) -> None:
+    """References that came back without their other ends wait again."""
+    for row in made.tables.rows("cross_references"):
+        if made.tables.dangling({"cross_references": row}):
+            made.tables.delete("cross_references", row)
+            _wait(made, row["id"])
+
+
+def _check_unique(made: State) -> None:
+    for table, column in UNIQUE:
+        values = [row[column] for row in made.tables.rows(table) if row[column] is not None]
+        if len(values) != len(set(values)):
+            raise Refused
+
+
+def _companies(state: State, history: History, change: Change, hits: Hits, *, force: bool) -> State:
+    """Companies and users of a run. What others use by now stays as it is."""
+    made, before = state.copy(), change.step.before
+    due, now, was = without_portal(history, change, state), part(state, change), part(before, change)
+    if any(due.get(key) != now.get(key) for key in due):
+        hits("rollback refused" if not force else "rollback forced")
+        if not force:
+            raise Refused
+    stayed = _in_use(state, now, was, due)
+    if stayed:
+        hits("rollback, in use")
+    for table in ("users", "companies"):
+        for (name, key), row in now.items():
+            if name == table and (name, key) not in was and key[0] not in stayed:
+                made.tables.delete(table, row)
+    for (table, key), row in was.items():
+        made.tables.put(table, row)
+    ours = {ref for ref, base in made.base.items() if _company(base.unit) in change.roots}
+    for ref in ours:
+        if state.target_id(ref) not in stayed:
+            del made.base[ref]
+    for ref, base in before.base.items():
+        if _company(base.unit) in change.roots and state.target_id(ref) not in stayed:
+            made.base[ref] = base
+    _shared_records(made, history, change)
+    _check_unique(made)
+    return made
+
+
+def _company(unit: dict[str, Row]) -> Cell:
+    if "companies" in unit:
+        return unit["companies"]["id"]
+    return unit["users"]["company_id"] if "users" in unit else None
+
+
+def _in_use(state: State, now: Rows, was: Rows, due: Rows) -> set[Cell]:
+    """Ids of the rows that would go, and stay: others refer to them, or added them."""
+    stayed: set[Cell] = set()
+    for table in ("users", "companies"):
+        for (name, key), row in now.items():
+            if name != table or (name, key) in was:
+                continue
+            used = (name, key) not in due
+            for link, child in state.tables.refers(table, key[0]):
+                if link.cascades:
+                    continue
+                mine = link.child == "users" and (link.child, key_of(link.child, child)) in now
+                goes = mine and (link.child, key_of(link.child, child)) not in was
+                used = used or not goes or child["id"] in stayed
+            if used:
+                stayed.add(key[0])
+    return stayed
+
+
+def _shared_records(made: State, history: History, change: Change) -> None:
+    before = change.step.before
+    steps = [one.step for one in history.since(change)]
+    for step in steps:
+        for ref in step.after.adopted.keys() - step.before.adopted.keys():
+            if ref.entity != "vessel":
+                made.adopted.pop(ref, None)
+    # Users, companies and parts of nothing: which run has listed them last decides, and that isn't fixed.
+    for ref, listed in list(made.quarantine.items()):
+        if listed.vessel is None:
+            made.quarantine[ref] = replace(listed, sure=False)
+    made.quarantine |= {ref: one for ref, one in before.quarantine.items() if one.vessel is None}

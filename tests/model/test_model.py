@@ -1,0 +1,158 @@
+"""Random sequences of what people and bulkmig do, against the model: no cell, record or figure differs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+
+from tests.model import portal_steps, source_steps
+from tests.model.mirror import Mirror
+from tests.model.rules import RULES, WITHOUT_SYNC, Hits
+from tests.model.session import Session
+from tests.support.servers import EmbeddedServers
+
+#: Whether the package has `sync`, `conflicts` and `resolve`.
+SYNC = False
+SEQUENCES, STEPS = 30, 14
+LONG_SEQUENCES, LONG_STEPS = 2000, 20
+LEAST_HITS = 50
+
+Step = Callable[[Session, int, int, int, int, bool], Coroutine[Any, Any, None]]
+
+
+def _in(tables: Iterable[str], number: int) -> str:
+    """One of these tables."""
+    names = list(tables)
+    return names[number % len(names)]
+
+
+# What people do, by name. The numbers choose a table, a row, a column and a value, as far as the step has
+# them to choose.
+SOURCE: dict[str, Step] = {
+    "change": lambda s, t, w, c, v, f: source_steps.change(
+        s, _in(source_steps.POOLS, t), w, c, v, moves=True
+    ),
+    "change, unseen": lambda s, t, w, c, v, f: source_steps.change(
+        s, _in(source_steps.POOLS, t), w, c, v, moves=f
+    ),
+    "refer": lambda s, t, w, c, v, f: source_steps.refer(s, t, w, c),
+    "insert": lambda s, t, w, c, v, f: source_steps.insert(s, _in(source_steps.TABLES, t), w, c),
+    "delete": lambda s, t, w, c, v, f: source_steps.delete(
+        s, _in(source_steps.TABLES, t), w, whole=f, logged=v > 3
+    ),
+    "move": lambda s, t, w, c, v, f: source_steps.move(s, w, c),
+    "approve": lambda s, t, w, c, v, f: source_steps.approve(s),
+}
+PORTAL: dict[str, Step] = {
+    "change": lambda s, t, w, c, v, f: portal_steps.change(
+        s, _in(portal_steps.POOLS, t + 12 * f), w, c, v, moves=c > 300
+    ),
+    "delete": lambda s, t, w, c, v, f: portal_steps.delete(s, _in(portal_steps.DELETABLE, t), w),
+    "add": lambda s, t, w, c, v, f: portal_steps.add(s, _in(portal_steps.OWN, t), w, c),
+}
+
+number = st.integers(0, 999)
+few = st.integers(0, 11)
+
+
+class Databases:
+    """Two databases for one sequence after the other."""
+
+    def __init__(self, servers: EmbeddedServers) -> None:
+        self.servers, self.server = servers, servers.get(servers.newest)
+
+    def fresh(self) -> tuple[str, str]:
+        """URLs of an empty source and an empty target."""
+        names = [
+            self.servers.create(self.servers.newest, "onboarding"),
+            self.servers.create(self.servers.newest, "maintenance"),
+        ]
+        return self.server.url(names[0]), self.server.url(names[1])
+
+    def drop(self, *urls: str) -> None:
+        """Removes them."""
+        for url in urls:
+            self.server.drop_database(url.rpartition("/")[2])
+
+
+class Machine(RuleBasedStateMachine):
+    """Each rule is one thing that somebody does; after bulkmig's commands all is compared."""
+
+    databases: Databases
+    hits: Hits
+    runner: asyncio.Runner
+    finished = 0
+
+    @initialize(on_error=st.sampled_from(["quarantine", "quarantine", "fail"]))
+    def begin(self, on_error: Any) -> None:
+        source, target = self.databases.fresh()
+        self.session = Session(Mirror(source, target), self.hits, on_error)
+        self.runner.run(self.session.mirror.open())
+        self.runner.run(self.session.begin())
+
+    @rule(step=st.sampled_from([*SOURCE]), table=few, which=number, one=number, other=few, flag=st.booleans())
+    def onboarding(self, step: str, table: int, which: int, one: int, other: int, flag: bool) -> None:
+        self.runner.run(SOURCE[step](self.session, table, which, one, other, flag))
+
+    @rule(step=st.sampled_from([*PORTAL]), table=few, which=number, one=number, other=few, flag=st.booleans())
+    def portal(self, step: str, table: int, which: int, one: int, other: int, flag: bool) -> None:
+        self.runner.run(PORTAL[step](self.session, table, which, one, other, flag))
+
+    @rule(which=st.none() | number)
+    def migrate(self, which: int | None) -> None:
+        vessels = None if which is None else self.session.approved(which)
+        if vessels is None or vessels:
+            self.runner.run(self.session.migrate(vessels))
+
+    @rule(which=number, force=st.booleans())
+    def rollback(self, which: int, force: bool) -> None:
+        changes = self.session.history.changes
+        if changes:
+            self.runner.run(self.session.rollback(changes[which % len(changes)], force=force))
+
+    def teardown(self) -> None:
+        if hasattr(self, "session"):
+            self.runner.run(self.session.mirror.close())
+            self.databases.drop(self.session.mirror.source_url, self.session.mirror.target_url)
+            type(self).finished += 1
+
+
+def _run(servers: EmbeddedServers, sequences: int, steps: int) -> tuple[Hits, int]:
+    made = Hits()
+    with asyncio.Runner() as loop:
+
+        class Here(Machine):
+            databases, hits, runner = Databases(servers), made, loop
+
+        options = settings(
+            max_examples=sequences,
+            stateful_step_count=steps,
+            deadline=None,
+            database=None,
+            derandomize=sequences == SEQUENCES,
+            suppress_health_check=list(HealthCheck),
+            print_blob=False,
+        )
+        run_state_machine_as_test(Here, settings=options)
+        return made, Here.finished
+
+
+@pytest.mark.slow
+def test_sequences_end_as_the_model_says(embedded_servers: EmbeddedServers) -> None:
+    hits, finished = _run(embedded_servers, SEQUENCES, STEPS)
+    print(hits.counted)
+    assert finished >= SEQUENCES
+
+
+@pytest.mark.long
+@pytest.mark.timeout(6 * 3600)
+def test_many_sequences_end_as_the_model_says_and_hit_every_rule(embedded_servers: EmbeddedServers) -> None:
+    hits, finished = _run(embedded_servers, LONG_SEQUENCES, LONG_STEPS)
+    assert finished >= LONG_SEQUENCES
+    assert hits.missing(frozenset(RULES) if SYNC else WITHOUT_SYNC, LEAST_HITS) == {}

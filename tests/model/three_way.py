@@ -1,0 +1,117 @@
+"""One row of the source against what was last written and what the target holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.model import fields
+from tests.model.rules import Hits
+from tests.model.run import Due, Run
+from tests.model.state import Base, Conflict, Field, Strategy, Values
+from tests.model.tables import THING_OF, Unit
+from tests.oracle.contract import KEYS
+from tests.oracle.draft import Ref
+
+
+def result_of(run: Run, due: Due) -> Unit | None:
+    """The row's content after the run, None where it won't be there. Changes and counts nothing."""
+    state, base = run.state, run.state.base.get(due.ref)
+    if base is None:
+        return due.unit
+    target = state.unit(due.ref)
+    if state.open_conflict(due.ref) or due.ref in run.kept or due.unit == base.unit:
+        return target
+    if target == base.unit:
+        return due.unit
+    strategy = run.options.strategy
+    if target is None:
+        return due.unit if strategy in ("source_wins", "merge") else None
+    return written(target, fields.decided(strategy, base.unit, due.unit, target, Hits()))
+
+
+def written(target: Unit, values: dict[Field, Values]) -> Unit:
+    """The target's rows with the fields as decided."""
+    made: Unit = {table: dict(row) for table, row in target.items()}
+    for (table, column), value in values.items():
+        made.setdefault(table, {})[column] = value.result
+    return {table: row for table, row in made.items() if all(row[key] is not None for key in KEYS[table])}
+
+
+def apply(run: Run, due: Due) -> None:
+    """Writes the row, or leaves it, or records a conflict about it."""
+    state, hits, strategy = run.state, run.hits, run.options.strategy
+    base = state.base.get(due.ref)
+    if base is None:
+        run.insert(due)
+        return
+    if due.ref in run.kept:
+        return
+    if state.open_conflict(due.ref):
+        hits("manual, later sync")
+        return
+    target = state.unit(due.ref)
+    if due.unit == base.unit:
+        state.base[due.ref] = replace(base, vessel=due.vessel)
+        hits(
+            "unchanged"
+            if target == base.unit
+            else "portal only"
+            if target
+            else "gone in the portal, unchanged"
+        )
+        return
+    if target == base.unit:
+        _write(run, due, due.unit)
+        return
+    if target is None:
+        _gone_in_the_portal(run, due, base)
+        return
+    values = fields.decided(strategy, base.unit, due.unit, target, hits)
+    record(run, due.ref, due.vessel, values, due.unit, target)
+    hits(strategy if strategy != "merge" else "decided once")
+    if strategy != "manual":
+        _write(run, due, written(target, values))
+
+
+def _gone_in_the_portal(run: Run, due: Due, base: Base) -> None:
+    strategy = run.options.strategy
+    created = strategy in ("source_wins", "merge")
+    names = sorted(fields.cells(base.unit).keys() | fields.cells(due.unit).keys())
+    was, ours = fields.cells(base.unit), fields.cells(due.unit)
+    values = {
+        name: Values(was.get(name), ours.get(name), None, ours.get(name) if created else None)
+        for name in names
+    }
+    record(run, due.ref, due.vessel, values, due.unit, None)
+    run.hits(f"gone in the portal, {strategy}")
+    if strategy == "manual":
+        return
+    if created and not run.state.tables.dangling(due.unit):
+        run.state.tables.put_unit(THING_OF[due.ref.entity], due.unit)
+        run.outcome.inserted += 1
+    run.state.base[due.ref] = Base(due.unit, due.vessel)
+
+
+def _write(run: Run, due: Due, unit: Unit) -> None:
+    """Writes the row's new content; the base is the source's values, whatever was decided."""
+    if unit != run.state.unit(due.ref):
+        run.outcome.updated += 1
+        run.hits("update")
+    run.state.tables.put_unit(THING_OF[due.ref.entity], unit)
+    run.state.base[due.ref] = Base(due.unit, due.vessel)
+
+
+def record(
+    run: Run,
+    ref: Ref,
+    vessel: str | None,
+    values: dict[Field, Values],
+    source: Unit | None,
+    target: Unit | None,
+) -> None:
+    """Records a conflict; a manual one stays open."""
+    strategy: Strategy = run.options.strategy
+    number = len(run.state.conflicts) + 1
+    run.state.conflicts[number] = Conflict(
+        number, ref, vessel, strategy, values, source, target, open=strategy == "manual"
+    )

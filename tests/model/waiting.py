@@ -1,0 +1,42 @@
+"""Cross references that wait for other vessels."""
+
+from __future__ import annotations
+
+from tests.model.run import Run
+from tests.oracle import cross_reference
+from tests.oracle.draft import Ref
+from tests.oracle.source import required
+
+
+def end_codes(run: Run, source_id: str) -> tuple[frozenset[str], bool]:
+    """The codes of a reference's ends that never come, and whether one isn't there yet."""
+    row = run.onboarding.of["cross_references"][source_id]
+    never, waits = False, False
+    for column in cross_reference.ENDS:
+        end = Ref("equipment", required(row, column))
+        if run.state.is_there(end):
+            never = never or end.source_id not in run.onboarding.of["equipment"]
+        elif end.source_id not in run.onboarding.of["equipment"] or end in run.state.quarantine:
+            never = True
+        else:
+            waits = True
+    return (frozenset({"cross_reference.end_missing"}) if never else frozenset()), waits
+
+
+def settle(run: Run) -> None:
+    """Looks at every waiting reference."""
+    state = run.state
+    for source_id, vessel in sorted(state.pending.items()):
+        ref = Ref("cross_reference", source_id)
+        if source_id not in run.onboarding.of["cross_references"]:
+            del state.pending[source_id]
+            continue
+        codes, waits = end_codes(run, source_id)
+        if codes:
+            del state.pending[source_id]
+            run.put_aside(ref, vessel, codes)
+        elif not waits and Ref("vessel", vessel) in state.base:
+            del state.pending[source_id]
+            made = cross_reference.draft(run.world, run.onboarding.of["cross_references"][source_id])
+            run.insert(run.due(made, vessel))
+            run.hits("reference arrives")

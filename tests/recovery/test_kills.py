@@ -1,0 +1,255 @@
+"""The kill table: SIGKILL at every statement that writes, and at instants all over the run. Nothing is ever
+half there, and the same command again ends as if nothing had happened.
+
+`KILLED` is the table. `test_every_write_of_the_code_is_in_the_kill_table` reads the code for statements that
+write and doesn't let anyone add one that is not in it.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support import writes
+from tests.support.aftermath import left_behind
+from tests.support.programs import program
+from tests.support.proxy import Proxy
+from tests.support.workloads import Workload, Workloads
+
+OF_PORTAL = (
+    *("companies", "company_settings", "users", "user_metadata", "vessels", "vessel_details"),
+    *("equipment", "equipment_metadata", "critical_parts", "part_details", "equipment_documents"),
+    *("vessel_documents", "document_details", "quality_scores", "cross_references", "maintenance_logs"),
+)
+
+# Workload -> what its statements write (`tests/support/wire.py`). Of several statements that write the same,
+# each is an abort point.
+KILLED: dict[str, tuple[str, ...]] = {
+    "quarantine": (
+        "CREATE SCHEMA bulkmig",
+        "CREATE TABLE bulkmig.migrations",
+        "CREATE TABLE bulkmig.runs",
+        "INSERT bulkmig.migrations",
+        "CREATE TABLE bulkmig.checkpoints",
+        "ALTER TABLE bulkmig.vessels",
+        "CREATE TABLE bulkmig.conflicts",
+        "COMMIT after INSERT bulkmig.migrations",
+        "INSERT bulkmig.runs",
+        "UPDATE bulkmig.runs",
+        "INSERT bulkmig.slugs",
+        "INSERT bulkmig.qr_codes",
+        "INSERT bulkmig.checkpoints",
+        "COPY bulkmig.checkpoint_parts",
+        "INSERT bulkmig.identities",
+        "COPY companies",
+        "COPY company_settings",
+        "INSERT companies",
+        "INSERT company_settings",
+        "COPY users",
+        "COPY user_metadata",
+        "INSERT users",
+        "INSERT user_metadata",
+        "DELETE bulkmig.quarantine",
+        "INSERT bulkmig.quarantine",
+        "COPY bulkmig.findings",
+        "COPY bulkmig.base",
+        "COMMIT after UPDATE bulkmig.runs",
+        "COPY vessels",
+        "COPY vessel_details",
+        "INSERT vessels",
+        "INSERT vessel_details",
+        "COPY equipment",
+        "COPY equipment_metadata",
+        "COPY critical_parts",
+        "COPY part_details",
+        "COPY equipment_documents",
+        "COPY vessel_documents",
+        "COPY document_details",
+        "COPY quality_scores",
+        "INSERT bulkmig.pending",
+        "INSERT bulkmig.vessels",
+        "COMMIT after INSERT bulkmig.vessels",
+        "COPY cross_references",
+        "DELETE bulkmig.pending",
+        "COMMIT after DELETE bulkmig.pending",
+    ),
+    "retry": (
+        "INSERT bulkmig.runs",
+        "UPDATE bulkmig.runs",
+        "COMMIT after UPDATE bulkmig.runs",
+        "INSERT bulkmig.checkpoints",
+        "COPY bulkmig.checkpoint_parts",
+        "DELETE bulkmig.quarantine",
+        "INSERT bulkmig.quarantine",
+        "COPY bulkmig.findings",
+        "COPY equipment",
+        "COPY equipment_metadata",
+        "COPY critical_parts",
+        "COPY part_details",
+        "COPY bulkmig.base",
+        "UPDATE equipment_documents",
+        "DELETE vessel_documents",
+        "COMMIT after DELETE bulkmig.quarantine",
+        "DELETE bulkmig.pending",
+        "COMMIT after DELETE bulkmig.pending",
+    ),
+    "verify": (
+        "INSERT bulkmig.runs",
+        "INSERT bulkmig.verified",
+        "UPDATE bulkmig.runs",
+    ),
+    "rollback": (
+        "INSERT bulkmig.runs",
+        "UPDATE bulkmig.runs",
+        "COPY bulkmig.checkpoint_parts",
+        "INSERT bulkmig.checkpoints",
+        "INSERT bulkmig.pending",
+        "INSERT bulkmig.qr_codes",
+        "INSERT bulkmig.audit",
+        "DELETE bulkmig.vessels",
+        "DELETE bulkmig.quarantine",
+        "DELETE bulkmig.pending",
+        "DELETE bulkmig.identities",
+        "UPDATE bulkmig.base",
+        "COMMIT after INSERT bulkmig.audit",
+        *(f"INSERT {table}" for table in OF_PORTAL),
+        *(f"DELETE {table}" for table in OF_PORTAL),
+        *(f"UPDATE {table}" for table in OF_PORTAL if table != "vessel_documents"),
+    ),
+}
+# Where the code COPYs -> what that writes.
+COPIES: dict[str, tuple[str, ...]] = {
+    "checkpoint/parts.py:copy_part": ("COPY bulkmig.checkpoint_parts",),
+    "checkpoint/parts.py:store": ("COPY bulkmig.checkpoint_parts",),
+    "checkpoint/stage.py:_merge": (),  # into temporary tables
+    "ledger/write.py:base": ("COPY bulkmig.base",),
+    "ledger/write.py:findings": ("COPY bulkmig.findings",),
+    "postgres/watch.py:copy_records_to_table": (),  # what the others call
+    "postgres/watch.py:copy_to_table": (),
+    "retry.py:_insert": ("COPY equipment", "COPY critical_parts"),
+    "settle.py:_load": ("COPY cross_references",),
+    "shared.py:_write": ("COPY companies", "COPY company_settings", "COPY users", "COPY user_metadata"),
+    "target/postgres.py:copy_in": (),  # what the others call
+    "vessel_load.py:_copy": (
+        *("COPY vessels", "COPY vessel_details", "COPY equipment", "COPY equipment_metadata"),
+        *("COPY critical_parts", "COPY part_details", "COPY equipment_documents", "COPY vessel_documents"),
+        *("COPY document_details", "COPY quality_scores"),
+    ),
+}
+# The short form kills each kind of write once, in the first workload that has it.
+SHORT = {
+    key: workload
+    for workload in reversed(KILLED)
+    for key in KILLED[workload]
+    # Of a rollback's writes of the portal's tables, which all go one way, a few.
+    if workload != "rollback" or "bulkmig." in key or key.endswith(" equipment")
+}
+TOGETHER = 7  # points of one test of the short form
+CHAINS = [
+    (workload, tuple(keys[n : n + TOGETHER]))
+    for workload in KILLED
+    for keys in [[key for key, of in SHORT.items() if of == workload]]
+    for n in range(0, len(keys), TOGETHER)
+]
+# Where the code writes in a case that no workload has -> the command.
+ELSEWHERE: dict[str, str] = {
+    "checkpoint/others.py:bring_back": "rollback of a rollback, of references that end on other vessels",
+    "checkpoint/parts.py:put_back": "rollback to a checkpoint of companies and users in part",
+    "checkpoint/restore.py:_make_room": "rollback where unique values have changed places",
+    "checkpoint/retention.py": "checkpoints prune",
+    "checkpoint/retention.py:prune": "checkpoints prune",
+}
+POINTS = [(workload, key) for workload, keys in KILLED.items() for key in keys]
+WHEN = ("before", "after")
+
+
+async def kill(work: Workload, when: str, key: str, text: str, occurrence: int) -> None:
+    """Kills the command at a statement, then runs it again; everything that must hold is checked."""
+    target = work.target()
+    bystander = work.bystander(target)
+    async with bystander.watching():
+        async with Proxy(target) as proxy:
+            hold = (proxy.before if when == "before" else proxy.after)(key, occurrence, text)
+            async with program(work.source, proxy.url, *work.command) as started:
+                await hold.reached()
+                assert started.is_running
+                await bystander.look()
+                await started.kill()
+        await bystander.look()
+        assert await left_behind(work.source, target) == []
+        await work.again(target)
+    work.drop(target)
+
+
+async def kill_all(work: Workload, points: list[tuple[str, str, str]]) -> None:
+    """Kills the command at the first execution of one statement after the other, without a run in between;
+    one that doesn't come any more, because it is done with, in a run of its own."""
+    target = work.target()
+    bystander = work.bystander(target)
+    missed = []
+    async with bystander.watching():
+        for when, key, text in points:
+            async with Proxy(target) as proxy:
+                hold = (proxy.before if when == "before" else proxy.after)(key, 1, text)
+                async with program(work.source, proxy.url, *work.command) as started:
+                    if await hold.reached_or(started.ended()):
+                        await bystander.look()
+                        await started.kill()
+                    else:
+                        missed.append((when, key, text))
+            assert await left_behind(work.source, target) == []
+        await work.again(target)
+    work.drop(target)
+    for when, key, text in missed:
+        await kill(work, when, key, text, 1)
+
+
+def later(count: int) -> int:
+    """An occurrence in the midst of the others."""
+    return max(1, 2 * count // 3)
+
+
+@pytest.mark.parametrize("name", KILLED)
+async def test_the_kill_table_has_what_a_run_writes_and_nothing_else(workloads: Workloads, name: str) -> None:
+    """Every writing statement that an undisturbed run executes is an abort point, and every point is one."""
+    work = await workloads(name)
+    assert work.ended.status == 0
+    assert {statement.key for statement in work.statements if statement.key} == set(KILLED[name])
+
+
+async def test_every_write_of_the_code_is_in_the_kill_table(workloads: Workloads) -> None:
+    """A static scan for statements that write finds none that no run of the kill table executes."""
+    executed = {s.text for name in KILLED for s in (await workloads(name)).statements}
+    found = writes.statements()
+    assert len(found) > 20
+    missed = [write for write in found if not any(write.is_in(text) for text in executed)]
+    assert [write for write in missed if write.place not in ELSEWHERE] == []
+    assert ELSEWHERE.keys() - {write.place for write in missed} == set()
+    assert writes.copies() == COPIES.keys()
+    keys = {key for name in KILLED for key in KILLED[name]}
+    assert {key for copied in COPIES.values() for key in copied} <= keys
+
+
+@pytest.mark.parametrize(("name", "keys"), CHAINS, ids=[f"{name} {n}" for n, (name, _) in enumerate(CHAINS)])
+async def test_killed_at_one_write_after_the_other_the_same_command_again_ends_undisturbed(
+    workloads: Workloads, name: str, keys: tuple[str, ...]
+) -> None:
+    """A few abort points, each in the run that goes on after the one before, before or after the statement in
+    turn; at the end the command runs undisturbed."""
+    work = await workloads(name)
+    order = {text: n for n, text in enumerate(dict.fromkeys(s.text for s in work.statements))}
+    points = sorted((order[text], key, text) for key in keys for text in work.points(key))
+    await kill_all(work, [(WHEN[n % 2], key, text) for n, (_, key, text) in enumerate(points)])
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(("name", "key"), POINTS)
+async def test_killed_before_and_after_each_write_the_same_command_again_ends_undisturbed(
+    workloads: Workloads, name: str, key: str
+) -> None:
+    """Every abort point, before and after the statement, at its first execution, a later one and the last."""
+    work = await workloads(name)
+    for text, count in work.points(key).items():
+        for occurrence in sorted({1, later(count), count}):
+            for when in WHEN:
+                await kill(work, when, key, text, occurrence)

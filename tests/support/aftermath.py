@@ -1,0 +1,265 @@
+"""What is left of a run that came to a bad end: half vessels, sessions, locks, and the ledger's words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import asyncpg
+
+from bulkmig.encode import read_base
+
+LINGER = 15.0  # seconds that a server may take to notice that a program is gone
+PAUSE = 0.02  # seconds between two looks of the bystander
+
+# What belongs to a vessel in the target: table -> the vessel's id.
+_OF_VESSEL = {
+    "vessels": "SELECT id FROM vessels",
+    "vessel_details": "SELECT vessel_id FROM vessel_details",
+    "equipment": "SELECT vessel_id FROM equipment",
+    "equipment_metadata": "SELECT vessel_id FROM equipment_metadata JOIN equipment ON id = equipment_id",
+    "critical_parts": "SELECT e.vessel_id FROM critical_parts p JOIN equipment e ON e.id = p.equipment_id",
+    "part_details": "SELECT e.vessel_id FROM part_details d JOIN critical_parts p ON p.id = d.part_id"
+    " JOIN equipment e ON e.id = p.equipment_id",
+    "equipment_documents": "SELECT e.vessel_id FROM equipment_documents d"
+    " JOIN equipment e ON e.id = d.equipment_id",
+    "vessel_documents": "SELECT vessel_id FROM vessel_documents",
+    "document_details": "SELECT coalesce(e.vessel_id, v.vessel_id) FROM document_details m"
+    " JOIN equipment_documents d ON d.id = m.document_id LEFT JOIN equipment e ON e.id = d.equipment_id"
+    " LEFT JOIN vessel_documents v ON v.document_id = d.id",
+    "quality_scores": "SELECT vessel_id FROM quality_scores",
+    "cross_references": "SELECT vessel_id FROM cross_references",
+}
+# By the vessel's id in the source. A reference waits, or goes to the table, or into quarantine: each counts.
+_OF_SOURCE = {
+    "cross_references": "SELECT vessel_id FROM bulkmig.pending WHERE entity = 'cross_reference'",
+    "quarantined cross_references": "SELECT vessel_id FROM bulkmig.quarantine"
+    " WHERE entity = 'cross_reference'",
+    "quarantine": "SELECT vessel_id FROM bulkmig.quarantine WHERE entity <> 'cross_reference'",
+    "base": "SELECT DISTINCT vessel_id FROM bulkmig.base WHERE entity = 'vessel'",
+}
+_FLEET = ("companies", "company_settings", "users", "user_metadata")
+
+
+def _counts(queries: dict[str, str]) -> str:
+    return " UNION ALL ".join(
+        f"SELECT '{name}' AS name, v::text AS vessel, count(*) AS n FROM ({query}) AS q (v)"
+        " WHERE v IS NOT NULL GROUP BY v"
+        for name, query in queries.items()
+    )
+
+
+Counts = dict[str, int]
+
+
+@dataclass
+class State:
+    """What a reader sees of every vessel (by its id in the target, or in the source where it has no row) and
+    of companies and users: the mark, and rows per table."""
+
+    vessels: dict[str, Counts]
+    fleet: Counts
+
+
+async def look(connection: asyncpg.Connection) -> State:
+    """One snapshot, as any other reader would take it."""
+    vessels: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for name, vessel, n in await connection.fetch(_counts(_OF_VESSEL)):
+            vessels[vessel][name] += n
+        fleet = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in _FLEET}
+        if await connection.fetchval("SELECT to_regclass('bulkmig.vessels')") is not None:
+            rows = await connection.fetch(
+                "SELECT entity, source_id::text, target_id::text FROM bulkmig.identities"
+            )
+            target_of = {row["source_id"]: row["target_id"] for row in rows if row["entity"] == "vessel"}
+            fleet["identities"] = sum(row["entity"] != "vessel" for row in rows)
+            for name, vessel, n in await connection.fetch(_counts(_OF_SOURCE)):
+                kind = "cross_references" if "cross_references" in name else name
+                vessels[target_of.get(vessel, vessel)][kind] += n
+            # A vessel that failed is not there, whoever tried: its mark goes with no row.
+            for vessel, state in await connection.fetch(
+                "SELECT vessel_id::text, state FROM bulkmig.vessels WHERE state <> 'failed'"
+            ):
+                vessels[target_of.get(vessel, vessel)][f"marked {state}"] += 1
+    return State(
+        {vessel: dict(counts) for vessel, counts in vessels.items()}, {k: v for k, v in fleet.items() if v}
+    )
+
+
+@dataclass
+class Bystander:
+    """Another reader of the target, that looks again and again. `seen`: what was neither the state before a
+    command nor the one after it, which would be something half."""
+
+    url: str
+    before: State
+    after: State
+    looks: int = 0
+    seen: list[str] = field(default_factory=list)
+    # Where the target refuses companies or users one by one, those come in more than one transaction.
+    fleet: bool = True
+
+    def judge(self, state: State) -> None:
+        """Notes whatever is half in a snapshot."""
+        self.looks += 1
+        for vessel in state.vessels.keys() | self.before.vessels.keys():
+            now = state.vessels.get(vessel, {})
+            allowed = [self.before.vessels.get(vessel, {}), self.after.vessels.get(vessel, {})]
+            if now not in allowed:
+                self.seen.append(f"vessel {vessel}: {now}, and it may be {allowed[0]} or {allowed[1]}")
+        if self.fleet and state.fleet not in (self.before.fleet, self.after.fleet):
+            self.seen.append(
+                f"companies and users: {state.fleet}, and may be {self.before.fleet}, {self.after.fleet}"
+            )
+
+    async def look(self) -> None:
+        """One look, on a session of its own."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            self.judge(await look(connection))
+        finally:
+            await connection.close()
+
+    async def _watch(self) -> None:
+        while True:
+            try:
+                connection = await asyncpg.connect(self.url)
+            except (OSError, asyncpg.PostgresError):
+                await asyncio.sleep(PAUSE)  # the server is down: nobody sees anything
+                continue
+            try:
+                while True:
+                    self.judge(await look(connection))
+                    await asyncio.sleep(PAUSE)
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()
+            finally:
+                connection.terminate()
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Looks all the time, to the end of the block; then nothing half may have been seen."""
+        task = asyncio.ensure_future(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self.look()
+        assert not self.seen, "\n".join(self.seen)
+        assert self.looks > 0
+
+
+_LEFT = {
+    "session": "SELECT application_name || ', ' || coalesce(state, '?') || ': ' || left(query, 80)"
+    " FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND application_name LIKE 'bulkmig%'",
+    "open transaction": "SELECT state || ': ' || left(query, 80) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND xact_start IS NOT NULL"
+    " AND application_name LIKE 'bulkmig%'",
+    "advisory lock": "SELECT l.mode || ' by ' || l.pid FROM pg_locks l"
+    " JOIN pg_database d ON d.oid = l.database"
+    " WHERE l.locktype = 'advisory' AND d.datname = current_database()",
+    "temporary table": "SELECT oid::regclass::text FROM pg_class WHERE relpersistence = 't'",
+    "prepared transaction": "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()",
+}
+
+
+async def left_behind(*urls: str) -> list[str]:
+    """What programs that are gone have left on servers, once those had time to notice."""
+    found: list[str] = []
+    for url in urls:
+        connection = await asyncpg.connect(url, server_settings={"application_name": "test"})
+        try:
+            for what, query in _LEFT.items():
+                rows = await _in_time(connection, query)
+                found += (f"{what}: {row[0]}" for row in rows)
+        finally:
+            await connection.close()
+    return found
+
+
+async def _in_time(connection: asyncpg.Connection, query: str) -> list[asyncpg.Record]:
+    """The rows of a query, once there are none, or after so long."""
+    rows: list[asyncpg.Record] = []
+
+    async def gone() -> bool:
+        rows[:] = await connection.fetch(query)
+        return not rows
+
+    await until(gone, LINGER)
+    return rows
+
+
+async def until(happened: Callable[[], Awaitable[bool]], patience: float) -> bool:
+    """Asks again and again; returns whether it happened in so many seconds."""
+    clock = asyncio.get_running_loop()
+    end = clock.time() + patience
+    while not await happened():
+        if clock.time() > end:
+            return False
+        await asyncio.sleep(PAUSE)
+    return True
+
+
+# What the ledger says besides which run it was and when: columns that any sequence of runs must agree on.
+_LEDGER = {
+    "identities": "entity, source_id, target_id, adopted",
+    "vessels": "vessel_id, state, name, phase, error, rows",
+    "slugs": "*",
+    "qr_codes": "*",
+    "pending": "entity, source_id, vessel_id",
+    "quarantine": "entity, source_id, vessel_id, code, message, row",
+    "findings": "DISTINCT severity, code, vessel_id, entity, source_id, field, message",
+}
+
+
+async def ledger(url: str) -> dict[str, bytes]:
+    """What the ledger says of the vessels, without what differs from run to run; `apart` compares it."""
+    connection = await asyncpg.connect(url)
+    try:
+        found = {}
+        for table, columns in _LEDGER.items():
+            query = f"SELECT t::text FROM (SELECT {columns} FROM bulkmig.{table}) t ORDER BY 1"
+            found[f"bulkmig.{table}"] = "\n".join(row[0] for row in await connection.fetch(query)).encode()
+        # Row by row: how many go together depends on when they came, and what pads a buffer on chance.
+        parts = await connection.fetch("SELECT vessel_id::text, entity, payload FROM bulkmig.base")
+        lines = sorted(
+            f"{vessel} {entity} {row}"
+            for vessel, entity, payload in parts
+            for row in read_base(payload).rows()
+        )
+        found["bulkmig.base"] = "\n".join(lines).encode()
+        return found
+    finally:
+        await connection.close()
+
+
+@dataclass(frozen=True)
+class Marks:
+    """The marks of vessels: vessel -> (state, run)."""
+
+    of: dict[str, tuple[str, str]]
+
+    def of_run(self, run_id: str, *states: str) -> set[str]:
+        """Vessels that this run marked so."""
+        return {vessel for vessel, (state, run) in self.of.items() if run == run_id and state in states}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.of)
+
+
+async def marks(url: str) -> Marks:
+    """The marks as they are now; none where there is no ledger."""
+    connection = await asyncpg.connect(url)
+    try:
+        if await connection.fetchval("SELECT to_regclass('bulkmig.vessels')") is None:
+            return Marks({})
+        rows = await connection.fetch("SELECT vessel_id::text, state, run_id::text FROM bulkmig.vessels")
+        return Marks({row["vessel_id"]: (row["state"], row["run_id"]) for row in rows})
+    finally:
+        await connection.close()

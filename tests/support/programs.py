@@ -1,0 +1,131 @@
+"""bulkmig in processes of its own, to be killed, and what they said by their end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+LIMIT = 100.0  # seconds: no run of these tests takes a fraction of it
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended: its exit status (negative: the signal that killed it), the JSON document where it
+    printed one, and the events it logged."""
+
+    status: int
+    document: dict[str, Any]
+    events: list[dict[str, Any]]
+    said: str
+
+    @property
+    def vessels(self) -> dict[str, int]:
+        """The document's figures of vessels."""
+        found: dict[str, int] = self.document["vessels"]
+        return found
+
+    def ids(self, event: str) -> list[str]:
+        """The vessels of all events of a kind, as in "vessel done"."""
+        return [e["vessel_id"] for e in self.events if e.get("event") == event]
+
+
+class Program:
+    """A running bulkmig."""
+
+    def __init__(self, process: asyncio.subprocess.Process, out: IO[bytes], err: IO[bytes]) -> None:
+        self._process, self._out, self._err = process, out, err
+        self._heard, self._phase = 0, ""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.returncode is None
+
+    def children(self) -> list[int]:
+        """The processes that it has started and that do its work."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):
+                words = path.read_text().rpartition(")")[2].split()
+                if int(words[1]) == self.pid and b"spawn_main" in path.with_name("cmdline").read_bytes():
+                    found.append(int(path.parent.name))
+        return sorted(found)
+
+    @property
+    def phase(self) -> str:
+        """The phase that it has said it is in; it says so before it does anything in it."""
+        said = os.pread(self._err.fileno(), 1 << 20, self._heard)
+        complete = said[: said.rfind(b"\n") + 1]
+        self._heard += len(complete)
+        for line in complete.splitlines():
+            if b'"phase started"' in line:
+                self._phase = json.loads(line)["phase"]
+        return self._phase
+
+    async def kill(self, number: int = signal.SIGKILL) -> None:
+        """Sends the process a signal and waits for its end."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+        await self._process.wait()
+
+    async def ended(self, limit: float = LIMIT) -> Ended:
+        """Waits for its end. Raises TimeoutError, with what it has said, where that doesn't come."""
+        try:
+            async with asyncio.timeout(limit):
+                await self._process.wait()
+        except TimeoutError:
+            raise TimeoutError(f"still running after {limit} s:\n{self._read(self._err)}") from None
+        out, said = self._read(self._out), self._read(self._err)
+        events = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+        status = self._process.returncode
+        assert status is not None
+        return Ended(status, json.loads(out) if out.strip() else {}, events, said)
+
+    @staticmethod
+    def _read(file: IO[bytes]) -> str:
+        file.seek(0)
+        return file.read().decode(errors="replace")
+
+
+@asynccontextmanager
+async def program(source: str, target: str, *arguments: str, **environment: str) -> AsyncIterator[Program]:
+    """Starts `bulkmig` with these arguments; at the end of the block it and its children are gone."""
+    variables = {**os.environ, "ONBOARDING_DB_URL": source, "MAINTENANCE_DB_URL": target, **environment}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bulkmig", *arguments, "--json", "--log-format", "json"),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=variables,
+            start_new_session=True,
+        )
+        try:
+            yield Program(process, out, err)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+
+async def run(source: str, target: str, *arguments: str) -> Ended:
+    """Runs `bulkmig` to its end."""
+    async with program(source, target, *arguments) as started:
+        return await started.ended()
+
+
+def sentences(ended: Sequence[Ended]) -> str:
+    """What processes said, for a message of a test that fails."""
+    return "\n".join(f"status {one.status}:\n{one.said[-2000:]}" for one in ended)

@@ -1,0 +1,298 @@
+"""Small fleets that make a migration execute every statement that it has, with what an undisturbed run makes
+of them: what every disturbed run has to end in as well."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from hashlib import sha256
+
+import asyncpg
+
+from bulkmig import Selection, Settings, verify
+from bulkmig.embedded import Server
+from bulkmig.generate import FleetSpec, generate_fleet
+from tests.support.aftermath import Bystander, State, ledger, left_behind, look, marks
+from tests.support.dumps import apart, dump
+from tests.support.programs import Ended, run, sentences
+from tests.support.proxy import Proxy
+from tests.support.servers import EmbeddedServers
+from tests.support.wire import Statement
+
+# One vessel is large enough to stream in several batches of the smallest size, the others come together.
+SPEC = FleetSpec(
+    seed=31, vessels=5, equipment=(260, 4, 4, 4, 3), parts=1, documents=1, companies=2, users_per_company=3
+)
+SMALL = ("--memory", "1MB")
+
+# References that end on another vessel, one of them on one that is not approved: it goes on waiting.
+_ACROSS = """
+INSERT INTO cross_references (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)
+SELECT md5(a.id::text || b.id::text)::uuid, a.vessel_id, a.id, b.id, 'FEEDS'
+  FROM (SELECT *, row_number() OVER (PARTITION BY vessel_id ORDER BY id) AS n FROM equipment) a
+  JOIN (SELECT *, row_number() OVER (PARTITION BY vessel_id ORDER BY id) AS n FROM equipment) b
+    ON a.vessel_id <> b.vessel_id AND a.n = 1 AND b.n = 2;
+"""
+_LEFT_OUT = """
+UPDATE vessels SET onboarding_status = 'SUBMITTED'
+ WHERE id = (SELECT vessel_id FROM equipment GROUP BY 1 ORDER BY count(*), 1 LIMIT 1);
+"""
+# Rows for quarantine: equipment without a name, parts of nothing, an e-mail twice, a reference to nowhere.
+_BROKEN = """
+UPDATE equipment SET name = ' ' WHERE id IN (
+    SELECT DISTINCT ON (vessel_id) id FROM equipment e
+     WHERE vessel_id IN (SELECT id FROM vessels WHERE onboarding_status = 'APPROVED' ORDER BY id LIMIT 2)
+     ORDER BY vessel_id, id DESC);
+UPDATE users SET email = (SELECT min(email) FROM users) WHERE id = (SELECT max(id::text)::uuid FROM users);
+INSERT INTO critical_parts (id, equipment_id, name)
+VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002', 'of nothing');
+INSERT INTO cross_references (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)
+SELECT '00000000-0000-4000-8000-000000000003', vessel_id, id, '00000000-0000-4000-8000-000000000002', 'FEEDS'
+  FROM equipment WHERE name <> ' ' ORDER BY id LIMIT 1;
+"""
+# Two ids with the same first 24 bits of SHA-256: with one code they would share a QR code.
+_TWINS = """
+INSERT INTO equipment (id, vessel_id, name, code, status)
+SELECT ('20000000-0000-4000-8000-00000000' || twin)::uuid, id, 'twin', 'TWIN', 'ACTIVE'
+  FROM unnest(ARRAY['3155', '3181']) AS t (twin),
+       (SELECT id FROM vessels WHERE onboarding_status = 'APPROVED' ORDER BY id LIMIT 1) AS v;
+"""
+_MENDED = "UPDATE equipment SET name = 'found again' WHERE name = ' '"
+
+
+async def _row(connection: asyncpg.Connection, query: str, *arguments: object) -> asyncpg.Record:
+    row = await connection.fetchrow(query, *arguments)
+    assert row is not None
+    return row
+
+
+async def _portal(source: str, target: str) -> None:
+    """Rows of the portal that will be adopted: a company, a user, a vessel; and one that has a QR code."""
+    here, there = await asyncpg.connect(source), await asyncpg.connect(target)
+    try:
+        company = await _row(here, "SELECT id, code FROM companies ORDER BY id LIMIT 1")
+        user = await _row(
+            here, "SELECT * FROM users WHERE company_id = $1 ORDER BY id LIMIT 1", company["id"]
+        )
+        vessel = await _row(
+            here,
+            "SELECT * FROM vessels WHERE company_id = $1 AND onboarding_status = 'APPROVED'"
+            " ORDER BY id LIMIT 1",
+            company["id"],
+        )
+        equipment = await _row(
+            here,
+            "SELECT id::text, code FROM equipment WHERE vessel_id = $1 ORDER BY id LIMIT 1",
+            vessel["id"],
+        )
+        own = "10000000-0000-4000-8000-00000000000"
+        slug = "".join(c if c.isascii() and c.isalnum() else "-" for c in company["code"].lower())
+        await there.execute(
+            "INSERT INTO companies (id, name, slug) VALUES ($1, 'here first', $2)", own + "1", slug
+        )
+        await there.execute(
+            "INSERT INTO users (id, company_id, email, role) VALUES ($1, $2, $3, 'admin')",
+            *(own + "2", own + "1", user["email"]),
+        )
+        await there.execute(
+            "INSERT INTO vessels (id, company_id, name, imo_number) VALUES ($1, $2, 'here first', $3)",
+            *(own + "3", own + "1", vessel["imo_number"]),
+        )
+        digest = sha256(equipment["id"].encode()).hexdigest()[:6]
+        await there.execute(
+            "INSERT INTO equipment (id, vessel_id, qr_code, name, status)"
+            " VALUES ($1, $2, $3, 'x', 'operational')",
+            *(own + "4", own + "3", f"{equipment['code'] or 'EQ'}-{digest}"),
+        )
+    finally:
+        await here.close()
+        await there.close()
+
+
+async def execute(url: str, statement: str) -> str:
+    """Runs a script in a database."""
+    connection = await asyncpg.connect(url)
+    try:
+        return await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@dataclass
+class Workload:
+    """A command, the databases that it begins with, and what it ends in where nothing disturbs it."""
+
+    servers: EmbeddedServers
+    source: str
+    template: str
+    command: tuple[str, ...]
+    before: State
+    after: State
+    rows: dict[str, bytes]
+    ledger: dict[str, bytes]
+    statements: list[Statement]
+    ended: Ended
+
+    @property
+    def server(self) -> Server:
+        """The server that both databases are on; started again where a test has stopped it."""
+        return self.servers.get(self.servers.newest)
+
+    def target(self) -> str:
+        """A fresh target in the state that the command begins with."""
+        return _copy(self.servers, self.template)
+
+    def drop(self, url: str) -> None:
+        """Drops a target that `target` made."""
+        self.server.drop_database(url.rpartition("/")[2])
+
+    def bystander(self, url: str) -> Bystander:
+        """A reader who notices what is half there."""
+        return Bystander(url, self.before, self.after)
+
+    def points(self, key: str) -> dict[str, int]:
+        """The texts of the writing statements with this key, and how often each was executed undisturbed."""
+        return Counter(statement.text for statement in self.statements if statement.key == key)
+
+    async def again(self, target: str, *more: str) -> Ended:
+        """The same command, undisturbed; ends as it must."""
+        ended = await run(self.source, target, *self.command, *more)
+        assert ended.status == self.ended.status, sentences([ended])
+        await self.check(target)
+        return ended
+
+    async def check(self, target: str) -> None:
+        """The target is as the undisturbed run left its own, `verify` agrees, and nothing is left behind."""
+        differences = apart(self.rows, await dump(target, schema="public"))
+        differences += apart(self.ledger, await ledger(target))
+        assert not differences, "\n".join(differences)
+        if "migrated" in {state for state, _ in (await marks(target)).of.values()}:
+            verified = await verify(Settings(source=self.source, target=target), Selection(all=True))
+            assert verified.status == "completed"
+            assert verified.verified.difference_count == 0
+            assert verified.done > 0
+        left = await left_behind(self.source, target)
+        assert not left, "\n".join(left)
+
+
+def _copy(servers: EmbeddedServers, template: str) -> str:
+    name = servers.create(servers.newest, "empty")
+    server = servers.get(servers.newest)
+    server.drop_database(name)
+    server.create_database(name, template=template)
+    return server.url(name)
+
+
+async def _undisturbed(servers: EmbeddedServers, source: str, template: str, *command: str) -> Workload:
+    target = _copy(servers, template)
+    before = await _state(target)
+    async with Proxy(target) as proxy:
+        ended = await run(source, proxy.url, *command)
+    assert ended.document, sentences([ended])
+    workload = Workload(
+        servers, source, template, command,
+        before, await _state(target), await dump(target, schema="public"), await ledger(target),
+        proxy.statements, ended,
+    )  # fmt: skip
+    servers.get(servers.newest).drop_database(target.rpartition("/")[2])
+    return workload
+
+
+async def _state(url: str) -> State:
+    connection = await asyncpg.connect(url)
+    try:
+        return await look(connection)
+    finally:
+        await connection.close()
+
+
+class Workloads:
+    """Makes each workload when first asked for: `await workloads("plain")`."""
+
+    def __init__(self, servers: EmbeddedServers) -> None:
+        self._servers = servers
+        self._made: dict[str, Workload] = {}
+        self._makers: dict[str, Callable[[], Awaitable[Workload]]] = {
+            "plain": self._plain,
+            "quarantine": self._quarantine,
+            "retry": self._retry,
+            "verify": self._verify,
+            "set": self._set,
+            "rollback": self._rollback,
+        }
+
+    async def __call__(self, name: str) -> Workload:
+        if name not in self._made:
+            self._made[name] = await self._makers[name]()
+        return self._made[name]
+
+    def _database(self, content: str) -> str:
+        server = self._servers.get(self._servers.newest)
+        name = self._servers.create(
+            self._servers.newest, "onboarding" if content == "source" else "maintenance"
+        )
+        return server.url(name)
+
+    async def _plain(self) -> Workload:
+        """A fleet without errors, into an empty portal."""
+        source, target = self._database("source"), self._database("target")
+        await generate_fleet(source, SPEC)
+        await execute(source, _LEFT_OUT + _ACROSS)
+        return await _undisturbed(
+            self._servers, source, target.rpartition("/")[2], "migrate", "--all", *SMALL
+        )
+
+    async def _set(self) -> Workload:
+        """The same with foreign keys proved by set queries."""
+        plain = await self("plain")
+        command = (*plain.command, "--fk-check", "set")
+        return await _undisturbed(self._servers, plain.source, plain.template, *command)
+
+    async def _quarantine(self) -> Workload:
+        """A fleet with errors, put aside, into a portal with rows to adopt: all statements of a migration."""
+        source, target = self._database("source"), self._database("target")
+        await generate_fleet(source, SPEC)
+        await execute(source, _LEFT_OUT + _ACROSS + _BROKEN + _TWINS)
+        await _portal(source, target)
+        command = ("migrate", "--all", "--on-error", "quarantine", *SMALL)
+        return await _undisturbed(self._servers, source, target.rpartition("/")[2], *command)
+
+    async def _after(self, *command: str, mend: bool = False) -> Workload:
+        """A command on what the migration with quarantine has left; `{run}` in it is that run."""
+        source, target = self._database("source"), self._database("target")
+        await generate_fleet(source, SPEC)
+        await execute(source, _LEFT_OUT + _ACROSS + _BROKEN + _TWINS)
+        await _portal(source, target)
+        first = await run(source, target, "migrate", "--all", "--on-error", "quarantine", *SMALL)
+        assert first.status == 0, sentences([first])
+        if mend:
+            await execute(source, _MENDED)
+        words = [word.replace("{run}", first.document["run_id"]) for word in command]
+        return await _undisturbed(self._servers, source, target.rpartition("/")[2], *words)
+
+    async def _retry(self) -> Workload:
+        return await self._after("quarantine", "retry", mend=True)
+
+    async def _verify(self) -> Workload:
+        return await self._after("verify", "--all")
+
+    async def _rollback(self) -> Workload:
+        return await self._after("rollback", "--run", "{run}", "--yes")
+
+
+async def told(ended: Ended, target: str) -> list[str]:
+    """What a report claims that the target's marks don't bear out: a vessel that it calls done and that isn't
+    committed, or failed and is. A run that lost the target may know less than there is, never more."""
+    if not ended.document or not ended.document["run_id"]:
+        return []
+    found, run_id = await marks(target), ended.document["run_id"]
+    lines = []
+    committed, done = found.of_run(run_id, "migrated", "quarantined"), ended.vessels["done"]
+    if done > len(committed) or (done < len(committed) and ended.document["status"] != "failed"):
+        lines.append(f"{done} vessels are reported done, {len(committed)} are committed")
+    for failure in ended.document["failures"]:
+        state, by = found.of.get(failure["vessel_id"], ("", ""))
+        if by == run_id and state == "migrated" and failure["name"]:
+            lines.append(f"reported failed, committed: {failure}")
+    return lines
