@@ -1,7 +1,7 @@
 """bulkmig: an async, actor-based bulk migrator from the Onboarding Portal to the Maintenance Portal.
 
-    cli ▶ fleet, verification, assess, retry, rollback ▶ load ▶ workers ▶ pipeline ▶ transform, verify
-        ▶ {source, target, ledger} ▶ postgres ▶ _core ▶ {config, errors}
+    cli ▶ monitor, doctor ▶ fleet, verification, assess, retry, rollback ▶ load ▶ workers ▶ pipeline
+        ▶ transform, verify ▶ {source, target, ledger} ▶ postgres ▶ _core ▶ {config, errors}
 
 Imports go from left to right only; `entities` says what moves and imports nothing but `_core`.
 """

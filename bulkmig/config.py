@@ -75,6 +75,8 @@ def check(settings: Settings) -> Settings:
         raise UsageError("--parallel-vessels and --processes are at least 1")
     if settings.attempts < 1:
         raise UsageError("--attempts is at least 1", "1 tries everything once")
+    if settings.rollback_on_error and not (settings.verify or settings.dry_run):
+        raise UsageError("--rollback-on-error needs the verification", "leave out --no-verify")
     if settings.outage < 0 or min(settings.connect_timeout, settings.network_timeout) <= 0:
         raise UsageError(
             "time-outs are positive numbers of seconds", "see connect_timeout, network_timeout and outage"

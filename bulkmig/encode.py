@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import accumulate
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
@@ -16,7 +17,9 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv, runs, to_csv
 from bulkmig._core.ids import raw
 from bulkmig._core.parcel import Parcel, TableLoad
-from bulkmig.transform import Outcome
+
+if TYPE_CHECKING:
+    from bulkmig.transform import Outcome
 
 # Rows of an image or a table that belong to one vessel: vessel -> (first row, number of rows).
 Places = dict[str | None, tuple[int, int]]

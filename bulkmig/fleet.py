@@ -23,6 +23,7 @@ from bulkmig import migrate_units, orphans
 from bulkmig._core.memory import Memory
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
+from bulkmig.checkpoint.others import WAITING
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet, decide
@@ -54,6 +55,7 @@ from bulkmig.shared import REFUSED, Shared
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
+from bulkmig.undo import Undo
 from bulkmig.units import cut
 from bulkmig.verify_units import verify_fleet
 from bulkmig.vessel_load import Loaded, LoadOptions
@@ -130,6 +132,7 @@ async def migrate(
                     await run.waiting()
                 if verifies:
                     await run.verify()
+                    await run.undo()
             if scope.cancelled_caught:
                 report.status = "stopped"
         except (UsageError, PreflightError, asyncpg.InsufficientPrivilegeError):
@@ -504,7 +507,14 @@ class Migration:
         settled = Settled()
 
         async def look() -> None:
-            await settle(self.ends.holder, self.ends.target, self.fleet.decisions, self.checkpoints, settled)
+            await settle(
+                self.ends.holder,
+                self.ends.target,
+                self.fleet.decisions,
+                self.checkpoints,
+                self.who,
+                settled,
+            )
 
         await self.step("waiting rows", look)
         self.report.inserted.update(settled.inserted)
@@ -542,6 +552,34 @@ class Migration:
                     listen=self.listen,
                     behind=self.verified,
                 )
+
+    async def undo(self) -> None:
+        """With `--rollback-on-error`, vessels that differ go back to what they were and have failed."""
+        if self.settings.rollback_on_error and self.report.differing:
+            self.listen(PhaseStarted("rollback", len(self.report.differing)))
+            await self.step("rollback", self._undo)
+
+    async def _undo(self) -> None:
+        report = self.report
+        done = {result.vessel.id: result for result in self.done}
+        wrong = [(done[id_].vessel, first) for id_, first in report.differing.items() if id_ in done]
+        undo = Undo(self.ends, report.run_id, self.settings.operator, self.checkpoints.seal, self.ends.seen)
+        undone, report.pending = await undo.vessels(wrong)
+        for one in undone:
+            if one.back is None:
+                report.failures.append(
+                    Failure(one.vessel.id, one.vessel.name, one.vessel.imo_number, "verify", one.error)
+                )
+                continue
+            result = done[one.vessel.id]
+            # Rows that waited went in after the vessel was counted; others wait for it again.
+            for table in WAITING:
+                late = one.back.restored.deleted[table] - result.inserted[table]
+                report.inserted[table] -= max(late, 0) + one.back.waiting
+            pending = report.pending
+            self._uncount([result])
+            report.pending = pending
+            self._count(Loaded(one.vessel, "failed", phase="verify", error=one.error))
 
     async def end(self) -> None:
         """Records how the run ended, as far as the target lets it."""

@@ -30,11 +30,24 @@ def identify(entity: Entity, digits: dict[str, str], frame: pl.DataFrame, unit: 
     id_ = ids.derive(owner, digest, entity.digit)
     if entity.name in FLEET_WIDE:
         id_ = pl.coalesce(look_up(frame["id"], entity.name, unit), id_)
+    kept = unit.decisions.kept_ids
     return frame.with_columns(
-        id_.alias("@id"),
+        _kept("id", id_, kept.get(entity.name)).alias("@id"),
         ids.order(owner, digest).alias("@order"),
-        *(ids.derive(owner, pl.col(r.as_), digits[r.entity]).alias(r.as_) for r in within),
+        *(
+            _kept(r.column, ids.derive(owner, pl.col(r.as_), digits[r.entity]), kept.get(r.entity)).alias(
+                r.as_
+            )
+            for r in within
+        ),
     )
+
+
+def _kept(column: str, derived: pl.Expr, kept: dict[str, str] | None) -> pl.Expr:
+    """The id that a row got on the vessel where it was first written, for the few that have moved since."""
+    if not kept:
+        return derived
+    return pl.coalesce(pl.col(column).replace_strict(kept, default=None, return_dtype=pl.String), derived)
 
 
 def _prefixes(owners: pl.Series) -> pl.Series:

@@ -17,7 +17,7 @@ from bulkmig._core.unit import FINDING
 from bulkmig.checkpoint.stage import Drift
 from bulkmig.entities import TABLES
 from bulkmig.timeline import Timeline
-from bulkmig.weigh import Verified
+from bulkmig.weigh import Deviation, Verified
 
 SLOWEST = 5
 EXIT = {"completed": 0, "completed_with_failures": 1, "refused": 1, "stopped": 4, "failed": 1}
@@ -66,6 +66,7 @@ class Report:
     read: Counter[str] = field(default_factory=Counter)
     phases: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     verified: Verified = field(default_factory=Verified)
+    differing: dict[str, Deviation] = field(default_factory=dict)  # vessel -> its first difference
     failures: list[Failure] = field(default_factory=list)
     findings_list: list[pl.DataFrame] | None = None
     slowest: list[tuple[str, float, int]] = field(default_factory=list)
@@ -137,6 +138,7 @@ class Report:
         self.elsewhere += other.elsewhere
         self.pending += other.pending
         self.verified.add(other.verified)
+        self.differing |= other.differing
         self.failures += other.failures
         self.slowest = sorted([*self.slowest, *other.slowest], key=lambda entry: -entry[1])[:SLOWEST]
         for phase, seconds in other.phases.items():

@@ -5,6 +5,7 @@ quarantined before they could wait get what their other ends have to say as well
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -16,7 +17,7 @@ from bulkmig._core.unit import Decisions, Unit
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
-from bulkmig.ledger import write
+from bulkmig.ledger import audit, write
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.postgres.transient import transient
@@ -74,6 +75,7 @@ async def settle(
     target: Connection,
     decisions: Decisions,
     checkpoints: Checkpoints,
+    by: audit.Who,
     result: Settled | None = None,
 ) -> Settled:
     """Looks once at every waiting row, also those of earlier runs. A row that the source no longer has is
@@ -96,8 +98,9 @@ async def settle(
                         break
                     ids = [row["source_id"] for row in rows]
                     outcome = await _look(source, target, decisions, entity, ids)
-                    await _load(target, checkpoints, decisions, outcome, result)
                     waiting = set(outcome.waiting["id"])
+                    leaving = {row["vessel_id"] for row in rows if row["source_id"] not in waiting}
+                    await _load(target, checkpoints, by, decisions, outcome, result, leaving)
                     result.pending += len(waiting)
                     await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
                 last, size = ids[-1], CHUNK
@@ -173,13 +176,20 @@ def _of_ends(outcome: Outcome) -> pl.DataFrame:
 
 
 async def _load(
-    target: Connection, checkpoints: Checkpoints, decisions: Decisions, outcome: Outcome, result: Settled
+    target: Connection,
+    checkpoints: Checkpoints,
+    by: audit.Who,
+    decisions: Decisions,
+    outcome: Outcome,
+    result: Settled,
+    leaving: set[str],
 ) -> None:
     entity, run_id = outcome.entity, checkpoints.run_id
+    # Vessels of earlier runs change as well, also those of which a row only goes into quarantine: each is
+    # locked, and has its checkpoint, before that.
+    taken = await _checkpoints(target, checkpoints, decisions, leaving)
     if outcome.image.height:
         images = {str(key[0]): i for key, i in outcome.image.partition_by("vessel_id", as_dict=True).items()}
-        # Vessels of earlier runs change as well: each is locked, and has its checkpoint, before its rows.
-        taken = await _checkpoints(target, checkpoints, decisions, list(images))
         for load in table_loads(entity, outcome.image):
             if load.rows:
                 result.inserted[load.table] += await copy_in(target, load.table, load.columns, load.data)
@@ -188,6 +198,8 @@ async def _load(
             await write.base(
                 target, run_id, vessel, [(entity.name, image.height, payload)], checkpoint=taken[vessel]
             )
+    for vessel in taken:
+        await audit.entry(target, by, "settled", "rows that waited", run_id=run_id, vessel_id=vessel)
     new = _of_ends(outcome)
     await write.findings(target, run_id, [new])
     await write.quarantine(target, run_id, [outcome.quarantined])
@@ -196,11 +208,12 @@ async def _load(
 
 
 async def _checkpoints(
-    target: Connection, checkpoints: Checkpoints, decisions: Decisions, vessels: list[str]
+    target: Connection, checkpoints: Checkpoints, decisions: Decisions, vessels: Collection[str]
 ) -> dict[str, str]:
     target_ids = dict(decisions.identity("vessel").iter_rows())
     taken = {}
-    for vessel in sorted(vessels, key=lock_key):
+    # A vessel that the portal has deleted has nothing to go back to.
+    for vessel in sorted((vessel for vessel in vessels if vessel in target_ids), key=lock_key):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel))
         taken[vessel] = await checkpoints.of_vessel(target, vessel, target_ids[vessel], incidental=True)
     return taken

@@ -21,6 +21,7 @@ from bulkmig.postgres.transient import transient
 from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.transform import GOES_WITH, Outcome, quarantine
 
+_KEPT_OUT = "SELECT EXISTS (SELECT FROM bulkmig.quarantine WHERE vessel_id IS NULL)"
 LOCK = 0x62756C6B73686172  # one run at a time writes companies and users
 USER_REFUSED = "user.refused"
 REFUSED = "company.refused"  # the target's own refusal of a company, as its code
@@ -101,7 +102,7 @@ class Shared:
                 await self._load(
                     connection, checkpoints, [self.new(outcome) for outcome in self.fleet.shared]
                 )
-                await self._record(connection, checkpoints.run_id, nowhere)
+                await self._record(connection, checkpoints, nowhere)
                 await runs.set_snapshot(connection, checkpoints.run_id, seen)
         except asyncpg.PostgresError as error:
             self.inserted, self.updated = before
@@ -109,10 +110,17 @@ class Shared:
                 raise
             await self._load_one_by_one(connection, checkpoints)
             async with transaction(connection):
-                await self._record(connection, checkpoints.run_id, nowhere)
+                await self._record(connection, checkpoints, nowhere)
                 await runs.set_snapshot(connection, checkpoints.run_id, seen)
 
-    async def _record(self, connection: Connection, run_id: str, nowhere: list[Orphans] | None) -> None:
+    async def _record(
+        self, connection: Connection, checkpoints: Checkpoints, nowhere: list[Orphans] | None
+    ) -> None:
+        run_id = checkpoints.run_id
+        kept_out = any(self.quarantined(outcome).height for outcome in self.fleet.shared)
+        if kept_out or nowhere or await connection.fetchval(_KEPT_OUT):
+            # What is quarantined of no vessel goes back with the companies, though none may be new.
+            await checkpoints.of_companies(connection, self._companies())
         for outcome in self.fleet.shared:
             await write.findings(connection, run_id, [self._not_present(outcome, outcome.findings)])
             await write.quarantine(connection, run_id, [self.quarantined(outcome)])

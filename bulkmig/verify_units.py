@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import anyio
 import asyncpg
+import polars as pl
 
 from bulkmig._core.declare import Entity
-from bulkmig._core.unit import Unit
+from bulkmig._core.ids import prefix
+from bulkmig._core.unit import Decisions, Unit
 from bulkmig.config import Settings
 from bulkmig.decide.fleet import Fleet
 from bulkmig.ends import Ends
@@ -24,7 +26,7 @@ from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.source.queries import uuid_array
 from bulkmig.units import cut
 from bulkmig.verify import Verifier
-from bulkmig.weigh import Unseen, Verified, Weigher
+from bulkmig.weigh import Deviation, Unseen, Verified, Weigher
 from bulkmig.workers import Lane, Queue, Site, run_units
 
 COMPANIES = "companies and users"  # among the vessels that a verification has behind it
@@ -114,6 +116,12 @@ async def verify_vessels(
 
         what = f"the verification of {members[0].id}" + (" and others" if len(members) > 1 else "")
         result, tally = await lane.site.patience.work(what, attempt)
+        if settings.rollback_on_error and same_snapshot:
+            differing = by_vessel(members, fleet.decisions, result)
+            if differing is None:
+                queue.split(members)
+                return
+            report.differing |= differing
         report.verified.add(result)
         behind.update(vessel.id for vessel in members)
         for vessel in members:
@@ -147,14 +155,39 @@ async def verify_vessels(
     return queue.renew
 
 
+def by_vessel(
+    members: Sequence[Vessel], decisions: Decisions, result: Verified
+) -> dict[str, Deviation] | None:
+    """Each vessel that differs, with its first difference; None where the list doesn't tell."""
+    if len(members) == 1:
+        return {members[0].id: result.differences[0]} if result.differences else {}
+    if len(result.differences) < result.difference_count:
+        return None
+    # A row's id begins like its vessel's; a vessel that was taken over has an id of the portal's.
+    target_ids = dict(decisions.identity("vessel").iter_rows())
+    known = {prefix(vessel.id): vessel.id for vessel in members}
+    known |= {target_ids[vessel.id]: vessel.id for vessel in members if vessel.id in target_ids}
+    length = len(prefix(members[0].id))
+    found: dict[str, Deviation] = {}
+    for one in result.differences:
+        vessel = known.get(one.id) or known.get(one.id[:length])
+        if vessel is None:
+            return None
+        found.setdefault(vessel, one)
+    return found
+
+
 async def _verify_shared(
     ends: Ends, fleet: Fleet, report: Report, unseen: Unseen, *, same_snapshot: bool
 ) -> None:
-    unit = Unit(fleet.decisions, ())
-    verifier = Verifier(ends.target, unit, Weigher(ends.target, (), same_snapshot, unseen))
-    for outcome in fleet.shared:
-        await verifier.compare(outcome.entity, outcome.image)
-    report.verified.add(verifier.result)
+    # A run leaves those that were there to sync: what changed of them in the source since is no difference.
+    for there in (False, True):
+        weigher = Weigher(ends.target, (), same_snapshot and not there, unseen)
+        verifier = Verifier(ends.target, Unit(fleet.decisions, ()), weigher)
+        for outcome in fleet.shared:
+            present = pl.col("source_id").is_in(list(fleet.present.get(outcome.entity.name, ())))
+            await verifier.compare(outcome.entity, outcome.image.filter(present if there else ~present))
+        report.verified.add(verifier.result)
 
 
 async def _snapshots(target: Connection) -> dict[str | None, str]:

@@ -40,8 +40,8 @@ class AlreadyMigrated(Exception):
 
 @dataclass
 class Loaded:
-    """What became of one vessel. `state`: migrated, quarantined, failed or skipped. `held_back`: deletions that
-    the brake stopped."""
+    """What became of one vessel. `state`: migrated, quarantined, failed or skipped. `held_back`: deletions
+    that the brake stopped."""
 
     vessel: Vessel
     state: str

@@ -1,6 +1,8 @@
 """Weighs deviations with the base, which is what bulkmig last wrote (mapping.md, "Verification").
 
-target differs from the base, source does not      drift: the portal changed it; no failure
+target differs from the base, source does not      drift: the portal changed it; no failure (a
+                                                   difference right after a run whose own transaction
+                                                   left it so: a trigger of the target did that)
 source differs from the base, target does not      stale: not synced yet; no failure
 both differ                                        both of these
 no base, or the source can't have changed since    difference: a failure
@@ -79,9 +81,34 @@ class Mismatch:
     actual: str | None = None
 
 
+# Rows that are as they are on purpose: kept although they should go or change, or waiting for a decision.
+_ON_PURPOSE = """
+SELECT target_id::text FROM bulkmig.retained WHERE entity = $1 AND target_id = ANY ($2::text[]::uuid[])
+UNION SELECT target_id::text FROM bulkmig.conflicts
+       WHERE entity = $1 AND target_id = ANY ($2::text[]::uuid[]) AND status = 'open'
+"""
+# Rows that were written on one vessel, whose ids theirs are like, and have moved to another.
+_MOVED = """
+SELECT target_id::text FROM bulkmig.identities
+ WHERE entity = $1 AND target_id = ANY ($2::text[]::uuid[])
+"""
 _RECORDED = """
 SELECT source_id::text FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
 UNION SELECT source_id::text FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
+"""
+
+
+# Rows that are as the vessel's last change left them, which wrote their base. Only good right after that: a dump that is
+# restored may give all rows one xmin. Not where a sync meant something else than the base to stand.
+_AS_LEFT = """
+SELECT t.{key}::text FROM {table} t WHERE t.{key} = ANY ($1::text[]::uuid[]) AND t.xmin::text IN
+    (SELECT b.xmin::text FROM bulkmig.base b
+      WHERE b.entity = $2 AND b.vessel_id = ANY ($3::text[]::uuid[]) AND b.holds AND b.kind = 'rows'
+        AND b.checkpoint_id IN (SELECT DISTINCT ON (vessel_id) checkpoint_id FROM bulkmig.base
+                                 WHERE vessel_id = ANY ($3::text[]::uuid[]) AND holds
+                                 ORDER BY vessel_id, id DESC)
+        AND NOT EXISTS (SELECT FROM bulkmig.base s
+                         WHERE s.checkpoint_id = b.checkpoint_id AND s.kind = 'standing'))
 """
 
 
@@ -107,12 +134,16 @@ class Weigher:
     async def weigh(self, entity: Entity, mismatches: list[Mismatch]) -> Verified:
         """Sorts mismatches of one table into differences, drift and stale rows."""
         known = await self._base(entity, mismatches[0].table, mismatches)
+        mismatches = await self._not_on_purpose(entity, mismatches, known)
         result = Verified()
         loose: list[Mismatch] = []
+        as_left = await self._as_left(entity, [m for m in mismatches if m.kind == "cell" and m.id in known])
         for mismatch in mismatches:
             written = known.get(mismatch.id)
             if written is None:
                 loose.append(mismatch)
+            elif mismatch.id in as_left:
+                self._differs(mismatch, result)
             else:
                 self._weigh_one(mismatch, written, result)
         new = set() if self.same_snapshot or not loose else await self._not_synced(entity, loose)
@@ -122,6 +153,20 @@ class Weigher:
             else:
                 self._differs(mismatch, result)
         return result
+
+    async def _not_on_purpose(
+        self, entity: Entity, mismatches: list[Mismatch], known: dict[str, dict[str, str | None]]
+    ) -> list[Mismatch]:
+        ids = sorted({mismatch.id for mismatch in mismatches})
+        kept = {row[0] for row in await self.target.fetch(_ON_PURPOSE, entity.name, ids)}
+        extra = sorted({mismatch.id for mismatch in mismatches if mismatch.kind == "extra"})
+        spare: set[str] = set()
+        if extra:
+            sources = {known[id_]["source_id"]: id_ for id_ in extra if id_ in known}
+            recorded = await self.target.fetch(_RECORDED, entity.name, list(sources))
+            spare = {sources[row[0]] for row in recorded}
+            spare.update(row[0] for row in await self.target.fetch(_MOVED, entity.name, extra))
+        return [m for m in mismatches if m.id not in kept and not (m.kind == "extra" and m.id in spare)]
 
     async def _not_synced(self, entity: Entity, loose: list[Mismatch]) -> set[str]:
         """Rows that are due by now, though nothing was lost: newer than what their vessel's last run saw, or
@@ -136,6 +181,14 @@ class Weigher:
             new.update(row[0] for row in recorded)
             new.update(await self.unseen(entity, source_ids, owner))
         return new
+
+    async def _as_left(self, entity: Entity, cells: list[Mismatch]) -> set[str]:
+        """Rows that nobody has touched since the run wrote them; asked right after it alone."""
+        if not (self.same_snapshot and cells):
+            return set()
+        table, ids = cells[0].table, list({mismatch.id for mismatch in cells})
+        query = _AS_LEFT.format(table=table.name, key=table.own_key)
+        return {row[0] for row in await self.target.fetch(query, ids, entity.name, self._owners(ids))}
 
     def _owner(self, id_: str) -> str | None:
         """The vessel that a row with this id belongs to, by the prefix they share."""

@@ -56,6 +56,7 @@ class Decisions:
     qr_codes       equipment source id -> code assigned other than by the plain rule
     foreign_qr     codes that the target's other equipment has
     companies_out  company source id -> code for which the company can't be loaded
+    kept_ids       entity -> source id -> target id, of rows that moved to another vessel after they got it
     """
 
     on_error: str
@@ -69,6 +70,7 @@ class Decisions:
     qr_codes: dict[str, str] = field(default_factory=dict)
     foreign_qr: frozenset[str] = frozenset()
     companies_out: dict[str, str] = field(default_factory=dict)
+    kept_ids: dict[str, dict[str, str]] = field(default_factory=dict)
     vessels_due: frozenset[str] = frozenset()  # whose rows this run looks at itself
     current_year: int = 0
     checks: dict[str, list[Check]] = field(default_factory=dict)

@@ -29,13 +29,15 @@ class Refused(Exception):
 @dataclass
 class Back:
     """What a rollback did. `undone`: the changes that it undid, the oldest first; `discarded`: what others
-    wrote since and `--force` gave up; `returned`: rows of others that came along, back again."""
+    wrote since and `--force` gave up; `returned`: rows of others that came along, back again; `waiting`: rows
+    of others that wait for this vessel again."""
 
     restored: Restored
     checkpoints: list[str] = field(default_factory=list)
     undone: list[Change] = field(default_factory=list)
     discarded: list[Drift] = field(default_factory=list)
     returned: int = 0
+    waiting: int = 0
 
 
 @dataclass
@@ -66,8 +68,10 @@ class Way:
         return way
 
 
-async def go_back(way: Way, targets: Sequence[Change], *, force: bool) -> Back:
-    """Restores these checkpoints of vessels. Raises Refused, Taken, CheckpointError: then nothing changed."""
+async def go_back(way: Way, targets: Sequence[Change], *, force: bool, as_written: bool = False) -> Back:
+    """Restores these checkpoints of vessels. Raises Refused, Taken, CheckpointError: then nothing changed.
+    `as_written`: what a change's own transactions left otherwise than it was written, as triggers do, is
+    nobody's doing since."""
     connection, stage, run_id = way.connection, way.vessels, way.checkpoints.run_id
     async with transaction(connection):
         for key in sorted(lock_key(change.vessel_id or "") for change in targets):
@@ -77,7 +81,8 @@ async def go_back(way: Way, targets: Sequence[Change], *, force: bool) -> Back:
         await _expect(way, targets, roots)
         waiting = await others.without_ends(stage)
         hanging = await others.hanging(stage)
-        drift = await stage.drift(MAX_LISTED) + [row for one in hanging for row in one.drift]
+        own_writes = await changes.transactions(connection, undone) if as_written else []
+        drift = await stage.drift(MAX_LISTED, own_writes) + [row for one in hanging for row in one.drift]
         if drift and not force:
             raise Refused(drift)
         own = {change.id: new_id() for change in targets}
@@ -99,6 +104,7 @@ async def go_back(way: Way, targets: Sequence[Change], *, force: bool) -> Back:
         await _restore_context(way, targets)
         await ledger.keep_assigned(stage)
         back = Back(await restore(stage), list(own.values()), undone, drift)
+        back.waiting = sum(len(one.keys) for one in hanging)
         for change in targets:
             back.returned += await others.bring_back(
                 connection, stage, [part async for part in _read(way, change, "hanging")]
@@ -195,7 +201,5 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
                 f"DELETE FROM was_{n} w WHERE NOT EXISTS (SELECT FROM was_{stage.number[owner.parent]} p"
                 f" WHERE p.{owner.parent_column} = w.{owner.column})"
             )
-    for table in stage.scope.tables:
-        await check_unique(stage, table)
-    for table in stage.scope.tables:
-        await insert_missing(stage, table)
+    await check_unique(stage, stage.scope.tables)
+    await stage.by_index(insert_missing(stage, table) for table in stage.scope.tables)

@@ -12,6 +12,7 @@ import msgspec
 from bulkmig.errors import UsageError
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
+from bulkmig.security.seal import Seal
 
 
 @dataclass(frozen=True)
@@ -52,22 +53,41 @@ async def find(connection: Connection, where: str = "true", *values: object) -> 
     return [msgspec.convert(dict(row), Change) for row in rows]
 
 
-async def whole(connection: Connection) -> set[str]:
-    """Ids of the checkpoints that have all their parts."""
-    rows = await connection.fetch(
-        "SELECT c.id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.checkpoint_parts p"
-        " ON p.checkpoint_id = c.id GROUP BY c.id HAVING count(p.part) = c.parts"
-    )
+_WHOLE = """
+SELECT c.id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.checkpoint_parts p ON p.checkpoint_id = c.id
+ GROUP BY c.id
+HAVING count(*) FILTER (WHERE sha256(p.payload) = p.digest
+                          AND (NOT c.encrypted OR substr(p.payload, 2, 8) = $1::bytea)) = c.parts
+   AND count(p.part) = c.parts
+"""
+
+
+async def whole(connection: Connection, seal: Seal | None) -> set[str]:
+    """Ids of the checkpoints that have all their parts, unharmed and, where encrypted, for this key."""
+    rows = await connection.fetch(_WHOLE, seal.id if seal else None)
     return {row["id"] for row in rows}
 
 
 async def since(connection: Connection, change: Change) -> list[Change]:
     """The change and all later ones of what it changed, the oldest first."""
     if change.vessel_id is None:
-        where = "c.seq >= $1 AND c.vessel_id IS NULL AND c.roots && $2::text[]::uuid[]"
-        return await find(connection, where, change.seq, list(change.roots))
+        where = (
+            "c.seq >= $1 AND c.vessel_id IS NULL AND (c.roots && $2::text[]::uuid[] OR c.id = $3::text::uuid)"
+        )
+        return await find(connection, where, change.seq, list(change.roots), change.id)
     where = "c.seq >= $1 AND c.vessel_id = $2::text::uuid"
     return await find(connection, where, change.seq, change.vessel_id)
+
+
+async def transactions(connection: Connection, found: Sequence[Change]) -> list[str]:
+    """The transactions that wrote these changes, as `xmin` names them. Only good for a change just made: a
+    dump that is restored may give all rows one `xmin`."""
+    rows = await connection.fetch(
+        "SELECT xmin::text AS x FROM bulkmig.checkpoints WHERE id = ANY ($1::text[]::uuid[])"
+        " UNION SELECT xmin::text FROM bulkmig.base WHERE checkpoint_id = ANY ($1::text[]::uuid[])",
+        [change.id for change in found],
+    )
+    return [row["x"] for row in rows]
 
 
 async def by_id(connection: Connection, id_: str) -> Change:

@@ -71,6 +71,7 @@ async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
             (to,) = await changes.find(way.connection, "c.id = $1::text::uuid", later.restored)
             await _drop(stage, to.roots, others=False)
             await _state(way, stage, to)
+            await stage.expect_written(later.id)  # what stayed then, because others used it
     await _drop(stage, roots, others=True)
     await stage.add("one", "due")
     for copy in ("was", "due"):

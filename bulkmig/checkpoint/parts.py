@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import zstandard
+from asyncpg import Record
 
 from bulkmig.errors import CheckpointError
 from bulkmig.postgres.session import Connection
@@ -25,8 +26,9 @@ _LEVEL = 1  # a stronger compression saves a tenth of the bytes for three times 
 
 _READ = """
 SELECT part, role, table_name, columns, payload, digest FROM bulkmig.checkpoint_parts
- WHERE checkpoint_id = $1::text::uuid AND part > $2 AND role = ANY ($3) ORDER BY part LIMIT 1
+ WHERE checkpoint_id = $1::text::uuid AND part > $2 AND role = ANY ($3) ORDER BY part LIMIT $4
 """
+_AT_ONCE = 8  # parts in memory
 
 
 @dataclass
@@ -97,22 +99,27 @@ async def read(
 ) -> Parts:
     """The parts of a checkpoint, one after the other. Raises CheckpointError for one that was changed, and
     for one that the key doesn't open."""
-    number = -1
-    while (row := await connection.fetchrow(_READ, checkpoint, number, list(roles))) is not None:
-        number, role, table = row["part"], row["role"], row["table_name"]
-        payload = row["payload"]
-        if hashlib.sha256(payload).digest() != row["digest"]:
+    last = -1
+    while rows := await connection.fetch(_READ, checkpoint, last, list(roles), _AT_ONCE):
+        last = rows[-1]["part"]
+        for row in rows:
+            yield _opened(checkpoint, row, encrypted=encrypted, seal=seal)
+
+
+def _opened(checkpoint: str, row: Record, *, encrypted: bool, seal: Seal | None) -> Part:
+    number, role, table, payload = row["part"], row["role"], row["table_name"], row["payload"]
+    if hashlib.sha256(payload).digest() != row["digest"]:
+        raise CheckpointError(
+            f"checkpoint {checkpoint}: part {number} ({table}) is not what was stored",
+            "its bytes were changed in the database: restore bulkmig.checkpoint_parts from a backup",
+        )
+    if encrypted:
+        if seal is None:
             raise CheckpointError(
-                f"checkpoint {checkpoint}: part {number} ({table}) is not what was stored",
-                "its bytes were changed in the database: restore bulkmig.checkpoint_parts from a backup",
+                f"checkpoint {checkpoint} is encrypted and no key is given", "say --key-file FILE"
             )
-        if encrypted:
-            if seal is None:
-                raise CheckpointError(
-                    f"checkpoint {checkpoint} is encrypted and no key is given", "say --key-file FILE"
-                )
-            payload = seal.open(payload, _place(checkpoint, number, role, table))
-        yield Part(role, table, tuple(row["columns"]), _expand(payload, checkpoint, number))
+        payload = seal.open(payload, _place(checkpoint, number, role, table))
+    return Part(role, table, tuple(row["columns"]), _expand(payload, checkpoint, number))
 
 
 async def complete(connection: Connection, checkpoint: str, parts: int) -> None:
@@ -141,10 +148,10 @@ async def put_back(connection: Connection, part: Part, key: Sequence[str], *, ro
     await copy_part(connection, "part_rows", part)
     columns = ", ".join(part.columns)
     same = " AND ".join(f"t.{column} = p.{column}" for column in key)
-    await connection.execute(f"DELETE FROM {part.table} t USING part_rows p WHERE {same}")
-    if rows:
-        await connection.execute(f"INSERT INTO {part.table} ({columns}) SELECT {columns} FROM part_rows")
-    await connection.execute("DROP TABLE part_rows")
+    insert = f"INSERT INTO {part.table} ({columns}) SELECT {columns} FROM part_rows;" if rows else ""
+    await connection.execute(
+        f"DELETE FROM {part.table} t USING part_rows p WHERE {same};{insert}DROP TABLE part_rows"
+    )
 
 
 def _plain(column: str) -> str:

@@ -4,6 +4,7 @@ unique key lives with."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from bulkmig.checkpoint.stage import Stage
@@ -32,35 +33,64 @@ class Restored:
 
 async def restore(stage: Stage) -> Restored:
     """Inserts, updates and deletes what differs between `was` and `now`. Raises Taken."""
-    result = Restored()
-    for table in stage.scope.tables:
-        await check_unique(stage, table)
+    await check_unique(stage, stage.scope.tables)
     for table in stage.scope.tables:
         await _make_room(stage, table)
-    for table in stage.scope.tables:
-        result.inserted[table.name] += await insert_missing(stage, table)
-    for table in stage.scope.tables:
-        result.updated[table.name] += await _update(stage, table)
-    for table in reversed(stage.scope.tables):
-        result.deleted[table.name] += await _delete(stage, table)
+    result = await _difference(stage)
+    tables = stage.scope.tables
+    await stage.by_index(
+        [
+            *(insert_missing(stage, table) for table in tables if result.inserted[table.name]),
+            *(_update(stage, table) for table in tables if result.updated[table.name]),
+            *(_delete(stage, table) for table in reversed(tables) if result.deleted[table.name]),
+        ]
+    )
     return result
 
 
-async def check_unique(stage: Stage, table: TargetTable) -> None:
-    """Raises Taken where a row that isn't among `now` has a unique value of `was`."""
-    n = stage.number[table.name]
-    for unique in table.unique:
-        equal = " AND ".join(f"o.{column} = w.{column}" for column in unique)
-        holder = await stage.connection.fetchval(
-            f"SELECT concat_ws('/', {', '.join(f'o.{column}::text' for column in table.key)})"
-            f" FROM was_{n} w JOIN {table.name} o ON {equal}"
-            f" WHERE NOT ({stage.same(table, 'o', 'w')}) AND {stage.missing(table, 'o', 'now')} LIMIT 1"
+async def _difference(stage: Stage) -> Restored:
+    """How many rows of each table come back, are set back, and go."""
+    queries = []
+    for place, table in enumerate(stage.scope.tables):
+        n = stage.number[table.name]
+        same = f"was_{n} w JOIN now_{n} o ON {stage.same(table, 'o', 'w')}"
+        queries.append(
+            f"SELECT {place} AS place,"
+            f" (SELECT count(*) FROM was_{n} w WHERE {stage.missing(table, 'w', 'now')}) AS inserted,"
+            f" (SELECT count(*) FROM {same} WHERE w::text <> o::text) AS updated,"
+            f" (SELECT count(*) FROM now_{n} o WHERE {stage.missing(table, 'o', 'was')}) AS deleted"
         )
-        if holder is not None:
-            raise Taken(
-                f"{table.name}.{'+'.join(unique)}: the value that is to come back belongs to row {holder}",
-                f"give {table.name} {holder} another {'+'.join(unique)}, then roll back again",
-            )
+    result = Restored()
+    for row in await stage.connection.fetch(" UNION ALL ".join(queries)):
+        name = stage.scope.tables[row["place"]].name
+        for counts, what in (
+            (result.inserted, "inserted"),
+            (result.updated, "updated"),
+            (result.deleted, "deleted"),
+        ):
+            counts[name] += row[what]
+    return result
+
+
+async def check_unique(stage: Stage, tables: Iterable[TargetTable]) -> None:
+    """Raises Taken where a row that isn't among `now` has a unique value of `was`."""
+    checks = [(table, unique) for table in tables if table.key for unique in table.unique]
+    queries = []
+    for place, (table, unique) in enumerate(checks):
+        n = stage.number[table.name]
+        equal = " AND ".join(f"o.{column} = w.{column}" for column in unique)
+        queries.append(
+            f"(SELECT {place} AS place, concat_ws('/', {', '.join(f'o.{c}::text' for c in table.key)}) AS id"
+            f" FROM was_{n} w JOIN {table.name} o ON {equal}"
+            f" WHERE NOT ({stage.same(table, 'o', 'w')}) AND {stage.missing(table, 'o', 'now')} LIMIT 1)"
+        )
+    holder = await stage.connection.fetchrow(" UNION ALL ".join(queries)) if queries else None
+    if holder is not None:
+        table, unique = checks[holder["place"]]
+        raise Taken(
+            f"{table.name}.{'+'.join(unique)}: the value that is to come back belongs to row {holder['id']}",
+            f"give {table.name} {holder['id']} another {'+'.join(unique)}, then roll back again",
+        )
 
 
 async def _make_room(stage: Stage, table: TargetTable) -> None:
@@ -72,9 +102,10 @@ async def _make_room(stage: Stage, table: TargetTable) -> None:
             f"SELECT FROM was_{n} w JOIN now_{n} o ON {equal}"
             f" WHERE NOT ({stage.same(table, 'o', 'w')}) AND {stage.same(table, 'o', 't')}"
         )
+        # Seldom so: two rows that exchanged a value, or one that came anew.
         if not await stage.connection.fetchval(
-            f"SELECT EXISTS (SELECT FROM {table.name} t JOIN now_{n} m ON {stage.same(table, 't', 'm')}"
-            f" WHERE EXISTS ({holds}))"
+            f"SELECT EXISTS (SELECT FROM was_{n} w JOIN now_{n} o ON {equal}"
+            f" WHERE NOT ({stage.same(table, 'o', 'w')}))"
         ):
             continue
         column = (await stage.connection.fetch(_COLUMN, table.name, unique[-1]))[0]
@@ -86,44 +117,32 @@ async def _make_room(stage: Stage, table: TargetTable) -> None:
         )
 
 
-async def insert_missing(stage: Stage, table: TargetTable) -> int:
-    """Inserts the rows of `was` whose keys aren't in `now`."""
+def insert_missing(stage: Stage, table: TargetTable) -> str:
+    """The statement that inserts the rows of `was` whose keys aren't in `now`."""
     n = stage.number[table.name]
     columns = ", ".join(table.columns)
-    return count(
-        await stage.connection.execute(
-            f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM was_{n} w"
-            f" WHERE {stage.missing(table, 'w', 'now')}"
-        )
+    return (
+        f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM was_{n} w"
+        f" WHERE {stage.missing(table, 'w', 'now')}"
     )
 
 
-async def _update(stage: Stage, table: TargetTable) -> int:
+def _update(stage: Stage, table: TargetTable) -> str:
     n = stage.number[table.name]
     others = [column for column in table.columns if column not in table.key]
-    if not others:
-        return 0
-    return count(
-        await stage.connection.execute(
-            f"UPDATE {table.name} t SET {', '.join(f'{column} = w.{column}' for column in others)}"
-            f" FROM was_{n} w JOIN now_{n} o ON {stage.same(table, 'o', 'w')}"
-            f" WHERE {stage.same(table, 't', 'w')} AND w::text <> o::text"
-        )
+    return (
+        f"UPDATE {table.name} t SET {', '.join(f'{column} = w.{column}' for column in others)}"
+        f" FROM was_{n} w JOIN now_{n} o ON {stage.same(table, 'o', 'w')}"
+        f" WHERE {stage.same(table, 't', 'w')} AND w::text <> o::text"
     )
 
 
-async def _delete(stage: Stage, table: TargetTable) -> int:
-    if not table.key:
-        return 0
+def _delete(stage: Stage, table: TargetTable) -> str:
     n = stage.number[table.name]
-    gone = await stage.connection.fetchval(
-        f"SELECT count(*) FROM now_{n} o WHERE {stage.missing(table, 'o', 'was')}"
-    )
-    await stage.connection.execute(
+    return (
         f"DELETE FROM {table.name} t USING now_{n} o"
         f" WHERE {stage.same(table, 't', 'o')} AND {stage.missing(table, 'o', 'was')}"
     )
-    return int(gone)
 
 
 async def prove(stage: Stage, roots: list[str]) -> None:
@@ -131,23 +150,18 @@ async def prove(stage: Stage, roots: list[str]) -> None:
     target's own has had a hand in it."""
     await stage.look(roots)
     await stage.look_for("was")
-    for table in stage.scope.tables:
-        n = stage.number[table.name]
-        if not table.key:
-            continue
-        first = table.key[0]
-        wrong = await stage.connection.fetchval(
-            f"SELECT coalesce(w.{first}, o.{first})::text FROM was_{n} w FULL JOIN now_{n} o"
-            f" ON {stage.same(table, 'w', 'o')}"
-            f" WHERE w.{first} IS NULL OR o.{first} IS NULL OR w::text <> o::text LIMIT 1"
+    queries = []
+    for place, table in stage.keyed:
+        n, first = stage.number[table.name], table.key[0]
+        queries.append(
+            f"(SELECT {place} AS place, coalesce(w.{first}, o.{first})::text AS id"
+            f" FROM was_{n} w FULL JOIN now_{n} o ON {stage.same(table, 'w', 'o')}"
+            f" WHERE w.{first} IS NULL OR o.{first} IS NULL OR w::text <> o::text LIMIT 1)"
         )
-        if wrong is not None:
-            raise CheckpointError(
-                f"{table.name} {wrong} would not be as the checkpoint holds it",
-                "a trigger of the target changes what is written: switch it off, then roll back again",
-            )
-
-
-def count(status: str) -> int:
-    """The rows of a statement's status, e.g. `DELETE 3`."""
-    return int(status.rpartition(" ")[2])
+    wrong = await stage.connection.fetchrow(" UNION ALL ".join(queries))
+    if wrong is not None:
+        name = stage.scope.tables[wrong["place"]].name
+        raise CheckpointError(
+            f"{name} {wrong['id']} would not be as the checkpoint holds it",
+            "a trigger of the target changes what is written: switch it off, then roll back again",
+        )

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from asyncpg import Record
 
 from bulkmig.ledger import audit
 from bulkmig.postgres.session import Connection, transaction
 
-# Only the oldest ones of a vessel may go: a later one is restored by going through all that came after it.
-# What a rollback went back to stays as long as that rollback's own checkpoint.
-_OLD = """
-WITH ranked AS (
-    SELECT c.id, c.vessel_id, c.seq, c.restored,
-           row_number() OVER (PARTITION BY c.vessel_id ORDER BY c.seq DESC) > $1
-           AND c.created_at < clock_timestamp() - make_interval(secs => $2 * 86400.0) AS old
-      FROM bulkmig.checkpoints c
-), blocked AS (
-    SELECT vessel_id, min(seq) AS seq FROM ranked WHERE NOT old GROUP BY vessel_id
-), gone AS (
-    SELECT r.id, r.restored FROM ranked r LEFT JOIN blocked b ON b.vessel_id IS NOT DISTINCT FROM r.vessel_id
-     WHERE r.old AND (b.seq IS NULL OR r.seq < b.seq)
-)
-SELECT id::text FROM gone g WHERE NOT EXISTS
-    (SELECT FROM ranked r WHERE r.restored = g.id AND r.id NOT IN (SELECT id FROM gone))
+_ALL = """
+SELECT id::text AS id, vessel_id, restored::text AS restored, together::text[] AS together,
+       row_number() OVER (PARTITION BY vessel_id ORDER BY seq DESC) > $1
+       AND created_at < clock_timestamp() - make_interval(secs => $2 * 86400.0) AS old
+  FROM bulkmig.checkpoints ORDER BY seq
 """
 # Parts of the base that no longer hold are kept for checkpoints alone.
 _UNUSED_BASE = """
@@ -42,7 +35,7 @@ async def prune(connection: Connection, by: audit.Who, *, keep: int, days: float
     """Deletes checkpoints that are older than so many days, except the newest `keep` of every vessel."""
     async with transaction(connection):
         await connection.execute("LOCK TABLE bulkmig.checkpoints IN SHARE ROW EXCLUSIVE MODE")
-        old = tuple(row["id"] for row in await connection.fetch(_OLD, keep, days))
+        old = outdated(await connection.fetch(_ALL, max(keep, 1), days))
         await connection.execute(
             "DELETE FROM bulkmig.checkpoints WHERE id = ANY ($1::text[]::uuid[])", list(old)
         )
@@ -50,3 +43,27 @@ async def prune(connection: Connection, by: audit.Who, *, keep: int, days: float
         if old:
             await audit.entry(connection, by, "pruned", f"{len(old)} checkpoints")
     return Pruned(old)
+
+
+def outdated(rows: Sequence[Record]) -> tuple[str, ...]:
+    """Which of all checkpoints, the oldest first, may go. Of a vessel's chain only the beginning: a later one
+    is restored by going through all that came after it. What a rollback that stays went back to stays, and so
+    do the checkpoints of vessels that changed together with one that stays."""
+    chains: defaultdict[object, list[Record]] = defaultdict(list)
+    places: dict[str, tuple[object, int]] = {}
+    for row in rows:
+        places[row["id"]] = row["vessel_id"], len(chains[row["vessel_id"]])
+        chains[row["vessel_id"]].append(row)
+    cut = {
+        vessel: next((n for n, row in enumerate(chain) if not row["old"]), len(chain))
+        for vessel, chain in chains.items()
+    }
+    todo = [row for vessel, chain in chains.items() for row in chain[cut[vessel] :]]
+    while todo:
+        row = todo.pop()
+        for needed in (row["restored"], *row["together"]):
+            vessel, place = places.get(needed, (None, len(rows)))
+            if needed in places and place < cut[vessel]:
+                todo += chains[vessel][place : cut[vessel]]
+                cut[vessel] = place
+    return tuple(row["id"] for vessel, chain in chains.items() for row in chain[: cut[vessel]])

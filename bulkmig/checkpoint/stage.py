@@ -12,7 +12,7 @@ transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -64,8 +64,20 @@ class Stage:
         await self.connection.execute(";".join(statements))
 
     def same(self, table: TargetTable, one: str, other: str) -> str:
-        """Both aliases name the same row."""
-        return " AND ".join(f"{one}.{column} = {other}.{column}" for column in table.key)
+        """Both aliases name the same row; never true without a primary key."""
+        return " AND ".join(f"{one}.{column} = {other}.{column}" for column in table.key) or "false"
+
+    @property
+    def keyed(self) -> list[tuple[int, TargetTable]]:
+        """The tables whose rows can be told apart, with their places."""
+        return [(place, table) for place, table in enumerate(self.scope.tables) if table.key]
+
+    async def by_index(self, statements: Iterable[str]) -> None:
+        """Executes them in one go, with index paths wherever there is one."""
+        # A round trip costs more than what most of these statements do.
+        await self.connection.execute(
+            ";".join(["SET LOCAL enable_seqscan = off", *statements, "SET LOCAL enable_seqscan = DEFAULT"])
+        )
 
     def missing(self, table: TargetTable, alias: str, copy: str) -> str:
         """The alias's row is not in a copy."""
@@ -95,32 +107,28 @@ class Stage:
         """Fills `now` with the rows that belong to the roots. They stay locked, parents before children, so
         that nobody adds to them until the transaction ends."""
         await self.clear("now")
-        await self.connection.execute("SET LOCAL enable_seqscan = off")
+        await self.by_index(
+            f"INSERT INTO now_{self.number[table.name]} SELECT {_columns(table, 't')} FROM {table.name} t"
+            f" WHERE {self.scope.rows(table.name, roots)} FOR UPDATE OF t"
+            for table in self.scope.tables
+        )
         for table in self.scope.tables:
-            n = self.number[table.name]
-            await self.connection.execute(
-                f"INSERT INTO now_{n} SELECT {_columns(table, 't')} FROM {table.name} t"
-                f" WHERE {self.scope.rows(table.name, roots)} FOR UPDATE OF t"
-            )
-            if not table.key and await self.connection.fetchval(f"SELECT EXISTS (SELECT FROM now_{n})"):
+            if not table.key and await self.connection.fetchval(
+                f"SELECT EXISTS (SELECT FROM now_{self.number[table.name]})"
+            ):
                 raise CheckpointError(
                     f"{table.name} holds rows of the vessel and has no primary key",
                     "without one its rows can't be told apart: give it one",
                 )
-        await self.connection.execute("SET LOCAL enable_seqscan = DEFAULT")
 
     async def look_for(self, copy: str) -> None:
         """Adds to `now` the rows that have the keys of a copy, wherever they belong by now."""
-        await self.connection.execute("SET LOCAL enable_seqscan = off")
-        for table in self.scope.tables:
-            if table.key:
-                n = self.number[table.name]
-                await self.connection.execute(
-                    f"INSERT INTO now_{n} SELECT {_columns(table, 't')} FROM {table.name} t JOIN {copy}_{n} c"
-                    f" ON {self.same(table, 't', 'c')} WHERE {self.missing(table, 't', 'now')}"
-                    " FOR UPDATE OF t"
-                )
-        await self.connection.execute("SET LOCAL enable_seqscan = DEFAULT")
+        await self.by_index(
+            f"INSERT INTO now_{n} SELECT {_columns(table, 't')} FROM {table.name} t JOIN {copy}_{n} c"
+            f" ON {self.same(table, 't', 'c')} WHERE {self.missing(table, 't', 'now')} FOR UPDATE OF t"
+            for _, table in self.keyed
+            for n in (self.number[table.name],)
+        )
 
     async def expect_written(self, checkpoint: str) -> None:
         """Lets `one` go through the change that this checkpoint was taken for."""
@@ -171,24 +179,28 @@ class Stage:
             f"DELETE FROM new_{n}"
         )
 
-    async def drift(self, limit: int) -> list[Drift]:
-        """The rows in which `now` isn't as `due`: what others did since. At most `limit` of each table."""
-        found: list[Drift] = []
-        for table in self.scope.tables:
-            if not table.key:
-                continue
-            n = self.number[table.name]
+    async def drift(self, limit: int, own: Sequence[str] = ()) -> list[Drift]:
+        """The rows in which `now` isn't as `due`: what others did since. At most `limit` of each table; rows
+        that these transactions wrote (`xmin`) are left out."""
+        queries = []
+        for place, table in self.keyed:
+            n, first = self.number[table.name], table.key[0]
             key = ", ".join(f"coalesce(d.{column}, t.{column})::text" for column in table.key)
-            first = table.key[0]
-            rows = await self.connection.fetch(
-                f"SELECT concat_ws('/', {key}) AS id, CASE WHEN d.{first} IS NULL THEN 'added'"
-                f" WHEN t.{first} IS NULL THEN 'deleted' ELSE 'changed' END AS change"
-                f" FROM due_{n} d FULL JOIN now_{n} t ON {self.same(table, 'd', 't')}"
-                f" WHERE d.{first} IS NULL OR t.{first} IS NULL OR d::text <> t::text"
-                f" ORDER BY 1 LIMIT {limit}"
+            own_write = (
+                f" AND NOT EXISTS (SELECT FROM {table.name} r WHERE {self.same(table, 'r', 't')}"
+                " AND r.xmin::text = ANY ($1::text[]))"
             )
-            found += [Drift(table.name, row["id"], row["change"]) for row in rows]
-        return found
+            queries.append(
+                f"(SELECT {place} AS place, concat_ws('/', {key}) AS id, CASE WHEN d.{first} IS NULL"
+                f" THEN 'added' WHEN t.{first} IS NULL THEN 'deleted' ELSE 'changed' END AS change"
+                f" FROM due_{n} d FULL JOIN now_{n} t ON {self.same(table, 'd', 't')}"
+                f" WHERE (d.{first} IS NULL OR t.{first} IS NULL OR d::text <> t::text)"
+                f"{own_write if own else ''} ORDER BY 2 LIMIT {limit})"
+            )
+        rows = await self.connection.fetch(
+            f"{' UNION ALL '.join(queries)} ORDER BY place, id", *([list(own)] if own else [])
+        )
+        return [Drift(self.scope.tables[row["place"]].name, row["id"], row["change"]) for row in rows]
 
 
 def _columns(table: TargetTable, alias: str) -> str:

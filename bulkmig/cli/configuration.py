@@ -39,6 +39,14 @@ ABOUT: dict[str, dict[str, str]] = {
         "verify": "Whether a migration compares every cell at its end.",
         "fk_check": 'Foreign keys: "row" by row, or by one query a reference with triggers off ("set").',
     },
+    "Synchronisation": {
+        "conflict": 'What both sides changed: "source_wins", "target_wins", "merge" or "manual".',
+        "full": "Whether every row is compared, also where no time-stamp has moved.",
+        "new": "Whether --all brings newly approved vessels too.",
+        "allow_deletions": "Whether more may be deleted than the brake lets through.",
+        "brake_share": "Share of a vessel's rows, 0 to 1, that may go before the brake holds its deletions.",
+        "brake_least": "Equipment of a vessel that may go in any case.",
+    },
     "Checkpoints": {
         "key_file": "File with the key that encrypts checkpoints: 32 bytes in base64 or hex.",
         "keep_checkpoints": "How many checkpoints of a vessel are kept at least.",

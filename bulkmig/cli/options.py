@@ -320,8 +320,9 @@ def settings(
         value = given.get(name)
         if value is not None and value is not False:
             put(name, value, "environment" if name in from_environment else "flag")
-    if given.get("no_verify"):
-        put("verify", False)
+    for flag, name in (("no_verify", "verify"), ("no_new", "new")):
+        if given.get(flag):
+            put(name, False)
     if given.get("until"):
         put("window", _seconds_until(given["until"], datetime.now().astimezone()))
     if isinstance(values.get("memory"), str):

@@ -39,5 +39,7 @@ async def _watch(stop: Stop) -> None:
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async for _ in signals:
             if stop.requested:
+                if sys.stderr.isatty():
+                    os.write(sys.stderr.fileno(), SHOW_CURSOR)  # progress may have hidden it
                 os._exit(STOPPED)
             stop.request()

@@ -15,6 +15,7 @@ _WORDS = {
     "completed_with_failures": "[bold red]completed with failures[/]",
     "stopped": "[bold yellow]stopped in good order[/]",
     "failed": "[bold red]failed[/]",
+    "refused": "[bold red]refused: nothing was changed[/]",
 }
 _SHOWN = 20
 

@@ -57,10 +57,10 @@ def list_command(
                 vessel,
                 run_id,
             )
-            whole = await changes.whole(target)
+            whole = await changes.whole(target, seal)
             in_force = {one.id for one in await changes.all_in_force(target)}
             return [
-                _document(one, restorable=one.id in whole and (seal is not None or not one.encrypted))
+                _document(one, restorable=one.id in whole)
                 | {"in_force": one.id in in_force}
                 for one in found
             ]

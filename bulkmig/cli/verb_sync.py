@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import typer
 
-from bulkmig.cli import lines, output, summary
-from bulkmig.cli.options import CONNECT, ERRORS, LOAD, PARALLEL, SELECT, SYNC, Call, verb
+from bulkmig.cli import output, summary
+from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, SELECT, SYNC, Call, verb
 from bulkmig.cli.running import run
+from bulkmig.cli.watching import watching
 from bulkmig.report import Report
 from bulkmig.sync.run import sync
 
 
-@verb(SELECT, SYNC, ERRORS, PARALLEL, LOAD, CONNECT)
+@verb(SELECT, SYNC, ERRORS, PARALLEL, LOAD, DASHBOARD, CONNECT)
 def command(call: Call) -> int:
     """Brings vessels that were migrated before up to date, and migrates newly approved ones."""
-    listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
-    report = run(lambda stop: sync(call.settings, call.selected, listen=listen, stop=stop))
+    with watching(call) as listen:
+        report = run(lambda stop: sync(call.settings, call.selected, listen=listen, stop=stop))
     if call.json:
         output.document(report.document())
     else:

@@ -62,11 +62,16 @@ async def decide(
         foreign_qr=state.foreign_qr,
         vessels_due=frozenset(vessel.id for vessel in vessels),
         current_year=datetime.now(UTC).year,
+        kept_ids={
+            e.name: dict(state.recorded[e.name])
+            for e in ENTITIES
+            if e.scope == "vessel" and e.name != "vessel" and e.name in state.recorded
+        },
         checks={e.name: checks(e, target_catalogue, source_catalogue) for e in ENTITIES},
     )
     fleet = Fleet(decisions, list(vessels))
     fleet.present = {of: frozenset(rows) for of, rows in state.identities.items()}
-    fleet.deleted = {of: frozenset(rows) - fleet.present[of] for of, rows in state.recorded.items()}
+    fleet.deleted = {of: frozenset(state.recorded[of]) - rows for of, rows in fleet.present.items()}
     selected = sorted({vessel.company_id for vessel in vessels}.union(companies))
     codes = await _decide_slugs(source, state, fleet)
     _identify_companies(state, decisions, frozenset(selected), codes)

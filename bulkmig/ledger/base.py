@@ -10,12 +10,13 @@ import polars as pl
 from bulkmig.encode import read_base
 from bulkmig.postgres.session import Connection
 
+_AT_ONCE = 16  # parts: some megabytes, compressed
 _PARTS = """
 SELECT id, kind, payload FROM bulkmig.base
- WHERE {which} AND entity = $2 AND kind IN ('rows', 'forgotten') AND id > $3 ORDER BY id LIMIT 1
+ WHERE {which} AND entity = $2 AND kind IN ('rows', 'forgotten') AND id > $3 ORDER BY id LIMIT {at_once}
 """
-_HOLDING = _PARTS.format(which="vessel_id = ANY ($1::text[]::uuid[]) AND holds")
-_THESE = _PARTS.format(which="id = ANY ($1::bigint[])")
+_HOLDING = _PARTS.format(which="vessel_id = ANY ($1::text[]::uuid[]) AND holds", at_once=_AT_ONCE)
+_THESE = _PARTS.format(which="id = ANY ($1::bigint[])", at_once=_AT_ONCE)
 Shape = Callable[[pl.DataFrame], pl.DataFrame]
 _ids = msgspec.msgpack.Decoder(list[str])
 _keys = msgspec.msgpack.Decoder(dict[str, list[str]])
@@ -30,7 +31,7 @@ async def read(
 ) -> pl.DataFrame | None:
     """The rows of an entity that bulkmig wrote, as it last wrote them: an image (`encode.read_base`), one row
     a source id. None where there are none. `shape` selects rows and columns of each part, `source_id` among
-    them: the parts are read one by one, so that memory holds only what it leaves."""
+    them, so that memory holds only what it leaves."""
     return await _read(connection, _HOLDING, vessels, entity, shape)
 
 
@@ -45,21 +46,24 @@ async def _read(
     frames: list[pl.DataFrame] = []
     forgotten: dict[str, int] = {}
     last = 0
-    while (row := await connection.fetchrow(query, list(which), entity, last)) is not None:
-        last = row["id"]
-        if row["kind"] == "forgotten":
-            forgotten |= dict.fromkeys(_ids.decode(row["payload"]), last)
-            continue
-        frame = shape(read_base(row["payload"]))
-        if frame.height:
-            frames.append(frame.with_columns(pl.lit(last).alias("~part")))
+    while rows := await connection.fetch(query, list(which), entity, last):
+        for row in rows:
+            last = row["id"]
+            if row["kind"] == "forgotten":
+                forgotten |= dict.fromkeys(_ids.decode(row["payload"]), last)
+                continue
+            frame = shape(read_base(row["payload"]))
+            if frame.height:
+                frames.append(frame.with_columns(pl.lit(last).alias("~part")))
+        if len(rows) < _AT_ONCE:
+            break
     if not frames:
         return None
-    rows = pl.concat(frames).unique("source_id", keep="last", maintain_order=True)
+    found = pl.concat(frames).unique("source_id", keep="last", maintain_order=True)
     if forgotten:
         since = pl.col("source_id").replace_strict(forgotten, default=0, return_dtype=pl.Int64)
-        rows = rows.filter(since < pl.col("~part"))
-    return rows.drop("~part")
+        found = found.filter(since < pl.col("~part"))
+    return found.drop("~part")
 
 
 async def among(

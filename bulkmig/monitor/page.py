@@ -10,9 +10,9 @@ import orjson
 TYPES = {
     "index.html": "text/html; charset=utf-8",
     "app.css": "text/css; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
     "uPlot.min.css": "text/css; charset=utf-8",
     "uPlot.iife.min.js": "text/javascript; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
     "grafana.json": "application/json",
 }
 # What the page may load: itself. Nothing leaves the machine.
@@ -31,12 +31,15 @@ def asset(name: str) -> bytes:
 def alone(data: dict[str, Any]) -> str:
     """The page with everything in it: one file that needs neither a server nor a network."""
     page = asset("index.html").decode()
-    for name in TYPES:
-        text = asset(name).decode() if name in page else ""
-        page = page.replace(f'<link rel="stylesheet" href="{name}">', f"<style>\n{text}\n</style>")
-        page = page.replace(f'<script defer src="{name}"></script>', f"<script defer>\n{text}\n</script>")
     # In JSON a "<" only stands in strings, and there it may be written so: no tag can begin in the data.
     embedded = orjson.dumps(data).decode().replace("<", "\\u003c")
+    last = f'<script type="application/json" id="data">{embedded}</script>\n'
+    for name, kind in TYPES.items():
+        if kind.startswith("text/css"):
+            style = f"<style>\n{asset(name).decode()}\n</style>"
+            page = page.replace(f'<link rel="stylesheet" href="{name}">', style)
+        elif kind.startswith("text/javascript"):
+            page = page.replace(f'<script defer src="{name}"></script>\n', "")
+            last += f"<script>\n{asset(name).decode()}\n</script>\n"
     policy = f'<meta http-equiv="Content-Security-Policy" content="{_FILE_POLICY}">'
-    page = page.replace("<!-- policy -->", policy)
-    return page.replace("<!-- data -->", f'<script type="application/json" id="data">{embedded}</script>')
+    return page.replace("<!-- policy -->", policy).replace("<!-- data -->", last)

@@ -94,13 +94,14 @@ def serving(where: Place, settings: Settings, board: Board | None = None) -> Ite
 
 
 def _listen(where: Place) -> socket.socket:
+    family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((where.host, where.port))
         listener.listen(64)
     except OSError as error:
+        listener.close()
         raise UsageError(
             f"the dashboard can't listen on {where.host}:{where.port}: {error.strerror}",
             "name another address, or port 0 for any that is free",

@@ -26,7 +26,7 @@ def of_board(board: Board) -> dict[str, Any]:
                 "left": board.estimate.left,
                 "share": board.estimate.share,
                 "selected": len(board.vessels) + board.skipped,
-                "done": ended.get("migrated", 0) + ended.get("quarantined", 0),
+                "done": sum(n for state, n in ended.items() if state not in ("skipped", "failed")),
                 "skipped": ended.get("skipped", 0) + board.skipped,
                 "failed": ended.get("failed", 0),
                 "rows": board.rows,

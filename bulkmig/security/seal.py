@@ -26,6 +26,11 @@ class Seal:
         self._cipher = AESGCM(key)
         self._id = hashlib.sha256(b"bulkmig key " + key).digest()[:_ID]
 
+    @property
+    def id(self) -> bytes:
+        """Tells the key without giving it away; the second to ninth byte of what it sealed."""
+        return self._id
+
     def __repr__(self) -> str:
         return f"Seal({self._id.hex()})"
 

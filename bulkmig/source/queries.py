@@ -30,6 +30,19 @@ def for_vessels(entity: Entity, vessels: Iterable[str]) -> str:
     return f"SELECT {_list(entity)} FROM {entity.source} t {entity.joins} WHERE t.{owner} = ANY ({ids})"
 
 
+def keys(entity: Entity, vessels: Iterable[str]) -> str:
+    """The ids of all rows of an entity that belong to these vessels, and the vessel of each."""
+    ids = uuid_array(vessels)
+    if entity.through is not None:
+        parent, column = entity.through
+        return (
+            f"SELECT t.id, p.vessel_id FROM {parent} p JOIN {entity.source} t ON t.{column} = p.id"
+            f" WHERE p.vessel_id = ANY ({ids})"
+        )
+    owner = "id" if entity.name == "vessel" else "vessel_id"
+    return f"SELECT t.id, t.{owner} FROM {entity.source} t WHERE t.{owner} = ANY ({ids})"
+
+
 def by_id(entity: Entity, ids: Iterable[str]) -> str:
     """The rows of an entity with these ids."""
     extra = "" if "vessel_id" in entity.column_names else ", NULL AS vessel_id"

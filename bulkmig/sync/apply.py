@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from bulkmig._core.declare import Table
+from bulkmig._core.declare import Entity, Table
 from bulkmig._core.unit import Catalogue
 from bulkmig.encode import base as pack
 from bulkmig.entities import ENTITIES
@@ -51,30 +51,40 @@ class Means:
         return None if self.owner == write.NIL else self.owner
 
 
-async def apply(means: Means, plan: Plan) -> Applied:
-    """Writes what the plan says, and records it."""
-    done = Applied()
-    parts = [plan.parts[entity.name] for entity in ENTITIES if entity.tables]
-    for part in parts:
-        await _retain(means, part)
-    for part in parts:
-        await _write(means, part, done)
-    removed: defaultdict[str, set[str]] = defaultdict(set)
-    for part in reversed(parts):
-        await _delete(means, part, done, removed)
-    for part in parts:
-        await _record(means, part, done)
-    if removed:
-        keys = {table: sorted(ids) for table, ids in removed.items()}
-        await _add_base(
-            means,
-            "vessel" if means.vessel else "company",
-            "removed",
-            len(keys),
-            base.pack_keys(keys),
-            holds=False,
-        )
-    return done
+@dataclass
+class Step:
+    """One vessel's share of a commit. `removed`: table -> keys of rows that it has no more."""
+
+    means: Means
+    plan: Plan
+    done: Applied = field(default_factory=Applied)
+    removed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def part(self, entity: Entity) -> Part:
+        return self.plan.parts[entity.name]
+
+
+async def apply(steps: Sequence[Step]) -> None:
+    """Writes what the plans say, and records it, in the caller's transaction."""
+    entities = [entity for entity in ENTITIES if entity.tables]
+    for step in steps:
+        for entity in entities:
+            await _retain(step.means, step.part(entity))
+    for entity in entities:
+        for table in entity.tables:
+            await _let_go(steps, entity, table)
+            for step in steps:
+                await _write(step, step.part(entity), table)
+    for entity in reversed(entities):
+        for step in steps:
+            await _delete(step, step.part(entity))
+    for step in steps:
+        for entity in entities:
+            await _record(step, step.part(entity))
+        if step.removed:
+            keys = {table: sorted(ids) for table, ids in step.removed.items()}
+            owner = "vessel" if step.means.vessel else "company"
+            await _add_base(step.means, owner, "removed", len(keys), base.pack_keys(keys), holds=False)
 
 
 async def _retain(means: Means, part: Part) -> None:
@@ -105,59 +115,74 @@ async def _retain(means: Means, part: Part) -> None:
             part.base[source] = row
 
 
-async def _write(means: Means, part: Part, done: Applied) -> None:
-    for table in part.entity.tables:
-        inside = {id_: row for id_, row in part.write.items() if table.name in row.tables}
-        if inside:
-            await _let_go(means, part, table, inside)
-            frame = pl.DataFrame(
-                [[row[f"{table.name}.{name}"] for name in table.cells] for row in inside.values()],
-                schema=dict.fromkeys(table.cells, pl.String),
-                orient="row",
-            )
-            await upsert(means.connection, table.name, table.key, frame, means.catalogue)
-        for id_ in inside:
-            was = part.was[id_]
-            there = was is not None and table.name in was.tables
-            (done.updated if there else done.inserted)[table.name] += 1
-        left = [
-            id_
-            for id_, row in part.write.items()
-            if table.name not in row.tables
-            and (was := part.was[id_]) is not None
-            and table.name in was.tables
-        ]
-        done.deleted[table.name] += await _delete_rows(means.connection, table, left)
-        done.unchanged[table.name] += part.unchanged
+async def _write(step: Step, part: Part, table: Table) -> None:
+    means, done = step.means, step.done
+    inside = {id_: row for id_, row in part.write.items() if table.name in row.tables}
+    left = [
+        id_
+        for id_, row in part.write.items()
+        if _was_in(part, id_, table)
+        and (id_ not in inside or key_of(table, part.was[id_]) != key_of(table, row))
+    ]
+    deleted = await _delete_rows(means.connection, table, left)
+    if inside:
+        frame = pl.DataFrame(
+            [[row[f"{table.name}.{name}"] for name in table.cells] for row in inside.values()],
+            schema=dict.fromkeys(table.cells, pl.String),
+            orient="row",
+        )
+        await upsert(means.connection, table.name, table.key, frame, means.catalogue)
+    there = sum(_was_in(part, id_, table) for id_ in inside)
+    done.updated[table.name] += there
+    done.inserted[table.name] += len(inside) - there
+    done.deleted[table.name] += deleted - sum(id_ in inside for id_ in left)
+    done.unchanged[table.name] += part.unchanged
 
 
-async def _let_go(means: Means, part: Part, table: Table, rows: dict[str, Row]) -> None:
+def _was_in(part: Part, id_: str, table: Table) -> bool:
+    was = part.was[id_]
+    return was is not None and table.name in was.tables
+
+
+def key_of(table: Table, row: Row | None) -> str:
+    """A row's primary key, its columns joined as `removed` parts have them."""
+    return "/".join(str(row[f"{table.name}.{column}"]) for column in table.key) if row is not None else ""
+
+
+async def _let_go(steps: Sequence[Step], entity: Entity, table: Table) -> None:
     """Rows that exchange a unique value give it up first, so that none meets the other's old one."""
+    means = steps[0].means
     for unique in means.graph.tables[table.name].unique:
         if len(unique) != 1 or unique[0] not in table.cells or unique[0] == table.own_key:
             continue
         cell = f"{table.name}.{unique[0]}"
         moving = [
             id_
-            for id_, row in rows.items()
+            for part in (step.part(entity) for step in steps)
+            for id_, row in part.write.items()
             if (was := part.was[id_]) is not None and was[cell] is not None and was[cell] != row[cell]
         ]
-        if len(moving) > 1 and means.catalogue[table.name][unique[0]].nullable:
-            await means.connection.execute(
-                f"UPDATE {table.name} SET {unique[0]} = NULL"
-                f" WHERE {table.own_key} = ANY ($1::text[]::uuid[])",
-                moving,
-            )
+        if len(moving) < 2:
+            continue
+        column = means.catalogue[table.name][unique[0]]
+        # Something that nobody else has: most such columns may be NULL, the others are texts.
+        aside = "NULL" if column.nullable else "gen_random_uuid()::text"
+        await means.connection.execute(
+            f"UPDATE {table.name} SET {unique[0]} = {aside} WHERE {table.own_key} = ANY ($1::text[]::uuid[])",
+            moving,
+        )
 
 
-async def _delete(means: Means, part: Part, done: Applied, removed: defaultdict[str, set[str]]) -> None:
+async def _delete(step: Step, part: Part) -> None:
     if not part.delete:
         return
     ids = list(part.delete)
-    await _note_hanging(means, part.entity.tables[0].name, ids, removed)
+    await _note_hanging(step.means, part.entity.tables[0].name, ids, step.removed)
     for table in reversed(part.entity.tables):
-        removed[table.name].update(ids)
-        done.deleted[table.name] += await _delete_rows(means.connection, table, ids)
+        step.removed[table.name].update(
+            key_of(table, part.was[id_]) for id_ in ids if _was_in(part, id_, table)
+        )
+        step.done.deleted[table.name] += await _delete_rows(step.means.connection, table, ids)
 
 
 async def _note_hanging(
@@ -187,8 +212,8 @@ async def _delete_rows(connection: Connection, table: Table, ids: list[str]) -> 
     return int(status.rpartition(" ")[2])
 
 
-async def _record(means: Means, part: Part, done: Applied) -> None:
-    entity = part.entity
+async def _record(step: Step, part: Part) -> None:
+    means, done, entity = step.means, step.done, part.entity
     if part.base:
         frame = frame_of(entity, part.base)
         await _add_base(means, entity.name, "rows", frame.height, pack(entity, frame))

@@ -15,6 +15,7 @@ from bulkmig.encode import parcels
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
+from bulkmig.sync.moves import Moves
 from bulkmig.target.postgres import ends
 from bulkmig.transform import Outcome
 
@@ -24,13 +25,15 @@ HASH = "~hash"
 @dataclass
 class Found:
     """What became of one entity's rows of one vessel. `new` and `changed` are images; `gone`: source ids that
-    are written and that the source has no more; `held`: written ones that would now be kept out."""
+    are written and that the source has no more; `held`: written ones that would now be kept out;
+    `with_parent`: rows, written or new, that stay with a parent which is held."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
     unchanged: int = 0
     gone: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
+    with_parent: set[str] = field(default_factory=set)
     written: int = 0
     findings: list[pl.DataFrame] = field(default_factory=list)
     quarantined: list[pl.DataFrame] = field(default_factory=list)
@@ -41,8 +44,9 @@ class Found:
 class Gather:
     """A pipeline's sink for one vessel. `found` is complete when `finish` is done."""
 
-    def __init__(self, target: Connection, unit: Unit, vessel: str) -> None:
+    def __init__(self, target: Connection, unit: Unit, vessel: str, moves: Moves) -> None:
         self.target, self.unit, self.vessel = target, unit, vessel
+        self.came, self.gone_elsewhere = moves.came[vessel], moves.left[vessel]
         self.found: defaultdict[str, Found] = defaultdict(Found)
         self._session = anyio.Lock()  # two actors ask the one target session
         self._written: dict[str, pl.DataFrame | None] = {}
@@ -64,9 +68,16 @@ class Gather:
 
     async def _written_of(self, entity: Entity) -> pl.DataFrame | None:
         if entity.name not in self._written:
-            self._written[entity.name] = await base.read(
-                self.target, [self.vessel], entity.name, shape=lambda frame: _index(entity, frame)
-            )
+            frames = []
+            left, came = list(self.gone_elsewhere[entity.name]), self.came[entity.name]
+            for vessel, which in (
+                (self.vessel, ~pl.col("source_id").is_in(left)),
+                *((other, pl.col("source_id").is_in(list(came))) for other in sorted(set(came.values()))),
+            ):
+                frame = await base.read(self.target, [vessel], entity.name, shape=_index(entity, which))
+                if frame is not None:
+                    frames.append(frame)
+            self._written[entity.name] = pl.concat(frames) if frames else None
         return self._written[entity.name]
 
     def pack(self, outcome: Outcome) -> list[Parcel]:
@@ -77,7 +88,7 @@ class Gather:
         if held:
             for parcel in made:
                 parcel.image = parcel.image.filter(~pl.col("source_id").is_in(held))
-                self.found[outcome.entity.name].held.update(held)
+                self.found[outcome.entity.name].with_parent.update(held)
         return made
 
     def _held_back(self, outcome: Outcome) -> list[str]:
@@ -114,6 +125,8 @@ class Gather:
         image = image.with_columns(pl.coalesce(f"{cell}~kept", cell).alias(cell) for cell in kept)
         there = image[HASH].is_not_null()
         same = (hashes(entity, image) == image[HASH]).fill_null(value=False)
+        if self.came[entity.name]:  # also what is as it was there: it is this vessel's from now on
+            same &= ~image["source_id"].is_in(list(self.came[entity.name]))
         image = image.drop(HASH, *(f"{cell}~kept" for cell in kept))
         found.unchanged += int(same.sum())
         found.new.append(image.filter(~there))
@@ -139,7 +152,7 @@ class Gather:
             left = set(self._left.get(entity.name, written)["source_id"])
             out = {id_ for frame in found.quarantined for id_ in frame["source_id"]}
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}
-            found.held = (found.held | out) & set(written["source_id"])
+            found.held = (found.with_parent | out) & set(written["source_id"])
             found.gone = left - found.held
 
 
@@ -165,9 +178,9 @@ def hashes(entity: Entity, image: pl.DataFrame) -> pl.Series:
     return image.select(*flags, pl.col(cells).cast(pl.String)).hash_rows()
 
 
-def _index(entity: Entity, frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(
+def _index(entity: Entity, which: pl.Expr) -> base.Shape:
+    return lambda frame: frame.filter(which).select(
         "source_id",
-        hashes(entity, frame).alias(HASH),
+        pl.Series(HASH, hashes(entity, frame.filter(which))),
         *(pl.col(cell).alias(f"{cell}~kept") for cell in kept_cells(entity)),
     )

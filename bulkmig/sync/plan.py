@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -16,9 +17,13 @@ from bulkmig.postgres.session import Connection
 from bulkmig.sync import conflicts
 from bulkmig.sync.decide import Conflict, decide
 from bulkmig.sync.gather import Found
+from bulkmig.sync.moves import Moves
 from bulkmig.sync.row import Row, cells_of, equal, make
 from bulkmig.sync.standing import standing
 from bulkmig.sync.strategies._strategy import Strategy
+
+
+WITH_PARENT = "with_parent"  # why a row is retained: what it hangs on is
 
 
 @dataclass
@@ -49,7 +54,10 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether neither the target nor the base changes."""
-        return not any(p.write or p.delete or p.base or p.forget or p.conflicts for p in self.parts.values())
+        return not any(
+            p.write or p.delete or p.base or p.forget or p.conflicts or p.retained
+            for p in self.parts.values()
+        )
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,12 @@ class Rules:
     brake_least: int
 
 
-async def plan(connection: Connection, owner: str, found: dict[str, Found], rules: Rules) -> Plan:
+async def plan(
+    connection: Connection, owner: str, found: dict[str, Found], rules: Rules, moves: Moves | None = None
+) -> Plan:
     """Decides everything for one vessel (or the nil UUID: companies and users); locks the rows that it
     concerns."""
-    made = Plan()
+    made, moves = Plan(), moves or Moves()
     vessel = None if owner == NIL else owner
     opened = await conflicts.open_ones(connection, vessel)
     retained = await _retained(connection, vessel)
@@ -77,7 +87,12 @@ async def plan(connection: Connection, owner: str, found: dict[str, Found], rule
             continue
         part, rows = made.parts[entity.name], found[entity.name]
         part.unchanged = rows.unchanged
-        own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
+        part.forget |= moves.left[owner][entity.name]
+        came = moves.came[owner][entity.name]
+        held = (rows.with_parent & rows.held) - retained.keys()
+        for source, stays in (await _bases(connection, [owner], entity, held)).items() if held else ():
+            part.retained[source] = (stays[_own(entity)] or "", WITH_PARENT)
+        own = _own(entity)
         sources: dict[str, Row | None] = dict.fromkeys(gone[entity.name] - retained.keys())
         for frame in (*rows.new, *rows.changed):
             for values in frame.iter_rows(named=True):
@@ -86,7 +101,7 @@ async def plan(connection: Connection, owner: str, found: dict[str, Found], rule
         sources = {s: row for s, row in sources.items() if s not in skipped}
         if not sources:
             continue
-        bases = await _bases(connection, owner, entity, sources)
+        bases = await _bases(connection, [owner, *sorted(set(came.values()))], entity, sources)
         ids = {
             source: (row or bases[source]).cells[own] or ""
             for source, row in sources.items()
@@ -107,7 +122,7 @@ async def plan(connection: Connection, owner: str, found: dict[str, Found], rule
                 part.delete[id_] = source
             if verdict.base is None:
                 part.forget.add(source)
-            elif not equal(entity, verdict.base, bases.get(source)):
+            elif source in came or not equal(entity, verdict.base, bases.get(source)):
                 part.base[source] = verdict.base
             if verdict.row and verdict.base and not equal(entity, verdict.row, verdict.base):
                 part.stands[source] = verdict.row
@@ -117,6 +132,10 @@ async def plan(connection: Connection, owner: str, found: dict[str, Found], rule
                 if kept and not verdict.conflict.open:
                     part.retained[source] = (id_, "conflict")
     return made
+
+
+def _own(entity: Entity) -> str:
+    return f"{entity.tables[0].name}.{entity.tables[0].own_key}"
 
 
 def _brake(made: Plan, found: dict[str, Found], rules: Rules) -> defaultdict[str, set[str]]:
@@ -135,9 +154,9 @@ def _brake(made: Plan, found: dict[str, Found], rules: Rules) -> defaultdict[str
 
 
 async def _bases(
-    connection: Connection, vessel: str, entity: Entity, sources: dict[str, Row | None]
+    connection: Connection, owners: Sequence[str], entity: Entity, sources: Collection[str]
 ) -> dict[str, Row]:
-    frame = await base.among(connection, [vessel], entity.name, sources)
+    frame = await base.among(connection, owners, entity.name, sources)
     if frame is None:
         return {}
     return {values["source_id"]: make(entity, values) for values in frame.iter_rows(named=True)}

@@ -23,7 +23,7 @@ from bulkmig.preflight import target_only
 from bulkmig.report import Report
 from bulkmig.security.seal import from_settings
 from bulkmig.sync import conflicts
-from bulkmig.sync.apply import Applied, Means, apply
+from bulkmig.sync.apply import Applied, Means, Step, apply
 from bulkmig.sync.decide import Conflict
 from bulkmig.sync.plan import Plan
 from bulkmig.sync.row import Row, cells_of, equal, field_names, make
@@ -199,4 +199,6 @@ async def _carry_out(
             vessel,
         )
         checkpoint = await own.of_vessel(target, vessel, target_id)
-    return await apply(Means(target, types, graph, own.run_id, vessel or NIL, checkpoint), made)
+    step = Step(Means(target, types, graph, own.run_id, vessel or NIL, checkpoint), made)
+    await apply([step])
+    return step.done

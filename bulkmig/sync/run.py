@@ -26,6 +26,8 @@ from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, resolve
 from bulkmig.sync import shared
 from bulkmig.sync.apply import Applied
+from bulkmig.sync.detect import Detected, Seen, detect, remember
+from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.plan import Rules
 from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.sync.vessel import work
@@ -71,14 +73,17 @@ async def sync(
                 await run.step("companies and users", steps.change_shared)
                 if new:
                     await run.vessels(new)
+                await run.step("changes", lambda: steps.look_for_changes(old))
                 await steps.vessels(old)
                 if settings.dry_run:
                     report.count_elsewhere()
                 else:
                     await run.waiting()
+                    await run.step("what was seen", steps.remember)
                 if selection.all:
                     await run.step("gone users and companies", steps.delete_shared)
                 if settings.verify and not settings.dry_run:
+                    run.fleet.present = {}  # companies and users are as new as if they had come just now
                     await run.verify()
             if scope.cancelled_caught:
                 report.status = "stopped"
@@ -124,6 +129,8 @@ class _Steps:
     def __init__(self, run: Migration, settings: Settings) -> None:
         self.run, self.settings = run, settings
         self.gone: dict[str, set[str]] = {}  # entity -> source ids
+        self.detected = Detected(Seen("", 0))
+        self.moves = Moves()
 
     @property
     def rules(self) -> Rules:
@@ -185,12 +192,33 @@ class _Steps:
         report.conflicts["open"] += done.open
         report.conflicts.update(done.resolved)
 
+    async def look_for_changes(self, old: Sequence[Vessel]) -> None:
+        """Which of these vessels have anything to be brought up to date."""
+        run, ends = self.run, self.run.ends
+        came = set(run.fleet.decisions.identity("user")["source_id"]) - run.fleet.present.get("user", set())
+        self.detected = await detect(
+            ends.holder, ends.target, [vessel.id for vessel in old], users=came | self.gone["user"]
+        )
+        if self.settings.full:
+            self.detected.affected = {vessel.id for vessel in old}
+        due = [vessel for vessel in old if vessel.id in self.detected.affected]
+        self.moves = await find(ends.holder, ends.target, self.detected.shuffled, due)
+        for entity, ids in self.moves.ids.items():
+            run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
+
     async def vessels(self, old: Sequence[Vessel]) -> None:
-        """Vessels that are in the target already, one after the other in each worker."""
+        """Vessels that are in the target already and have changed, those that waited longest first."""
         run, settings = self.run, self.settings
-        run.listen(PhaseStarted("vessels", len(old)))
-        queue = Queue([[vessel] for vessel in old], go=run.may_start)
-        one = work(run.options(), self.rules, queue, run.report, run.finished)
+        due = [vessel for vessel in old if vessel.id in self.detected.affected]
+        run.report.done += len(old) - len(due)
+        run.listen(PhaseStarted("vessels", len(due)))
+        queue = Queue(self.moves.groups(due), go=run.may_start)
+        one = work(run.options(), self.rules, self.moves, queue, run.report, run.finished)
         await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)
         if queue.stopped and not run.report.failed:
             run.report.status = "stopped"
+
+    async def remember(self) -> None:
+        """What was seen of the vessels that are up to date now."""
+        done = {result.vessel.id for result in self.run.done if not result.held_back}
+        await remember(self.run.ends.target, self.detected.now, done)

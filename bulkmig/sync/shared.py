@@ -13,7 +13,7 @@ from bulkmig.ledger import base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.shared import LOCK
-from bulkmig.sync.apply import Applied, Means, apply
+from bulkmig.sync.apply import Applied, Means, Step, apply
 from bulkmig.sync.gather import HASH, Found, hashes, normal
 from bulkmig.sync.plan import Plan, Rules, plan
 from bulkmig.sync.row import Row
@@ -59,7 +59,9 @@ async def _carry_out(target: Connection, options: LoadOptions, made: Plan) -> Ap
     checkpoint = await options.checkpoints.of_companies(target, companies)
     graph = await options.checkpoints.read_graph(target)
     means = Means(target, options.decisions.catalogue, graph, options.run_id, NIL, checkpoint)
-    return await apply(means, made)
+    step = Step(means, made)
+    await apply([step])
+    return step.done
 
 
 def _companies(made: Plan) -> set[str]:

@@ -10,6 +10,7 @@ import asyncpg
 import polars as pl
 
 from bulkmig._core.unit import FINDING, QUARANTINE, Decisions
+from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
 from bulkmig.ledger import write
@@ -20,9 +21,10 @@ from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.source.onboarding import SnapshotGone
-from bulkmig.sync.apply import Means, apply
+from bulkmig.sync.apply import Means, Step, apply, key_of
 from bulkmig.sync.gather import Found, Gather
-from bulkmig.sync.plan import Plan, Rules, plan
+from bulkmig.sync.moves import Moves
+from bulkmig.sync.plan import WITH_PARENT, Plan, Rules, plan
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure
 from bulkmig.workers import Lane, Queue, Work
 
@@ -36,82 +38,136 @@ class Failing(BulkmigError):
     """A row of the vessel has an error, and `--on-error fail` holds."""
 
 
-def work(options: LoadOptions, rules: Rules, queue: Queue, report: Report, finished: Finished) -> Work:
-    """The work of a sync's workers: units of one vessel each."""
+def work(
+    options: LoadOptions, rules: Rules, moves: Moves, queue: Queue, report: Report, finished: Finished
+) -> Work:
+    """The work of a sync's workers: units of vessels that change in one commit, mostly one."""
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
-        (vessel,) = vessels
-        tally = Tally()
+        tallies: list[Tally] = []
 
-        async def attempt(number: int) -> Loaded:
-            nonlocal tally
+        async def attempt(number: int) -> list[Loaded]:
+            tallies.clear()
             try:
-                result, tally = await _sync(lane, vessel, options, rules)
+                return await _sync(lane, vessels, options, rules, moves, tallies)
             except Exception:
                 await lane.close()
                 raise
-            return result
 
         try:
-            result = await lane.site.patience.work(f"vessel {vessel.id}", attempt)
+            results = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
         except (SnapshotGone, ServerLost):
             raise
         except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
             phase = "validate" if isinstance(error, Failing) else "load"
-            result = await record_failure(
-                await lane.target(), vessel, options, phase=phase, error=describe(error)
-            )
-        add(report, tally)
-        finished([result], queue)
+            target = await lane.target()
+            results = [
+                await record_failure(target, vessel, options, phase=phase, error=describe(error))
+                for vessel in vessels
+            ]
+        for tally in tallies:
+            add(report, tally)
+        finished(results, queue)
 
     return one
 
 
-async def _sync(lane: Lane, vessel: Vessel, options: LoadOptions, rules: Rules) -> tuple[Loaded, Tally]:
+async def _sync(
+    lane: Lane,
+    vessels: Sequence[Vessel],
+    options: LoadOptions,
+    rules: Rules,
+    moves: Moves,
+    tallies: list[Tally],
+) -> list[Loaded]:
     target, started = await lane.target(), time.perf_counter()
-    unit = new_unit(options.decisions, [vessel], options.shared.failures)
+    decisions = options.decisions
     async with transaction(target, commit=not options.dry_run):
-        await target.execute(f"SELECT pg_advisory_xact_lock({lock_key(vessel.id)})")
-        gather = Gather(target, unit, vessel.id)
-        tally = await run(await lane.line(), unit, gather)
-        if vessel.id in unit.failing:
-            raise Failing(unit.failing[vessel.id], "correct the row in the source, or --on-error quarantine")
-        made = await plan(target, vessel.id, gather.found, rules)
-        result = await _apply(target, vessel, options, made)
-        result.held_back = made.brake
-        await _record(target, vessel, options, gather.found, made, result)
-        result.seconds = time.perf_counter() - started
-        await write.mark(
-            target,
-            options.who,
-            options.run_id,
-            vessel.id,
-            vessel.name,
-            state="migrated",
-            phase="load",
-            rows=(result.inserted + result.updated + result.deleted).total(),
-            seconds=result.seconds,
-            snapshot=options.snapshot,
-        )
-    return result, tally
+        for key in sorted(lock_key(vessel.id) for vessel in vessels):
+            await target.execute(f"SELECT pg_advisory_xact_lock({key})")
+        gathered: list[Gather] = []
+        for vessel in vessels:
+            unit = new_unit(decisions, [vessel], options.shared.failures)
+            gather = Gather(target, unit, vessel.id, moves)
+            tallies.append(await run(await lane.line(), unit, gather))
+            if vessel.id in unit.failing:
+                hint = "correct the row in the source, or --on-error quarantine"
+                raise Failing(unit.failing[vessel.id], hint)
+            gathered.append(gather)
+        plans = [await plan(target, g.vessel, g.found, rules, moves) for g in gathered]
+        results = await _apply(target, vessels, options, plans, moves)
+        for vessel, gather, made, result in zip(vessels, gathered, plans, results, strict=True):
+            result.held_back = made.brake
+            await _record(target, vessel, options, gather.found, made, result)
+            result.seconds = time.perf_counter() - started
+            await write.mark(
+                target,
+                options.who,
+                options.run_id,
+                vessel.id,
+                vessel.name,
+                state="migrated",
+                phase="load",
+                rows=(result.inserted + result.updated + result.deleted).total(),
+                seconds=result.seconds,
+                snapshot=options.snapshot,
+            )
+    return results
 
 
-async def _apply(target: Connection, vessel: Vessel, options: LoadOptions, made: Plan) -> Loaded:
-    result = Loaded(vessel, "migrated")
-    if made.empty:
-        for entity in PER_VESSEL:
-            for table in entity.tables:
-                result.unchanged[table.name] += made.parts[entity.name].unchanged
-        return result
-    target_id = _target_id(options.decisions, vessel.id)
-    checkpoint = await options.checkpoints.of_vessel(target, vessel.id, target_id)
+async def _apply(
+    target: Connection,
+    vessels: Sequence[Vessel],
+    options: LoadOptions,
+    plans: Sequence[Plan],
+    moves: Moves,
+) -> list[Loaded]:
+    results = [Loaded(vessel, "migrated") for vessel in vessels]
+    if all(made.empty for made in plans):
+        for result, made in zip(results, plans, strict=True):
+            for entity in PER_VESSEL:
+                for table in entity.tables:
+                    result.unchanged[table.name] += made.parts[entity.name].unchanged
+        return results
     graph = await options.checkpoints.read_graph(target)
-    means = Means(target, options.decisions.catalogue, graph, options.run_id, vessel.id, checkpoint)
-    done = await apply(means, made)
-    result.inserted, result.updated = +done.inserted, +done.updated
-    result.deleted, result.unchanged = +done.deleted, +done.unchanged
-    result.conflicts = Counter({"open": done.open}) + done.resolved
-    return result
+    ids = [new_id() for _ in vessels]
+    steps = []
+    for vessel, id_, made in zip(vessels, ids, plans, strict=True):
+        checkpoint = await options.checkpoints.of_vessel(
+            target,
+            vessel.id,
+            _target_id(options.decisions, vessel.id),
+            id_=id_,
+            together=[other for other in ids if other != id_],
+        )
+        catalogue = options.decisions.catalogue
+        means = Means(target, catalogue, graph, options.run_id, vessel.id, checkpoint)
+        steps.append(Step(means, made))
+    _note_moves(steps, moves)
+    await apply(steps)
+    for name, rows in moves.ids.items():
+        here = {source for vessel in vessels for source in moves.came[vessel.id][name]}
+        moved = [(source, id_, False) for source, id_ in rows.items() if source in here]
+        await write.identities(target, options.run_id, name, moved)
+    for step, result in zip(steps, results, strict=True):
+        done = step.done
+        result.inserted, result.updated = +done.inserted, +done.updated
+        result.deleted, result.unchanged = +done.deleted, +done.unchanged
+        result.conflicts = Counter({"open": done.open}) + done.resolved
+    return results
+
+
+def _note_moves(steps: Sequence[Step], moves: Moves) -> None:
+    """Rows that left a vessel are none of its any more, under the keys that they had there."""
+    by_vessel = {step.means.owner: step for step in steps}
+    for step in steps:
+        for entity in PER_VESSEL:
+            part = step.part(entity)
+            for source, then in moves.came[step.means.owner][entity.name].items():
+                was = part.was.get(moves.ids[entity.name][source])
+                for table in entity.tables:
+                    if was is not None and table.name in was.tables:
+                        by_vessel[then].removed[table.name].add(key_of(table, was))
 
 
 def _target_id(decisions: Decisions, vessel: str) -> str:
@@ -140,6 +196,14 @@ async def _record(
         await write.findings(target, run_id, [findings])
         _count(result, findings)
         result.elsewhere += rows.elsewhere
+        await target.execute(
+            "DELETE FROM bulkmig.retained WHERE entity = $1 AND vessel_id = $2::text::uuid AND reason = $3"
+            " AND NOT source_id = ANY ($4::text[]::uuid[])",
+            entity.name,
+            vessel.id,
+            WITH_PARENT,
+            list(rows.with_parent),
+        )
         waiting = sorted({id_ for frame in rows.waiting for id_ in frame["id"]} - rows.held)
         await _waiting(target, run_id, vessel.id, entity.name, waiting)
         result.pending += len(waiting)

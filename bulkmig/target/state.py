@@ -22,8 +22,9 @@ class Mark:
 class TargetState:
     """Portal rows by natural key, and what the ledger has recorded.
 
-    identities   entity -> source id -> (target id, adopted); only rows that are still there
-    recorded     entity -> source id -> target id, also of rows that the portal deleted since
+    identities   company, user, vessel -> source id -> (target id, adopted); only rows that are still there
+    recorded     entity -> source id -> target id, also of rows that the portal deleted since, and of rows of
+                 vessels that have moved to another one
     """
 
     companies: dict[str, str] = field(default_factory=dict)  # slug -> id
@@ -71,6 +72,7 @@ async def read(connection: Connection) -> TargetState:
         state.identities = {
             entity: {s: found for s, found in rows.items() if found[0] in present[entity]}
             for entity, rows in state.identities.items()
+            if entity in present
         }
         # Before bulkmig's first vessel all equipment is the portal's.
         query = _FOREIGN_QR if state.marks else _OWN_QR

@@ -74,3 +74,12 @@ async def a_vessel_with_equipment(target: str) -> str:
         " GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1",
     )
     return found
+
+
+async def rows(url: str, query: str) -> list[Any]:
+    """The first column."""
+    connection = await asyncpg.connect(url)
+    try:
+        return [row[0] for row in await connection.fetch(query)]
+    finally:
+        await connection.close()

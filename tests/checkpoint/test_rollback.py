@@ -15,8 +15,9 @@ from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets, Origin
 from tests.support.servers import Databases
 
-SPEC = FleetSpec(seed=1, vessels=5, equipment=20, nasty=0.3, least=1)
-SEEDS, LONG_SEEDS = 3, 60
+SPEC = FleetSpec(seed=1, vessels=5, equipment=10, nasty=0.3, least=0)
+EVERY_TRAP = replace(SPEC, equipment=20, least=1)  # another twenty vessels
+SEEDS, LONG_SEEDS = 4, 60
 
 
 def of_the_portal(found: dict[str, bytes]) -> dict[str, bytes]:
@@ -62,7 +63,7 @@ async def test_a_run_rolled_back_leaves_the_target_as_it_was_and_again_as_it_bec
 @pytest.mark.timeout(1800)
 async def test_so_it_does_over_many_seeds(fleets: Fleets, databases: Databases) -> None:
     for seed in range(SEEDS, LONG_SEEDS):
-        await go_there_and_back(await fleets(replace(SPEC, seed=seed)), databases("maintenance"), seed)
+        await go_there_and_back(await fleets(replace(EVERY_TRAP, seed=seed)), databases("maintenance"), seed)
 
 
 async def test_a_vessel_rolled_back_alone_leaves_the_others_but_for_references_to_its_equipment(

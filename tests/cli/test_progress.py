@@ -80,9 +80,13 @@ def run_at_work() -> Board:
 
 def drawn(board: Board, width: int, *, color: bool = False) -> str:
     out = io.StringIO()
-    system = "truecolor" if color else None
     console = Console(
-        file=out, width=width, force_terminal=color, no_color=not color, color_system=system, highlight=False
+        file=out,
+        width=width,
+        force_terminal=color,
+        no_color=not color,
+        color_system="truecolor" if color else None,
+        highlight=False,
     )
     console.print(View(board))
     return out.getvalue()

@@ -47,7 +47,7 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
     settle(run)
     if run.is_sync:
         delete_rows(run, fleet)
-        _forget(run)
+    _forget(run)
     return run.outcome
 
 
@@ -248,7 +248,7 @@ def _parts_of_nothing(run: Run) -> None:
             if base is not None and run.is_sync:
                 run.hits("kept by warning")
             sure = base is None or run.is_sync
-            run.put_aside(ref, None if base is None else base.vessel, {"part.orphaned"}, sure=sure)
+            run.put_aside(ref, None, {"part.orphaned"}, sure=sure)
 
 
 def _forget(run: Run) -> None:

@@ -67,6 +67,11 @@ class History:
                 now = [*kept, change]
         return now
 
+    def all_in_force(self) -> list[Change]:
+        """Every change that is not undone, the oldest first."""
+        kept = [one for vessel in {one.vessel for one in self.changes} for one in self.in_force(vessel)]
+        return sorted(kept, key=self.changes.index)
+
     def joined(self, change: Change) -> list[Change]:
         """The changes to go back before, so that none that committed together is undone in part."""
         first: dict[str | None, Change] = {change.vessel: change}
@@ -120,10 +125,9 @@ def without_portal(history: History, change: Change, now: State) -> Rows:
     """What the change's rows would be now had only bulkmig written since."""
     due = part(change.step.before, change)
     for later in history.since(change):
-        if later.restored is not None:
+        if later.restored is not None and change.vessel is not None:
             to = history.of(later.restored)
-            if change.vessel is not None:
-                due = part(to.step.before, to)
+            due = part(to.step.before, to)
             continue
         for key, row in _written(later.step, change, now):
             if row is None:

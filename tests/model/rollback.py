@@ -105,6 +105,9 @@ def _bring_context(made: State, before: State, table: str, row: Row) -> None:
                 unit = before.tables.unit(THING_OF[entity], named)
                 if unit is not None:
                     made.tables.put_unit(THING_OF[entity], unit)
+                for ref, base in before.base.items():
+                    if ref.entity == entity and before.target_id(ref) == named:
+                        made.base.setdefault(ref, base)
 
 
 def _records(made: State, change: Change) -> None:
@@ -131,14 +134,19 @@ def _records(made: State, change: Change) -> None:
 def _return(made: State, change: Change) -> None:
     """References of other vessels that went when the rollback that is undone took their ends."""
     before, after = change.step.before, change.step.after
-    for row in before.tables.rows("cross_references"):
+    for key, row in before.tables.of["cross_references"].items():
+        went = (
+            key not in after.tables.of["cross_references"] and key not in made.tables.of["cross_references"]
+        )
+        if not went or made.tables.dangling({"cross_references": row}):
+            continue
         ref = row["id"]
-        went = isinstance(ref, Ref) and after.tables.get("cross_references", ref) is None
-        if isinstance(ref, Ref) and went and ref.source_id in made.pending and ref in before.base:
-            if not made.tables.dangling({"cross_references": row}):
-                made.tables.put("cross_references", row)
-                made.base[ref] = before.base[ref]
-                del made.pending[ref.source_id]
+        if not isinstance(ref, Ref):
+            made.tables.put("cross_references", row)
+        elif ref.source_id in made.pending and ref in before.base:
+            made.tables.put("cross_references", row)
+            made.base[ref] = before.base[ref]
+            del made.pending[ref.source_id]
 
 
 def _without_ends(made: State) -> None:
@@ -164,14 +172,14 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
         hits("rollback refused" if not force else "rollback forced")
         if not force:
             raise Refused
-    stayed = _in_use(state, now, was, due)
+    stayed = _in_use(state, now, was)
     if stayed:
         hits("rollback, in use")
     for table in ("users", "companies"):
         for (name, key), row in now.items():
             if name == table and (name, key) not in was and key[0] not in stayed:
                 made.tables.delete(table, row)
-    for (table, key), row in was.items():
+    for (table, _), row in was.items():
         made.tables.put(table, row)
     ours = {ref for ref, base in made.base.items() if _company(base.unit) in change.roots}
     for ref in ours:
@@ -191,14 +199,15 @@ def _company(unit: dict[str, Row]) -> Cell:
     return unit["users"]["company_id"] if "users" in unit else None
 
 
-def _in_use(state: State, now: Rows, was: Rows, due: Rows) -> set[Cell]:
+def _in_use(state: State, now: Rows, was: Rows) -> set[Cell]:
     """Ids of the rows that would go, and stay: others refer to them, or added them."""
     stayed: set[Cell] = set()
+    mapped = state.written_ids()
     for table in ("users", "companies"):
-        for (name, key), row in now.items():
+        for name, key in now:
             if name != table or (name, key) in was:
                 continue
-            used = (name, key) not in due
+            used = (table, key[0]) not in mapped
             for link, child in state.tables.refers(table, key[0]):
                 if link.cascades:
                     continue

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from bulkmig import Report, Selection, Settings, migrate, rollback
+from tests.model import package
 from tests.model.clock import Clock
 from tests.model.commands import execute
 from tests.model.compare import differences
+from tests.model.conflicts import conflict_differences
 from tests.model.history import FLEET_TABLES, Change, History, Step
 from tests.model.mirror import Mirror
 from tests.model.onboarding import Onboarding
+from tests.model.resolving import resolvable, resolve
 from tests.model.rollback import Refused, go_back
 from tests.model.rules import Hits
 from tests.model.run import Options, Outcome
 from tests.model.start import start
-from tests.model.state import State
+from tests.model.state import Decision, State
 from tests.oracle.contract import KEYS
 from tests.oracle.draft import Cell, Ref, Row
 from tests.oracle.fate import OnError
@@ -39,6 +45,11 @@ class Session:
         self.state, self.history = State(), History()
         self.runs: list[Report] = []
         self.log: list[str] = []
+        # Companies or users have stayed in a rollback because they were in use. Whether they go when companies
+        # are rolled back once more is left out.
+        self.stayed = False
+        # Equipment that was written once has changed its vessel. What id it gets after a rollback is left out.
+        self.moved = False
         self.unmoved = False  # a source row has changed without its `updated_at`
         start(self.onboarding, self.clock)
 
@@ -54,9 +65,10 @@ class Session:
         there = [identity(row) for row in rows if row["onboarding_status"] == "APPROVED"]
         return frozenset(vessel for bit, vessel in enumerate(there) if which >> bit & 1)
 
-    def settings(self) -> Settings:
+    def settings(self, options: Options | None = None) -> Settings:
         """What every command runs with."""
-        return Settings(
+        return package.settings(
+            options,
             source=self.mirror.source_url,
             target=self.mirror.target_url,
             on_error=self.on_error,
@@ -66,11 +78,17 @@ class Session:
 
     def may_move(self, equipment: SourceRow, vessel: SourceRow) -> bool:
         """Whether the contract says what comes of moving this equipment to this vessel: both are synced, and
-        neither was rolled back."""
+        neither was rolled back; or neither was ever there."""
         marks, away = self.state.marks, self.state.rolled_back
         ends = {str(equipment["vessel_id"]), str(vessel["id"])}
         there = {marks.get(one) == "migrated" for one in ends}
-        return there == {False} or (there == {True} and not ends & away)
+        if there == {False}:
+            return Ref("equipment", identity(equipment)) not in self.mirror.ids
+        return there == {True} and not ends & away
+
+    def has_moved(self, equipment: SourceRow) -> None:
+        """Notes that equipment that was written once is on another vessel now."""
+        self.moved = self.moved or Ref("equipment", identity(equipment)) in self.mirror.ids
 
     def is_settled(self, table: str, row: Row) -> bool:
         """Whether the row stays although the source deleted its own: what people do to it after that is not
@@ -110,34 +128,119 @@ class Session:
             found = [vars(one) for one in wrong[:3]]
             self.fail([f"the report says {told}, expected {wanted}: {report.failures} {found}"])
 
-    async def rollback(self, change: Change, *, force: bool) -> None:
-        """Goes back to before a change."""
-        self.log.append(f"rollback {change.vessel} to before {change.step.command} force={force}")
+    async def sync(self, options: Options) -> None:
+        """Syncs all vessels."""
+        options = replace(options, full=options.full or self.unmoved, on_error=self.on_error)
+        self.log.append(
+            f"sync {options.strategy}{' --full' * options.full}{' --no-new' * (not options.new)}"
+            f"{' --allow-deletions' * options.allow_deletions}"
+        )
+        if options.full and self.unmoved:
+            self.hits("full")
         before = self.state.copy()
-        try:
-            self.state = go_back(self.state, self.history, change, self.hits, force=force)
-            wanted = "completed"
-        except Refused:
-            self.state, wanted = before, "refused"
-        report = await rollback(self.settings(), checkpoint=change.id, force=force)
-        if report.status != wanted:
-            self.fail([f"rollback is {report.status}, expected {wanted}: {report.failures} {report.refused}"])
+        outcome = execute(self.state, self.onboarding, options, self.hits)
+        self.unmoved = False
+        report = await package.sync(self.settings(options), Selection(all=True))
+        self._figures(report, outcome)
+        await self._record(report, before)
+        await self.check()
+        await self._conflicts(before, report.run_id)
+
+    async def resolve(self, which: int, take: Decision) -> None:
+        """Decides an open conflict."""
+        found = resolvable(self.state)
+        if not found:
+            return
+        conflict = found[which % len(found)]
+        self.log.append(f"resolve {conflict.ref} --take {take}")
+        documents = await package.conflicts(self.settings(), "open")
+        ids = [one["id"] for one in documents if one["source_id"] == conflict.ref.source_id]
+        before = self.state.copy()
+        resolve(self.state, conflict, take, self.hits)
+        report = await package.resolve(self.settings(), ids, take)
         await self._record(report, before)
         await self.check()
 
-    async def _record(self, report: Report, before: State) -> None:
+    async def _conflicts(self, before: State, run: str) -> None:
+        """Compares the open conflicts, and those that this run has recorded as decided."""
+        new = [one for number, one in self.state.conflicts.items() if number not in before.conflicts]
+        still = [one for one in self.state.conflicts.values() if one.open and one not in new]
+        documents = await package.conflicts(self.settings(), None)
+        mine = [one for one in documents if one["status"] == "open" or one["run_id"] == run]
+        lines = conflict_differences(new, still, mine, self.mirror)
+        if lines:
+            self.fail(lines)
+
+    async def rollback(self, change: Change, *, force: bool) -> None:
+        """Goes back to before a change of a vessel."""
+        self.log.append(f"rollback {self._told(change)}, force={force}")
+        await self._go_back([change], checkpoint=change.id, force=force)
+
+    async def rollback_vessel(self, vessel: str, *, force: bool) -> None:
+        """Undoes a vessel's last change, if there is one."""
+        found = [one for one in self.history.in_force(vessel) if one.restored is None and not one.incidental]
+        if found:
+            self.log.append(f"rollback --vessel: {self._told(found[-1])}, force={force}")
+            await self._go_back(found[-1:], vessel=vessel, force=force)
+
+    async def rollback_run(self, run: str, *, force: bool) -> None:
+        """Undoes what is in force of a run, the newest change first."""
+        chosen = [one for one in self.history.all_in_force() if one.step.run == run]
+        if not chosen or (self.stayed and any(one.vessel is None for one in chosen)):
+            return
+        self.hits("rollback of a run")
+        self.log.append(f"rollback --run: {[self._told(one) for one in chosen]}, force={force}")
+        await self._go_back(chosen[::-1], run=run, force=force)
+
+    def _told(self, change: Change) -> str:
+        number = self.history.changes.index(change)
+        return f"{change.vessel or 'companies'} to before change {number}, of {change.step.command}"
+
+    async def _go_back(
+        self, chosen: list[Change], *, checkpoint: str = "", run: str = "", vessel: str = "", force: bool
+    ) -> None:
+        if self.moved:
+            return
+        before, wanted = self.state.copy(), "completed"
+        taken: set[str | None] = set()
+        steps: dict[str | None, tuple[State, State]] = {}
+        for change in chosen:
+            if change.vessel in taken:
+                continue
+            group = {one.vessel for one in self.history.joined(change)}
+            taken |= group
+            try:
+                after = go_back(self.state, self.history, change, self.hits, force=force)
+            except Refused:
+                wanted = "refused"
+                continue
+            steps |= dict.fromkeys(group, (self.state.copy(), after.copy()))
+            self.state = after
+        report = await rollback(self.settings(), checkpoint=checkpoint, run=run, vessel=vessel, force=force)
+        if report.status != wanted:
+            self.fail([f"rollback is {report.status}, expected {wanted}: {report.failures} {report.refused}"])
+        self.stayed = self.stayed or bool(report.notes.get("stayed"))
+        await self._record(report, before, steps)
+        await self.check()
+
+    async def _record(
+        self, report: Report, before: State, steps: Mapping[str | None, tuple[State, State]] | None = None
+    ) -> None:
+        """Notes the run and its changes; `steps`: by vessel, the states around its own, where there are
+        several in a run."""
         self.runs.append(report)
         actual = await self.mirror.read()
         self.mirror.learn(self.state, actual)
-        step = Step(report.run_id, report.command, before, self.state.copy())
+        whole = before, self.state.copy()
         real: dict[str, Cell] = {id_: ref for ref, id_ in self.mirror.ids.items()}
         for row in await self.mirror.target.fetch(_CHECKPOINTS, report.run_id):
+            self.log.append(f"    change {len(self.history.changes)}: {row['vessel'] or 'companies'}")
             self.history.changes.append(
                 Change(
                     row["id"],
                     row["vessel"],
                     tuple(real.get(root, self._future(row["vessel"], root)) for root in row["roots"]),
-                    step,
+                    Step(report.run_id, report.command, *(steps or {}).get(row["vessel"], whole)),
                     row["restored"],
                     tuple(row["together"]),
                     row["incidental"],
@@ -146,7 +249,7 @@ class Session:
 
     def _future(self, vessel: str | None, root: str) -> Cell:
         """A root that has no id yet: a vessel that didn't come, or a row of the portal's own."""
-        adopted = {id_ for id_ in self.state.adopted.values()}
+        adopted = set(self.state.adopted.values())
         if root in adopted or vessel is None:
             return root
         return Ref("vessel", vessel)

@@ -247,6 +247,7 @@ async def move(session: Session, which: int, to: int) -> None:
     vessel = choose(vessels, to)
     if row is None or vessel is None:
         return
+    session.has_moved(row)
     values = {"vessel_id": vessel["id"]}
     await _change(session, "equipment", row, {**values, "location_id": None})
     for table in ("documents", "quality_scores"):

@@ -9,16 +9,23 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.model import portal_steps, source_steps
 from tests.model.mirror import Mirror
+from tests.model.package import SYNC
 from tests.model.rules import RULES, WITHOUT_SYNC, Hits
+from tests.model.run import Options
 from tests.model.session import Session
+from tests.model.state import Decision, Strategy
 from tests.support.servers import EmbeddedServers
 
-#: Whether the package has `sync`, `conflicts` and `resolve`.
-SYNC = False
 SEQUENCES, STEPS = 30, 14
 LONG_SEQUENCES, LONG_STEPS = 2000, 20
 LEAST_HITS = 50
@@ -56,6 +63,8 @@ PORTAL: dict[str, Step] = {
     "delete": lambda s, t, w, c, v, f: portal_steps.delete(s, _in(portal_steps.DELETABLE, t), w),
     "add": lambda s, t, w, c, v, f: portal_steps.add(s, _in(portal_steps.OWN, t), w, c),
 }
+
+STRATEGIES: tuple[Strategy, ...] = ("source_wins", "target_wins", "merge", "manual")
 
 number = st.integers(0, 999)
 few = st.integers(0, 11)
@@ -110,11 +119,39 @@ class Machine(RuleBasedStateMachine):
         if vessels is None or vessels:
             self.runner.run(self.session.migrate(vessels))
 
+    @precondition(lambda _: SYNC)
+    @rule(strategy=st.sampled_from(STRATEGIES), full=few, new=few, deletions=st.booleans())
+    def sync(self, strategy: Strategy, full: int, new: int, deletions: bool) -> None:
+        options = Options(
+            "sync", strategy=strategy, full=full == 0, new=new > 0, allow_deletions=deletions, brake_least=2
+        )
+        self.runner.run(self.session.sync(options))
+
+    @precondition(lambda _: SYNC)
+    @rule(strategy=st.sampled_from(STRATEGIES))
+    def sync_again(self, strategy: Strategy) -> None:
+        self.runner.run(self.session.sync(Options("sync", strategy=strategy, brake_least=2)))
+
+    @precondition(lambda self: SYNC and any(one.open for one in self.session.state.conflicts.values()))
+    @rule(which=number, take=st.sampled_from(["source", "target", "merge"]))
+    def resolve(self, which: int, take: Decision) -> None:
+        self.runner.run(self.session.resolve(which, take))
+
     @rule(which=number, force=st.booleans())
     def rollback(self, which: int, force: bool) -> None:
-        changes = self.session.history.changes
+        changes = [one for one in self.session.history.changes if one.vessel is not None]
         if changes:
             self.runner.run(self.session.rollback(changes[which % len(changes)], force=force))
+
+    @rule(which=number, force=st.booleans(), run=st.booleans())
+    def rollback_last(self, which: int, force: bool, run: bool) -> None:
+        session = self.session
+        if run and session.runs:
+            self.runner.run(session.rollback_run(session.runs[which % len(session.runs)].run_id, force=force))
+        elif not run:
+            vessels = sorted(session.onboarding.of["vessels"])
+            if vessels:
+                self.runner.run(session.rollback_vessel(vessels[which % len(vessels)], force=force))
 
     def teardown(self) -> None:
         if hasattr(self, "session"):

@@ -74,6 +74,11 @@ class Program:
                 self._phase = json.loads(line)["phase"]
         return self._phase
 
+    @property
+    def printed(self) -> str:
+        """What it has written to standard output so far."""
+        return os.pread(self._out.fileno(), 1 << 20, 0).decode(errors="replace")
+
     async def kill(self, number: int = signal.SIGKILL) -> None:
         """Sends the process a signal and waits for its end."""
         with suppress(ProcessLookupError):

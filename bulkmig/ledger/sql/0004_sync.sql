@@ -24,7 +24,16 @@ CREATE TABLE bulkmig.retained (
     vessel_id uuid,
     target_id uuid NOT NULL,
     run_id    uuid NOT NULL,
-    reason    text NOT NULL,            -- maintenance_logs, rows_of_the_portal, in_use, conflict, brake
+    reason    text NOT NULL,            -- maintenance_logs, in_use, conflict, with_parent
     PRIMARY KEY (entity, source_id)
 );
 CREATE INDEX retained_vessel ON bulkmig.retained (vessel_id);
+
+-- What was seen of a vessel's rows in the source when it was last brought up to date. `horizon`: every row that
+-- an older transaction wrote was seen; `keys`: which rows there were.
+CREATE TABLE bulkmig.seen (
+    vessel_id uuid PRIMARY KEY,
+    horizon   bigint NOT NULL,
+    keys      text NOT NULL,
+    cluster   text NOT NULL             -- in which the transactions are counted
+);

@@ -14,7 +14,7 @@ let past = "";             // the run of the history that is shown; "": the late
 
 const whole = new Intl.NumberFormat("en");
 const number = (value) => (value === null || value === undefined ? "–" : whole.format(Math.round(value)));
-const megabytes = (value) => (value ? `${number(value / 1048576)} MB` : "–");
+const megabytes = (value) => (value === null || value === undefined ? "–" : `${number(value / 1048576)} MB`);
 const moment = (text) => (text ? new Date(text).toLocaleString() : "–");
 const short = (id) => (id || "").slice(0, 8);
 
@@ -53,17 +53,19 @@ function show() {
 }
 
 function showFigures(run) {
-  const share = run.share ?? (run.finished_at ? 1 : 0);
+  const behind = (run.done || 0) + (run.skipped || 0) + (run.failed || 0);
+  const share = run.share ?? (run.selected ? behind / run.selected : run.finished_at ? 1 : 0);
   byId("share").value = share;
   const figures = [
     ["Done", number(run.done)], ["Failed", number(run.failed)], ["Skipped", number(run.skipped)],
     ["Selected", number(run.selected)], ["Target rows", number(run.rows)],
-    ["Rows a second", number(run.rate ?? (run.seconds ? run.rows / run.seconds : null))],
+    ["Rows a second", number(run.rate || (run.seconds ? run.rows / run.seconds : null))],
     [run.finished_at ? "Took" : "So far", span(run.seconds)],
     ["Still about", run.finished_at ? "–" : span(run.left)],
     ["A vessel took", run.average_seconds ? span(run.average_seconds) : "–"],
-    ["In flight", run.finished_at ? megabytes(run.peak_in_flight) : megabytes(run.in_flight)],
-    ["Verified", number(run.verified ?? run.checks)], ["Differences", number(run.differences)],
+    ["In flight", megabytes(run.peak_in_flight ?? run.in_flight)],
+    run.checks === undefined ? ["Verified", number(run.verified)] : ["Checks", number(run.checks)],
+    ["Differences", number(run.differences)],
     ["Warnings", number(run.warnings)], ["Retries", number(run.retries)],
   ];
   const list = byId("figures");
@@ -307,7 +309,7 @@ function plot(id, series, data) {
     cursor: { show: false },
     scales: { x: { time: false }, y: { range: (_, low, high) => [0, Math.max(high || 0, 1) * 1.05] } },
     axes: [
-      { ...axis, values: (_, ticks) => ticks.map((tick) => span(tick)) },
+      { ...axis, size: 28, values: (_, ticks) => ticks.map((tick) => span(tick)) },
       { ...axis, size: 70, values: (_, ticks) => ticks.map((tick) => number(tick)) },
     ],
     series: [{}, ...series.map(([label, name, dash]) => ({

@@ -1,0 +1,93 @@
+"""Rows that moved to another vessel, and vessels that exchange what is unique: they change in one commit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from bulkmig._core.frames import from_csv
+from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger import base
+from bulkmig.postgres.session import Connection
+from bulkmig.selection import Vessel
+from bulkmig.source import queries
+from bulkmig.source.onboarding import read_all
+
+
+@dataclass
+class Moves:
+    """`came`: vessel -> entity -> source id -> the vessel that it was written on; `left`: vessel -> entity ->
+    source ids that are another vessel's now; `ids`: entity -> source id -> the target id that it keeps."""
+
+    came: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(dict))
+    )
+    left: defaultdict[str, defaultdict[str, set[str]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(set))
+    )
+    ids: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    _together: dict[str, str] = field(default_factory=dict)
+
+    def join(self, one: str, other: str) -> None:
+        """Lets two vessels change in one commit."""
+        self._together[self._root(one)] = self._root(other)
+
+    def _root(self, vessel: str) -> str:
+        while (above := self._together.get(vessel, vessel)) != vessel:
+            vessel = above
+        return vessel
+
+    def groups(self, vessels: Sequence[Vessel]) -> list[list[Vessel]]:
+        """The vessels, in their order, those together that change in one commit."""
+        found: dict[str, list[Vessel]] = {}
+        for vessel in vessels:
+            found.setdefault(self._root(vessel.id), []).append(vessel)
+        return list(found.values())
+
+
+async def find(
+    source: Connection, target: Connection, shuffled: Collection[str], vessels: Sequence[Vessel]
+) -> Moves:
+    """Looks at the vessels whose rows came or went, and at IMO numbers that go from one to another."""
+    moves = Moves()
+    ids = sorted(shuffled)
+    for entity in PER_VESSEL:
+        if not entity.tables or entity.name == "vessel" or len(ids) < 2:
+            continue
+        own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
+        now = from_csv(await read_all(source, queries.keys(entity, ids)), ("source_id", "now"))
+        pieces = []
+        for vessel in ids:
+            written = await base.read(target, [vessel], entity.name, shape=_keys(own))
+            if written is not None:
+                pieces.append(written.with_columns(pl.lit(vessel).alias("then")))
+        if not pieces:
+            continue
+        moved = pl.concat(pieces).join(now, on="source_id").filter(pl.col("then") != pl.col("now"))
+        for source_id, id_, then, to in moved.iter_rows():
+            moves.came[to][entity.name][source_id] = then
+            moves.left[then][entity.name].add(source_id)
+            moves.ids[entity.name][source_id] = id_
+            moves.join(then, to)
+    await _numbers(target, vessels, moves)
+    return moves
+
+
+async def _numbers(target: Connection, vessels: Sequence[Vessel], moves: Moves) -> None:
+    rows = await target.fetch(
+        "SELECT v.imo_number, i.source_id::text AS source FROM vessels v JOIN bulkmig.identities i"
+        " ON i.entity = 'vessel' AND i.target_id = v.id WHERE v.imo_number IS NOT NULL"
+    )
+    holders = {row["imo_number"]: row["source"] for row in rows}
+    due = {vessel.id: vessel.imo_number for vessel in vessels}
+    for vessel, number in due.items():
+        holder = holders.get(number) if number is not None else None
+        if holder is not None and holder != vessel and holder in due and due[holder] != number:
+            moves.join(vessel, holder)
+
+
+def _keys(own: str) -> base.Shape:
+    return lambda frame: frame.select("source_id", pl.col(own).alias("id"))

@@ -1,0 +1,49 @@
+"""`conflicts resolve`: what becomes of a conflict that was left open."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tests.model import fields
+from tests.model.rules import Hits
+from tests.model.state import Base, Conflict, Decision, Field, State, Values
+from tests.model.tables import THING_OF
+from tests.model.three_way import written
+from tests.oracle.draft import Cell
+
+
+def resolvable(state: State) -> list[Conflict]:
+    """Open conflicts of rows that are as they were when the conflict was found: what else happens to a row
+    until somebody decides is not said."""
+    return [one for one in state.conflicts.values() if one.open and state.unit(one.ref) == one.target]
+
+
+def resolve(state: State, conflict: Conflict, take: Decision, hits: Hits) -> None:
+    """Decides an open conflict; the base is the source's values from then on."""
+    thing, was = THING_OF[conflict.ref.entity], state.base[conflict.ref]
+    values = {
+        field: replace(value, result=_result(field, value, conflict, take, hits))
+        for field, value in conflict.fields.items()
+    }
+    if conflict.source is None:
+        if take == "target":
+            state.base[conflict.ref] = replace(was, gone="decided")
+        elif conflict.target is not None:
+            state.tables.delete(thing.table, conflict.target[thing.table])
+            del state.base[conflict.ref]
+    else:
+        if conflict.target is not None:
+            state.tables.put_unit(thing, written(conflict.target, values))
+        elif take != "target":
+            state.tables.put_unit(thing, conflict.source)
+        state.base[conflict.ref] = Base(conflict.source, conflict.vessel)
+    state.conflicts[conflict.number] = replace(conflict, fields=values, open=False)
+    hits("resolved")
+
+
+def _result(field: Field, value: Values, conflict: Conflict, take: Decision, hits: Hits) -> Cell:
+    if take == "target":
+        return value.target
+    if take == "source" or conflict.source is None or conflict.target is None:
+        return value.source
+    return fields.merged(field, value.base, value.source, value.target, hits)

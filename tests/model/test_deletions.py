@@ -1,0 +1,155 @@
+"""The model on what § Sync says of deletions; each test begins with its sentence."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model.case import Case
+from tests.oracle.draft import Ref
+from tests.oracle.sample import NOON
+
+
+@pytest.fixture
+def case() -> Case:
+    return Case()
+
+
+def log(case: Case, equipment: Ref, by: Ref | None = None) -> None:
+    case.own(
+        "maintenance_logs", equipment_id=equipment, performed_by=by, performed_at=NOON, description="oil"
+    )
+
+
+def delete_vessel(case: Case, name: str) -> Ref:
+    """Deletes a vessel and everything of it."""
+    vessel = case.find("vessels", name=name)
+    machines = {
+        row["id"] for row in case.onboarding.rows("equipment") if row["vessel_id"] == vessel.source_id
+    }
+    for row in case.onboarding.rows("critical_parts"):
+        if row["equipment_id"] in machines:
+            case.gone("critical_parts", str(row["id"]))
+    for table in ("documents", "quality_scores", "cross_references", "equipment", "locations"):
+        for row in case.onboarding.rows(table):
+            if row["vessel_id"] == vessel.source_id:
+                case.gone(table, str(row["id"]))
+    case.gone("vessels", vessel.source_id)
+    return vessel
+
+
+def test_plain(case: Case) -> None:
+    """everything else is deleted"""
+    pump = case.find("equipment", code="P-1")
+    case.gone_with_all(pump)
+    case.sync()
+    assert not case.is_there(pump)
+    assert pump not in case.state.base
+
+
+def test_document_survives(case: Case) -> None:
+    """Documents that survive their equipment move to the vessel before the equipment goes (else the cascade
+    takes them)."""
+    radar = case.find("equipment", code="R-1")
+    document = case.find("documents", equipment_id=radar.source_id)
+    case.gone("equipment", radar.source_id)
+    case.sync()
+    assert not case.is_there(radar)
+    assert case.cell(document, "equipment_id") is None
+    assert case.cell(document, "vessel_id", "vessel_documents") == case.find("vessels", name="Three")
+
+
+def test_maintenance_logs(case: Case) -> None:
+    """Equipment with maintenance logs in the target is not deleted but set to `decommissioned`, its
+    `updated_at` as it was"""
+    pump = case.find("equipment", code="P-1")
+    log(case, pump)
+    before = case.cell(pump, "updated_at")
+    case.gone_with_all(pump)
+    case.sync()
+    assert case.cell(pump, "status") == "decommissioned"
+    assert case.cell(pump, "updated_at") == before
+    case.sync()
+    assert case.cell(pump, "status") == "decommissioned"
+    assert not case.state.conflicts
+
+
+@pytest.mark.parametrize("own", ["logs", "equipment", "nothing"])
+def test_vessel(case: Case, own: str) -> None:
+    """a vessel with such equipment, or with rows of the portal's own, becomes `inactive`"""
+    vessel = case.find("vessels", name="Two")
+    if own == "logs":
+        log(case, case.find("equipment", code="C-1"))
+    if own == "equipment":
+        case.own("equipment", vessel_id=vessel, qr_code="own", name="own", status="operational")
+    delete_vessel(case, "Two")
+    case.sync(allow_deletions=True)
+    if own == "nothing":
+        assert not case.is_there(vessel)
+    else:
+        assert case.cell(vessel, "status") == "inactive"
+
+
+def test_user(case: Case) -> None:
+    """a user whom the portal's rows refer to becomes inactive"""
+    ann, bob = case.find("users", email="ann@x.org"), case.find("users", email="bob@x.org")
+    log(case, case.find("equipment", code="P-1"), by=ann)
+    case.gone("users", ann.source_id, bob.source_id)
+    case.sync()
+    assert case.cell(ann, "is_active") == "false"
+    assert not case.is_there(bob)
+    assert case.cell(case.find("quality_scores", score="80"), "assessed_by") is None
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_company(case: Case, own: bool) -> None:
+    """a company with anything left stays"""
+    blue = case.find("companies", code="Blue Line")
+    if own:
+        case.own("users", company_id=blue, email="own@x.org", role="admin", is_active="true")
+    delete_vessel(case, "Three")
+    delete_vessel(case, "Four")
+    for row in case.onboarding.rows("users"):
+        if row["company_id"] == blue.source_id:
+            case.gone("users", str(row["id"]))
+    case.gone("companies", blue.source_id)
+    case.sync(allow_deletions=True)
+    assert case.is_there(blue) == own
+
+
+def test_brake(case: Case) -> None:
+    """more than a set share of the rows that bulkmig wrote for a vessel gone ... stops that vessel's deletions
+    until an option allows them"""
+    pump, fan = case.find("equipment", code="P-1"), case.find("equipment", code="F-1")
+    case.gone_with_all(pump)
+    case.gone_with_all(fan)
+    outcome = case.sync(brake_least=2)
+    assert outcome.braked == {case.find("vessels", name="One").source_id}
+    assert case.is_there(pump)
+    assert case.is_there(fan)
+    case.sync(brake_least=2, allow_deletions=True)
+    assert not case.is_there(pump)
+
+
+def test_brake_needs_equipment(case: Case) -> None:
+    """(default 20 % and at least 10 equipment)"""
+    pump = case.find("equipment", code="P-1")
+    case.gone_with_all(pump)
+    assert case.sync().braked == set()
+    assert not case.is_there(pump)
+
+
+def test_brake_of_a_whole_vessel(case: Case) -> None:
+    """or a vessel or company gone whole"""
+    vessel = delete_vessel(case, "Two")
+    assert case.sync().braked == {vessel.source_id}
+    assert case.is_there(vessel)
+
+
+def test_brake_lets_changes_pass(case: Case) -> None:
+    """stops that vessel's deletions"""
+    valve = case.find("equipment", name="Valve")
+    for code in ("P-1", "F-1"):
+        case.gone_with_all(case.find("equipment", code=code))
+    case.source("equipment", valve.source_id, name="Gate")
+    case.sync(brake_least=2)
+    assert case.cell(valve, "name") == "Gate"

@@ -1,0 +1,203 @@
+"""What becomes of rows that both sides changed, under each strategy and for each kind of field.
+
+The table in docs/conflicts.md says it for people; this reads that table."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from bulkmig import Selection, Settings, migrate, verify
+from bulkmig.config import Strategy
+from bulkmig.generate import FleetSpec
+from bulkmig.sync.resolve import listed, resolve
+from bulkmig.sync.run import sync
+from tests.checkpoint.support import execute, fetchval, settings
+from tests.support.fleets import Fleets
+
+SPEC = FleetSpec(seed=9, vessels=1, companies=1, users_per_company=2, equipment=6)
+ALL = Selection(all=True)
+PAGE = Path(__file__).parents[2] / "docs" / "conflicts.md"
+STRATEGIES: tuple[Strategy, ...] = ("source_wins", "target_wins", "merge", "manual")
+
+
+class Pair:
+    """One equipment of both sides."""
+
+    def __init__(self, config: Settings, source_id: str, target_id: str) -> None:
+        self.config, self.source_id, self.target_id = config, source_id, target_id
+
+    async def source(self, change: str) -> None:
+        await execute(
+            self.config.source,
+            f"UPDATE equipment SET {change}, updated_at = '2031-01-01' WHERE id = '{self.source_id}'",
+        )
+
+    async def portal(self, change: str) -> None:
+        await execute(
+            self.config.target,
+            f"UPDATE equipment SET {change}, updated_at = '2030-01-01' WHERE id = '{self.target_id}'",
+        )
+
+    async def value(self, column: str) -> Any:
+        return await fetchval(
+            self.config.target,
+            f"SELECT e.{column}::text FROM equipment e WHERE id = '{self.target_id}'",
+        )
+
+    async def sync(self, strategy: Strategy) -> Any:
+        """Syncs under a strategy, and sees that all is as it should be."""
+        config = msgspec.structs.replace(self.config, conflict=strategy, allow_deletions=True)
+        report = await sync(config, ALL)
+        assert report.failures == [], report.failures
+        assert report.verified.differences == []
+        assert report.status == "completed"
+        assert (await verify(config, ALL)).verified.difference_count == 0
+        return report
+
+
+@pytest.fixture
+async def pair(fleets: Fleets, maintenance_url: str) -> Pair:
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    one = "SELECT {}::text FROM equipment_metadata ORDER BY original_id LIMIT 1"
+    source_id = await fetchval(maintenance_url, one.format("original_id"))
+    target_id = await fetchval(maintenance_url, one.format("equipment_id"))
+    await execute(
+        origin.url,
+        "UPDATE equipment SET name = 'base', status = 'ACTIVE', installation_date = '2020-01-01',"
+        f" manufacturer = 'base', model = NULL WHERE id = '{source_id}'",
+    )
+    made = Pair(config, source_id, target_id)
+    await made.sync("source_wins")
+    return made
+
+
+def expected() -> list[tuple[str, str, str, dict[str, str]]]:
+    """(field, source, portal, strategy -> result) of each line of the page's table."""
+    lines = re.findall(r"^\| `(\w+)` \|(.+)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    found = []
+    for field, rest in lines:
+        source, portal, *results = (cell.strip().strip("`") for cell in rest.split("|"))
+        found.append((field, source, portal, dict(zip(STRATEGIES, results, strict=True))))
+    return found
+
+
+def literal(value: str) -> str:
+    return "NULL" if value == "NULL" else f"'{value}'"
+
+
+@pytest.mark.parametrize(("field", "source", "portal", "results"), expected())
+async def test_the_page_s_table_is_what_happens(
+    pair: Pair, field: str, source: str, portal: str, results: dict[str, str]
+) -> None:
+    for number, strategy in enumerate(STRATEGIES):
+        if number:  # back to the same base
+            await execute(pair.config.target, "DELETE FROM bulkmig.conflicts")
+            await pair.sync("source_wins")
+            await pair.source(f"{field} = {literal(_BASE[field])}, notes = 'round {number}'")
+            await pair.sync("source_wins")
+        if source != "unchanged":
+            await pair.source(f"{field} = {literal(_SOURCE.get((field, source), source))}")
+        else:
+            await pair.source(f"notes = 'other {number}'")
+        if portal != "unchanged":
+            await pair.portal(f"{field} = {literal(portal)}")
+        else:
+            await pair.portal(f"equipment_type = 'other {number}'")
+        report = await pair.sync(strategy)
+        wanted = results[strategy]
+        assert await pair.value(field) == (None if wanted == "NULL" else wanted), strategy
+        assert report.conflicts["open"] == (strategy == "manual")
+
+
+_BASE = {
+    "name": "base", "status": "ACTIVE", "installation_date": "2020-01-01", "manufacturer": "base",
+    "model": "NULL",
+}  # fmt: skip
+# The page tells the target's values; these are the source's.
+_SOURCE = {
+    ("status", "operational"): "ACTIVE",
+    ("status", "maintenance"): "DRAFT",
+    ("status", "decommissioned"): "REMOVED",
+}
+
+
+async def test_a_manual_conflict_stays_open_across_syncs_until_it_is_resolved(pair: Pair) -> None:
+    await pair.source("name = 'of the source', manufacturer = 'of the source'")
+    await pair.portal("name = 'of the portal', location = 'of the portal'")
+    for strategy in ("manual", "source_wins"):
+        await pair.sync(strategy)
+        assert await pair.value("name") == "of the portal"
+    (conflict,) = await listed(pair.config, "open")
+    assert conflict["kind"] == "both_changed"
+    assert conflict["fields"]["name"] == {
+        "base": "base", "source": "of the source", "target": "of the portal", "result": None,
+    }  # fmt: skip
+    await resolve(pair.config, [conflict["id"]], take="merge", fields={"name": "target"})
+    assert await pair.value("name") == "of the portal"
+    assert await pair.value("manufacturer") == "of the source"
+    assert await pair.value("location") == "of the portal"
+    assert await listed(pair.config, "open") == []
+    again = await pair.sync("source_wins")
+    assert (again.inserted + again.updated + again.deleted).total() == 0
+
+
+@pytest.mark.parametrize("take", ["source", "target"])
+async def test_a_resolution_takes_a_whole_side(pair: Pair, take: Any) -> None:
+    await pair.source("name = 'source', manufacturer = 'source'")
+    await pair.portal("name = 'target', location = 'target'")
+    await pair.sync("manual")
+    (conflict,) = await listed(pair.config, "open")
+    await resolve(pair.config, [conflict["id"]], take=take)
+    assert await pair.value("name") == take
+    assert (await pair.value("manufacturer") == "source") == (take == "source")
+    assert (await pair.sync("source_wins")).updated.total() == 0
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_deleted_in_the_source_and_changed_by_the_portal(pair: Pair, strategy: Strategy) -> None:
+    await execute(
+        pair.config.source,
+        f"DELETE FROM quality_scores WHERE equipment_id = '{pair.source_id}';"
+        f"DELETE FROM critical_parts WHERE equipment_id = '{pair.source_id}';"
+        "DELETE FROM cross_references"
+        f" WHERE '{pair.source_id}' IN (source_equipment_id, target_equipment_id);"
+        f"DELETE FROM documents WHERE equipment_id = '{pair.source_id}';"
+        f"DELETE FROM equipment WHERE id = '{pair.source_id}'",
+    )
+    await pair.portal("name = 'of the portal'")
+    report = await pair.sync(strategy)
+    kept = strategy in ("target_wins", "manual")
+    assert await pair.value("name") == ("of the portal" if kept else None)
+    assert report.conflicts["open"] == (strategy == "manual")
+    assert (await pair.sync("source_wins")).deleted["equipment"] == 0
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_deleted_by_the_portal_and_changed_in_the_source(pair: Pair, strategy: Strategy) -> None:
+    await execute(pair.config.target, f"DELETE FROM equipment WHERE id = '{pair.target_id}'")
+    await pair.source("name = 'anew'")
+    await pair.sync(strategy)
+    anew = strategy in ("source_wins", "merge")
+    assert await pair.value("name") == ("anew" if anew else None)
+
+
+async def test_deleted_by_the_portal_and_unchanged_in_the_source_stays_deleted(pair: Pair) -> None:
+    await execute(pair.config.target, f"DELETE FROM equipment WHERE id = '{pair.target_id}'")
+    await execute(pair.config.source, f"UPDATE equipment SET notes = 'x' WHERE id <> '{pair.source_id}'")
+    await pair.sync("source_wins")
+    assert await pair.value("name") is None
+
+
+async def test_a_row_that_only_the_portal_changed_is_not_touched(pair: Pair) -> None:
+    await pair.portal("name = 'of the portal'")
+    await execute(pair.config.source, f"UPDATE equipment SET notes = 'x' WHERE id <> '{pair.source_id}'")
+    report = await pair.sync("source_wins")
+    assert await pair.value("name") == "of the portal"
+    assert report.conflicts.total() == 0

@@ -1,0 +1,91 @@
+"""Rows that move to another vessel keep their ids and what hangs on them; one commit, undone as one."""
+
+from __future__ import annotations
+
+from bulkmig import Selection, migrate, verify
+from bulkmig.generate import FleetSpec
+from bulkmig.sync.run import sync
+from tests.checkpoint.support import execute, fetchval, settings, state, undone
+from tests.support.dumps import apart
+from tests.support.fleets import Fleets
+from tests.sync.test_flow import lasting
+
+SPEC = FleetSpec(seed=8, vessels=3, companies=1, users_per_company=3, equipment=12)
+ALL = Selection(all=True)
+
+
+async def test_equipment_that_moves_keeps_its_id_its_label_its_logs_and_its_parts(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    equipment = await fetchval(
+        origin.url,
+        "SELECT e.id::text FROM equipment e JOIN critical_parts p ON p.equipment_id = e.id"
+        " JOIN documents d ON d.equipment_id = e.id ORDER BY e.id LIMIT 1",
+    )
+    found = (
+        "FROM equipment e JOIN equipment_metadata m ON m.equipment_id = e.id"
+        " WHERE m.original_id = $1::text::uuid"
+    )
+    id_ = await fetchval(maintenance_url, f"SELECT e.id::text {found}", equipment)
+    code = await fetchval(maintenance_url, f"SELECT e.qr_code {found}", equipment)
+    await execute(
+        maintenance_url,
+        "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
+        f" VALUES (gen_random_uuid(), '{id_}', now(), 'oil changed')",
+    )
+    parts = await fetchval(
+        maintenance_url, f"SELECT count(*) FROM critical_parts WHERE equipment_id = '{id_}'"
+    )
+    before = await state(maintenance_url)
+    await execute(
+        origin.url,
+        "WITH e AS (UPDATE equipment SET location_id = NULL, updated_at = now(), vessel_id ="
+        " (SELECT v.id FROM vessels v WHERE v.id <> equipment.vessel_id ORDER BY v.id LIMIT 1)"
+        " WHERE id = $1::text::uuid RETURNING id, vessel_id)"
+        " UPDATE documents d SET vessel_id = e.vessel_id FROM e WHERE d.equipment_id = e.id",
+        equipment,
+    )
+    report = await sync(config, ALL)
+    assert (report.status, report.failures, report.verified.differences) == ("completed", [], [])
+    now = await fetchval(maintenance_url, f"SELECT e.id || e.qr_code {found}", equipment)
+    assert now == f"{id_}{code}"
+    assert await fetchval(maintenance_url, "SELECT count(*) FROM maintenance_logs") == 1
+    assert parts == await fetchval(
+        maintenance_url, f"SELECT count(*) FROM critical_parts WHERE equipment_id = '{id_}'"
+    )
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    after = await state(maintenance_url)
+    again = await sync(config, Selection(all=True))
+    assert (again.inserted + again.updated + again.deleted).total() == 0
+    assert apart(lasting(after), lasting(await state(maintenance_url))) == []
+    back = await undone(config, report)
+    assert apart(lasting(before), lasting(await state(maintenance_url))) == []
+    assert len(back.notes["together"]) == 1
+    await undone(config, back)
+    assert apart(lasting(after), lasting(await state(maintenance_url))) == []
+
+
+async def test_vessels_that_exchange_their_imo_numbers_do_so_in_one_commit(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    before = await state(maintenance_url)
+    await execute(
+        origin.url,
+        "CREATE TEMPORARY TABLE two AS SELECT id, imo_number, row_number() OVER (ORDER BY id) AS n"
+        " FROM vessels WHERE imo_number IS NOT NULL ORDER BY id LIMIT 2;"
+        "UPDATE vessels SET imo_number = NULL WHERE id IN (SELECT id FROM two);"
+        "UPDATE vessels v SET imo_number = o.imo_number, updated_at = now()"
+        " FROM two m JOIN two o ON o.n <> m.n WHERE v.id = m.id",
+    )
+    report = await sync(config, ALL)
+    assert (report.status, report.failures, report.verified.differences) == ("completed", [], [])
+    assert report.updated["vessels"] == 2
+    back = await undone(config, report)
+    assert len(back.notes["together"]) == 1
+    assert apart(lasting(before), lasting(await state(maintenance_url))) == []
