@@ -40,7 +40,7 @@ from bulkmig.events import (
     VesselUndone,
     silent,
 )
-from bulkmig.ledger import audit, runs, write
+from bulkmig.ledger import audit, runs, seen, write
 from bulkmig.pace import Pace, from_history
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown
@@ -52,6 +52,7 @@ from bulkmig.security.seal import from_settings
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
+from bulkmig.source.changes import see
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
@@ -432,11 +433,12 @@ class Migration:
 
     def finished(self, results: list[Loaded], queue: Queue) -> None:
         for result in results:
-            self._count(result)
+            self.count(result)
             if result.state == "failed" and not self.settings.continue_on_error:
                 queue.stopped = True
 
-    def _count(self, result: Loaded) -> None:
+    def count(self, result: Loaded) -> None:
+        """Adds what became of a vessel to the report, and tells whoever listens."""
         report, vessel = self.report, result.vessel
         self.ended.add(vessel.id)
         report.findings.update(result.findings)
@@ -522,10 +524,22 @@ class Migration:
         for findings in settled.findings:
             self.report.count_findings(findings)
         self.report.pending = settled.pending
+        await self.step("what was seen", self._remember)
         self.report.failures += [
             Failure(vessel, "", None, "load", f"{entity} {source_id}: {cause}")
             for entity, source_id, vessel, cause in settled.refused
         ]
+
+    async def _remember(self) -> None:
+        """From here the next sync looks for changes in the vessels that are up to date now."""
+        due = [
+            result.vessel.id
+            for result in self.done
+            if result.state == "migrated" and not result.held_back and result.vessel.id not in self.older
+        ]
+        if due and self.report.command in ("migrate", "sync"):
+            now, _ = await see(self.ends.holder, dict.fromkeys(due, 0))
+            await seen.remember(self.ends.target, now, due)
 
     async def _record_elsewhere(self, findings: pl.DataFrame) -> None:
         await write.findings(self.ends.target, self.report.run_id, [findings])
@@ -579,7 +593,7 @@ class Migration:
             pending = report.pending
             self._uncount([result])
             report.pending = pending
-            self._count(Loaded(one.vessel, "failed", phase="verify", error=one.error))
+            self.count(Loaded(one.vessel, "failed", phase="verify", error=one.error))
 
     async def end(self) -> None:
         """Records how the run ended, as far as the target lets it."""
@@ -604,7 +618,7 @@ class Migration:
             if not self.confirmed:
                 unheard = [vessel for vessel in self.dealt.values() if vessel.id not in self.ended]
                 for result in await recount(self.ends.target, report.run_id, unheard):
-                    self._count(result)
+                    self.count(result)
                 safe = await runs.durable(self.ends.target, report.run_id)
                 self._uncount([result for result in self.done if result.vessel.id not in safe])
             self.confirmed = True

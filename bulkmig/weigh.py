@@ -98,8 +98,9 @@ UNION SELECT source_id::text FROM bulkmig.pending WHERE entity = $1 AND source_i
 """
 
 
-# Rows that are as the vessel's last change left them, which wrote their base. Only good right after that: a dump that is
-# restored may give all rows one xmin. Not where a sync meant something else than the base to stand.
+# Rows that are as the vessel's last change left them, which wrote their base. Only good right after that: a
+# dump that is restored may give all rows one xmin. Not where a sync meant something else than the base to
+# stand.
 _AS_LEFT = """
 SELECT t.{key}::text FROM {table} t WHERE t.{key} = ANY ($1::text[]::uuid[]) AND t.xmin::text IN
     (SELECT b.xmin::text FROM bulkmig.base b

@@ -202,4 +202,5 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
                 f" WHERE p.{owner.parent_column} = w.{owner.column})"
             )
     await check_unique(stage, stage.scope.tables)
-    await stage.by_index(insert_missing(stage, table) for table in stage.scope.tables)
+    for table in stage.scope.tables:
+        await stage.connection.execute(insert_missing(stage, table))

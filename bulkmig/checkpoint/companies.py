@@ -153,9 +153,10 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
         " AND run_id = ANY ($1::text[]::uuid[])",
         runs,
     )
-    await connection.execute(
-        "DELETE FROM bulkmig.quarantine WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])", runs
-    )
+    for table in ("bulkmig.quarantine", "bulkmig.conflicts", "bulkmig.retained"):
+        await connection.execute(
+            f"DELETE FROM {table} WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])", runs
+        )
     # What a rollback among them had set back goes as well.
     for later in undone:
         for one in await changes.find(connection, "c.id = $1::text::uuid", later.restored):

@@ -1,5 +1,5 @@
-"""The ledger's side of a rollback: marks, base, pending and quarantined rows and adoptions go back with the
-portal's rows; assigned ids, slugs and QR codes stay recorded."""
+"""The ledger's side of a rollback: marks, base, pending and quarantined rows, conflicts, what was seen of the
+source, and adoptions go back with the portal's rows; assigned ids, slugs and QR codes stay recorded."""
 
 from __future__ import annotations
 

@@ -38,13 +38,14 @@ async def restore(stage: Stage) -> Restored:
         await _make_room(stage, table)
     result = await _difference(stage)
     tables = stage.scope.tables
-    await stage.by_index(
-        [
-            *(insert_missing(stage, table) for table in tables if result.inserted[table.name]),
-            *(_update(stage, table) for table in tables if result.updated[table.name]),
-            *(_delete(stage, table) for table in reversed(tables) if result.deleted[table.name]),
-        ]
-    )
+    await stage.connection.execute("SET LOCAL enable_seqscan = off")
+    for statement in (
+        *(insert_missing(stage, table) for table in tables if result.inserted[table.name]),
+        *(_update(stage, table) for table in tables if result.updated[table.name]),
+        *(_delete(stage, table) for table in reversed(tables) if result.deleted[table.name]),
+    ):
+        await stage.connection.execute(statement)
+    await stage.connection.execute("SET LOCAL enable_seqscan = DEFAULT")
     return result
 
 

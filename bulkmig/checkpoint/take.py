@@ -18,11 +18,16 @@ LEDGER = {
     "bulkmig.vessels": "vessel_id = {vessel}",
     "bulkmig.quarantine": "vessel_id = {vessel}",
     "bulkmig.pending": "vessel_id = {vessel}",
+    "bulkmig.conflicts": "vessel_id = {vessel}",
+    "bulkmig.retained": "vessel_id = {vessel}",
+    "bulkmig.seen": "vessel_id = {vessel}",
     "bulkmig.identities": "entity = 'vessel' AND source_id = {vessel}",
 }
 # The same for companies and users, whose entries belong to no vessel.
 SHARED_LEDGER = {
     "bulkmig.quarantine": "vessel_id IS NULL",
+    "bulkmig.conflicts": "vessel_id IS NULL",
+    "bulkmig.retained": "vessel_id IS NULL",
     "bulkmig.identities": "entity <> 'vessel' AND adopted",
 }
 _KEPT = 8 * 1024 * 1024  # bytes of packed parts kept before they are written

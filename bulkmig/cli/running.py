@@ -13,6 +13,7 @@ import anyio
 from bulkmig._core.early import STOPPED
 from bulkmig._core.stop import Stop
 
+SHOW_CURSOR = b"\x1b[?25h"
 T = TypeVar("T")
 
 

@@ -60,9 +60,7 @@ def list_command(
             whole = await changes.whole(target, seal)
             in_force = {one.id for one in await changes.all_in_force(target)}
             return [
-                _document(one, restorable=one.id in whole)
-                | {"in_force": one.id in in_force}
-                for one in found
+                _document(one, restorable=one.id in whole) | {"in_force": one.id in in_force} for one in found
             ]
 
     found = run(look)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from bulkmig.cli import output, summary
@@ -10,13 +12,20 @@ from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
 from bulkmig.fleet import migrate
 from bulkmig.report import Report
+from bulkmig.sync.run import remigrate
 
 
 @verb(SELECT, ERRORS, PARALLEL, LOAD, DASHBOARD, CONNECT)
-def command(call: Call) -> int:
+def command(
+    call: Call,
+    anew: Annotated[
+        bool, typer.Option("--remigrate", help="Write vessels anew that were migrated before (--conflict).")
+    ] = False,
+) -> int:
     """Migrates vessels with their companies and users; vessels migrated before are skipped."""
+    go = remigrate if anew else migrate
     with watching(call) as listen:
-        report = run(lambda stop: migrate(call.settings, call.selected, listen=listen, stop=stop))
+        report = run(lambda stop: go(call.settings, call.selected, listen=listen, stop=stop))
     if call.json:
         output.document(report.document())
     else:

@@ -174,6 +174,8 @@ async def _let_go(steps: Sequence[Step], entity: Entity, table: Table) -> None:
 
 
 async def _delete(step: Step, part: Part) -> None:
+    if part.entity.name == "vessel" and part.delete:
+        await _spare_vessel(step, part)
     if not part.delete:
         return
     ids = list(part.delete)
@@ -183,6 +185,28 @@ async def _delete(step: Step, part: Part) -> None:
             key_of(table, part.was[id_]) for id_ in ids if _was_in(part, id_, table)
         )
         step.done.deleted[table.name] += await _delete_rows(step.means.connection, table, ids)
+
+
+async def _spare_vessel(step: Step, part: Part) -> None:
+    """A vessel that anything is left of, all other deletions done, becomes inactive."""
+    means, scope = step.means, step.means.graph.vessels
+    own = {table.name for table in part.entity.tables}
+    for id_, source in list(part.delete.items()):
+        left = " OR ".join(
+            f"EXISTS (SELECT FROM {table.name} t WHERE {scope.rows(table.name, [id_])})"
+            for table in scope.tables
+            if table.name not in own
+        )
+        was = part.was[id_]
+        if was is None or not await means.connection.fetchval(f"SELECT {left}"):
+            continue
+        del part.delete[id_]
+        part.forget.discard(source)
+        part.retained[source] = (id_, "rows_left")
+        row = Row(was.tables, {**was.cells, "vessels.status": "inactive"})
+        part.write, part.base[source] = {id_: row}, row
+        for table in part.entity.tables:
+            await _write(step, part, table)
 
 
 async def _note_hanging(

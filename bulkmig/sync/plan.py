@@ -22,7 +22,6 @@ from bulkmig.sync.row import Row, cells_of, equal, make
 from bulkmig.sync.standing import standing
 from bulkmig.sync.strategies._strategy import Strategy
 
-
 WITH_PARENT = "with_parent"  # why a row is retained: what it hangs on is
 
 
@@ -42,6 +41,11 @@ class Part:
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
     unchanged: int = 0
+
+    @property
+    def rows(self) -> int:
+        """How many target rows are written or deleted."""
+        return (len(self.write) + len(self.delete)) * len(self.entity.tables)
 
 
 @dataclass

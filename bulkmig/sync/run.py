@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 import asyncpg
+import msgspec
 import polars as pl
 
 from bulkmig._core.stop import Stop
@@ -23,10 +24,11 @@ from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, ready
 from bulkmig.report import Report
-from bulkmig.selection import Selection, Vessel, resolve
-from bulkmig.sync import shared
+from bulkmig.selection import Selection, Vessel, listed, resolve
+from bulkmig.source.changes import Seen
+from bulkmig.sync import gone, shared
 from bulkmig.sync.apply import Applied
-from bulkmig.sync.detect import Detected, Seen, detect, remember
+from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.plan import Rules
 from bulkmig.sync.strategies import STRATEGIES
@@ -49,18 +51,34 @@ async def sync(
 ) -> Report:
     """Synchronises the selected vessels: with `--all` every vessel migrated before, and newly approved ones.
     Raises UsageError and PreflightError before anything was touched, also where another sync is running."""
+    return await _run("sync", settings, selection, listen, stop or Stop())
+
+
+async def remigrate(
+    settings: Settings, selection: Selection, *, listen: Listener = silent, stop: Stop | None = None
+) -> Report:
+    """Migrates the selected vessels, and writes those anew, every row of them, that were migrated before,
+    under the conflict strategy. Raises as `sync`."""
+    settings = msgspec.structs.replace(settings, full=True, new=True)
+    return await _run("migrate", settings, selection, listen, stop or Stop())
+
+
+async def _run(
+    command: str, settings: Settings, selection: Selection, listen: Listener, stop: Stop
+) -> Report:
     check(settings)
-    report = Report("sync", str(uuid4()), memory_bound=settings.memory)
+    report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
         state = await target_state.read(ends.target)
-        old, new = await _chosen(ends.holder, ends.target, settings, selection, state)
+        apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
+        old, new = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
         report.selected = len(old) + len(new)
-        listen(RunStarted("sync", report.run_id, report.selected, 0, settings.verify))
-        stop = stop or Stop()
+        listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
+        listen(listed([*old, *new]))
         run = Migration(settings, ends, state, report, listen, stop)
         await run.begin(str(selection))
         steps = _Steps(run, settings)
@@ -75,11 +93,12 @@ async def sync(
                     await run.vessels(new)
                 await run.step("changes", lambda: steps.look_for_changes(old))
                 await steps.vessels(old)
+                if selection.all:
+                    await run.step("gone vessels", steps.delete_vessels)
                 if settings.dry_run:
                     report.count_elsewhere()
                 else:
                     await run.waiting()
-                    await run.step("what was seen", steps.remember)
                 if selection.all:
                     await run.step("gone users and companies", steps.delete_shared)
                 if settings.verify and not settings.dry_run:
@@ -102,15 +121,18 @@ async def sync(
 
 
 async def _chosen(
-    source: Connection, target: Connection, settings: Settings, selection: Selection, state: TargetState
+    source: Connection,
+    target: Connection,
+    settings: Settings,
+    selection: Selection,
+    state: TargetState,
+    apart: set[str],
 ) -> tuple[list[Vessel], list[Vessel]]:
-    """Vessels to be brought up to date, those that waited longest first, and vessels that are new."""
+    """Vessels to be brought up to date, those that waited longest first, and vessels that are new; without
+    those that are left `apart`."""
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
     selected = await resolve(source, selection)
-    rolled_back: set[str] = set()
     if selection.all:
-        if state.ledger:
-            rolled_back = {row[0] for row in await target.fetch(_ROLLED_BACK)}
         known = {vessel.id for vessel in selected}
         more = [row[0] for row in await source.fetch(_THERE, sorted(migrated - known))]
         if more:
@@ -118,9 +140,14 @@ async def _chosen(
     waited = {}
     if state.ledger:
         waited = {row[0]: n for n, row in enumerate(await target.fetch(_LONGEST_WAITING))}
-    old = [v for v in selected if v.id in migrated and v.id not in rolled_back]
-    new = [v for v in selected if v.id not in migrated and v.id not in rolled_back] if settings.new else []
+    old = [v for v in selected if v.id in migrated and v.id not in apart]
+    new = [v for v in selected if v.id not in migrated and v.id not in apart] if settings.new else []
     return sorted(old, key=lambda vessel: waited.get(vessel.id, 0)), new
+
+
+async def _rolled_back(target: Connection, state: TargetState) -> set[str]:
+    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync")."""
+    return {row[0] for row in await target.fetch(_ROLLED_BACK)} if state.ledger else set()
 
 
 class _Steps:
@@ -177,6 +204,17 @@ class _Steps:
         users = decisions.identity("user")
         decisions.identities["user"] = users.filter(~pl.col("source_id").is_in(list(self.gone["user"])))
 
+    async def delete_vessels(self) -> None:
+        """Vessels that the source has no more."""
+        run, ends = self.run, self.run.ends
+        found = await gone.find(ends.holder, ends.target)
+        for vessel in found:
+            if vessel.id not in run.ended:
+                result = await gone.delete(ends.target, vessel, run.options(), self.rules)
+                if result is not None:
+                    run.report.selected += 1
+                    run.count(result)
+
     async def delete_shared(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them."""
         if any(self.gone.values()):
@@ -217,8 +255,3 @@ class _Steps:
         await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)
         if queue.stopped and not run.report.failed:
             run.report.status = "stopped"
-
-    async def remember(self) -> None:
-        """What was seen of the vessels that are up to date now."""
-        done = {result.vessel.id for result in self.run.done if not result.held_back}
-        await remember(self.run.ends.target, self.detected.now, done)

@@ -25,7 +25,7 @@ from bulkmig.sync.apply import Means, Step, apply, key_of
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.plan import WITH_PARENT, Plan, Rules, plan
-from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure
+from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
 from bulkmig.workers import Lane, Queue, Work
 
 BRAKE = "sync.deletion_brake"
@@ -144,6 +144,8 @@ async def _apply(
         means = Means(target, catalogue, graph, options.run_id, vessel.id, checkpoint)
         steps.append(Step(means, made))
     _note_moves(steps, moves)
+    if options.limiter is not None:
+        await throttle(options.limiter, sum(part.rows for made in plans for part in made.parts.values()))
     await apply(steps)
     for name, rows in moves.ids.items():
         here = {source for vessel in vessels for source in moves.came[vessel.id][name]}

@@ -18,6 +18,9 @@ LEDGER = {
     "pending": "SELECT entity, source_id, vessel_id FROM bulkmig.pending",
     "base": "SELECT id, vessel_id, entity, run_id, payload FROM bulkmig.base"
     " WHERE holds AND vessel_id <> '00000000-0000-0000-0000-000000000000'",
+    "conflicts": "SELECT * FROM bulkmig.conflicts",
+    "retained": "SELECT * FROM bulkmig.retained",
+    "seen": "SELECT * FROM bulkmig.seen",
     "adopted": "SELECT entity, source_id, target_id FROM bulkmig.identities WHERE adopted",
 }
 

@@ -17,7 +17,7 @@ from tests.support.servers import Databases
 
 SPEC = FleetSpec(seed=1, vessels=5, equipment=10, nasty=0.3, least=0)
 EVERY_TRAP = replace(SPEC, equipment=20, least=1)  # another twenty vessels
-SEEDS, LONG_SEEDS = 4, 60
+SEEDS, LONG_SEEDS = 3, 60
 
 
 def of_the_portal(found: dict[str, bytes]) -> dict[str, bytes]:

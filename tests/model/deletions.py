@@ -82,8 +82,11 @@ def _delete(run: Run, ref: Ref) -> None:
             return
     instead = _instead(run, ref, target)
     if instead is None:
+        there = [one for one in state.base if state.is_there(one)]
         state.tables.delete(THING_OF[ref.entity].table, target[THING_OF[ref.entity].table])
-        _drop_what_went_along(run)
+        for one in there:
+            if state.unit(one) is None:
+                del state.base[one]
         run.hits("deleted")
         return
     rule, unit = instead
@@ -91,14 +94,6 @@ def _delete(run: Run, ref: Ref) -> None:
         run.hits(rule)
     state.tables.put_unit(THING_OF[ref.entity], unit)
     state.base[ref] = replace(base, unit=unit, gone="held")
-
-
-def _drop_what_went_along(run: Run) -> None:
-    for ref in list(run.state.base):
-        if (run.state.unit(ref) is None and run.onboarding.get(*ref) is None) or (
-            run.state.unit(ref) is None and ref in run.kept
-        ):
-            del run.state.base[ref]
 
 
 def _instead(run: Run, ref: Ref, target: Unit) -> tuple[str, Unit] | None:

@@ -149,3 +149,19 @@ def _is_taken(session: Session, table: str, column: str, row: Row) -> bool:
     if row.get(column) is None:
         return False
     return any(other[column] == row[column] for other in session.state.tables.rows(table))
+
+
+async def change_row(session: Session, table: str, id_: Cell, column: int, value: int) -> None:
+    """Changes a cell of the row with this id."""
+    numbers = [number for number, row in enumerate(rows(session, table)) if row["id"] == id_]
+    if numbers:
+        await change(session, table, numbers[0], column, value, moves=True)
+
+
+async def delete_row(session: Session, table: str, id_: Cell) -> None:
+    """Deletes the row with this id, if nothing holds it."""
+    tables = session.state.tables
+    found = [row for row in rows(session, table) if not tables.is_used(table, row["id"])]
+    numbers = [number for number, row in enumerate(found) if row["id"] == id_]
+    if numbers:
+        await delete(session, table, numbers[0])

@@ -141,12 +141,12 @@ def _return(made: State, change: Change) -> None:
         if not went or made.tables.dangling({"cross_references": row}):
             continue
         ref = row["id"]
-        if not isinstance(ref, Ref):
-            made.tables.put("cross_references", row)
-        elif ref.source_id in made.pending and ref in before.base:
-            made.tables.put("cross_references", row)
-            made.base[ref] = before.base[ref]
-            del made.pending[ref.source_id]
+        if isinstance(ref, Ref):
+            if ref not in before.base or not (ref.source_id in made.pending or ref in made.base):
+                continue
+            made.base.setdefault(ref, before.base[ref])
+            made.pending.pop(ref.source_id, None)
+        made.tables.put("cross_references", row)
 
 
 def _without_ends(made: State) -> None:

@@ -112,9 +112,9 @@ class Session:
         before = self.state.copy()
         outcome = execute(self.state, self.onboarding, self._options(vessels), self.hits)
         report = await migrate(self.settings(), chosen)
-        self._figures(report, outcome)
         await self._record(report, before)
         await self.check()
+        self._figures(report, outcome)
 
     def _options(self, vessels: frozenset[str] | None) -> Options:
         return Options(command="migrate", vessels=vessels, on_error=self.on_error)
@@ -141,10 +141,10 @@ class Session:
         outcome = execute(self.state, self.onboarding, options, self.hits)
         self.unmoved = False
         report = await package.sync(self.settings(options), Selection(all=True))
-        self._figures(report, outcome)
         await self._record(report, before)
         await self.check()
         await self._conflicts(before, report.run_id)
+        self._figures(report, outcome)
 
     async def resolve(self, which: int, take: Decision) -> None:
         """Decides an open conflict."""

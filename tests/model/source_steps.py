@@ -126,7 +126,7 @@ async def change(session: Session, table: str, which: int, column: int, value: i
             other["imo_number"] == new and other is not row for other in session.onboarding.rows("vessels")
         )
     ):
-        await _exchange(session, row, new)
+        await exchange(session, row, new)
         return
     await _change(session, table, row, {name: new}, moves=moves)
 
@@ -142,7 +142,7 @@ async def _change(
     await _write(session, table, made, f"changes {values} of")
 
 
-async def _exchange(session: Session, row: SourceRow, imo: str) -> None:
+async def exchange(session: Session, row: SourceRow, imo: str) -> None:
     """Two vessels exchange their IMO numbers."""
     other = next(one for one in session.onboarding.rows("vessels") if one["imo_number"] == imo)
     await _write(session, "vessels", {**other, "imo_number": None}, "frees")
@@ -268,3 +268,28 @@ async def approve(session: Session) -> None:
 
 
 TABLES = tuple(KIND)
+
+
+async def change_row(session: Session, table: str, id_: str, column: int, value: int) -> None:
+    """Changes a column of this row."""
+    rows = session.onboarding.rows(table)
+    numbers = [number for number, row in enumerate(rows) if identity(row) == id_]
+    if numbers:
+        await change(session, table, numbers[0], column, value, moves=True)
+
+
+async def set_cells(session: Session, table: str, id_: str, values: dict[str, str | None]) -> None:
+    """Sets these columns of this row."""
+    await _change(session, table, session.onboarding.of[table][id_], values)
+
+
+async def delete_row(session: Session, table: str, id_: str) -> None:
+    """Deletes this row with what hangs on it."""
+    await _delete(session, table, id_, whole=True, logged=True)
+
+
+async def insert_part(session: Session, equipment: str) -> None:
+    """A new part of this equipment."""
+    word = session.clock.word("Part")
+    row = new_row(session.onboarding, session.clock, "critical_parts", equipment_id=equipment, name=word)
+    await _write(session, "critical_parts", row, "adds")

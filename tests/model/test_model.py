@@ -17,7 +17,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tests.model import portal_steps, source_steps
+from tests.model import both_steps, portal_steps, source_steps
 from tests.model.mirror import Mirror
 from tests.model.package import SYNC
 from tests.model.rules import RULES, WITHOUT_SYNC, Hits
@@ -98,12 +98,14 @@ class Machine(RuleBasedStateMachine):
     runner: asyncio.Runner
     finished = 0
 
-    @initialize(on_error=st.sampled_from(["quarantine", "quarantine", "fail"]))
-    def begin(self, on_error: Any) -> None:
+    @initialize(on_error=st.sampled_from(["quarantine", "quarantine", "fail"]), migrated=st.booleans())
+    def begin(self, on_error: Any, migrated: bool) -> None:
         source, target = self.databases.fresh()
         self.session = Session(Mirror(source, target), self.hits, on_error)
         self.runner.run(self.session.mirror.open())
         self.runner.run(self.session.begin())
+        if migrated:
+            self.runner.run(self.session.migrate(None))
 
     @rule(step=st.sampled_from([*SOURCE]), table=few, which=number, one=number, other=few, flag=st.booleans())
     def onboarding(self, step: str, table: int, which: int, one: int, other: int, flag: bool) -> None:
@@ -112,6 +114,16 @@ class Machine(RuleBasedStateMachine):
     @rule(step=st.sampled_from([*PORTAL]), table=few, which=number, one=number, other=few, flag=st.booleans())
     def portal(self, step: str, table: int, which: int, one: int, other: int, flag: bool) -> None:
         self.runner.run(PORTAL[step](self.session, table, which, one, other, flag))
+
+    @rule(
+        step=st.sampled_from([*both_steps.STEPS]),
+        entity=st.sampled_from(both_steps.ENTITIES),
+        which=number,
+        one=number,
+        other=few,
+    )
+    def both(self, step: str, entity: str, which: int, one: int, other: int) -> None:
+        self.runner.run(both_steps.STEPS[step](self.session, entity, which, one, other))
 
     @rule(which=st.none() | number)
     def migrate(self, which: int | None) -> None:

@@ -67,8 +67,10 @@ KILLED: dict[str, tuple[str, ...]] = {
         "COPY quality_scores",
         "INSERT bulkmig.pending",
         "INSERT bulkmig.vessels",
+        "INSERT bulkmig.seen",
         "COMMIT after INSERT bulkmig.vessels",
         "COPY cross_references",
+        "INSERT bulkmig.audit",
         "DELETE bulkmig.pending",
         "COMMIT after DELETE bulkmig.pending",
     ),
@@ -111,9 +113,10 @@ KILLED: dict[str, tuple[str, ...]] = {
         "DELETE bulkmig.identities",
         "UPDATE bulkmig.base",
         "COMMIT after INSERT bulkmig.audit",
-        *(f"INSERT {table}" for table in OF_PORTAL),
-        *(f"DELETE {table}" for table in OF_PORTAL),
-        *(f"UPDATE {table}" for table in OF_PORTAL if table != "vessel_documents"),
+        # Of each table only what there is to do: this run's rows go, and what it took over is set back.
+        *(f"INSERT {table}" for table in ("companies", "company_settings", "users", "user_metadata")),
+        *(f"DELETE {table}" for table in OF_PORTAL if table != "maintenance_logs"),
+        *(f"UPDATE {table}" for table in ("companies", "users", "vessels")),
     ),
 }
 # Where the code COPYs -> what that writes.
@@ -155,6 +158,9 @@ ELSEWHERE: dict[str, str] = {
     "checkpoint/others.py:bring_back": "rollback of a rollback, of references that end on other vessels",
     "checkpoint/parts.py:put_back": "rollback to a checkpoint of companies and users in part",
     "checkpoint/restore.py:_make_room": "rollback where unique values have changed places",
+    "checkpoint/stage.py:_remove": "rollback of a sync that deleted rows",
+    "doctor/grants.py:_target": "none: text that it prints",
+    "doctor/indexes.py:look": "none: text that it prints",
     "checkpoint/retention.py": "checkpoints prune",
     "checkpoint/retention.py:prune": "checkpoints prune",
 }

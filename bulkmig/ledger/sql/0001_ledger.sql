@@ -38,7 +38,7 @@ CREATE TABLE bulkmig.qr_codes (
 -- The mark of a vessel: written in the transaction that writes its rows.
 CREATE TABLE bulkmig.vessels (
     vessel_id   uuid PRIMARY KEY,
-    state       text NOT NULL,          -- migrated, quarantined, failed
+    state       text NOT NULL,          -- migrated, quarantined, failed, gone
     run_id      uuid NOT NULL,
     name        text NOT NULL,
     phase       text NOT NULL,          -- the last phase it reached

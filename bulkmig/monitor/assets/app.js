@@ -47,7 +47,7 @@ function show() {
   showLegend();
   showActive();
   showVessel();
-  showPlots(run || {});
+  requestAnimationFrame(() => showPlots(state.run || {})); // after the layout that it measures
   showTables(run || {});
   showRuns();
 }
@@ -103,6 +103,11 @@ function showLegend() {
   }));
 }
 
+const blank = make("span");
+blank.setAttribute("role", "option");
+blank.setAttribute("aria-selected", "false");
+blank.tabIndex = -1;
+
 function takeVessels(list, { anew }) {
   const fleet = byId("fleet");
   if (anew) {
@@ -114,19 +119,14 @@ function takeVessels(list, { anew }) {
   for (const data of list) {
     let entry = vessels.get(data.id);
     if (!entry) {
-      entry = { data, cell: make("span") };
-      entry.cell.setAttribute("role", "option");
-      entry.cell.setAttribute("aria-selected", "false");
-      entry.cell.tabIndex = -1;
+      entry = { data, cell: blank.cloneNode() };
       entry.cell.dataset.vessel = data.id;
       vessels.set(data.id, entry);
       added.append(entry.cell);
     }
     entry.data = data;
     entry.cell.className = `cell ${data.state}${data.active ? " active" : ""}`;
-    const label = `${data.name || data.id}, ${data.state}`;
-    entry.cell.setAttribute("aria-label", label);
-    entry.cell.title = label;
+    entry.cell.setAttribute("aria-label", `${data.name || data.id}, ${data.state}`);
   }
   fleet.append(added);
   fleet.tabIndex = chosen ? -1 : 0;
@@ -388,6 +388,9 @@ function start() {
     if (cell) choose(cell);
   });
   byId("fleet").addEventListener("keydown", moveInFleet);
+  byId("fleet").addEventListener("pointerover", (event) => {
+    event.target.title = event.target.getAttribute("aria-label") || "";
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   addEventListener("resize", () => state && showPlots(state.run || {}));
   const embedded = byId("data");

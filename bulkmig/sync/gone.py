@@ -1,0 +1,105 @@
+"""Vessels that the source has no more: deleted, when that is allowed, with all that bulkmig wrote of them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from bulkmig._core.unit import FINDING
+from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger import base, write
+from bulkmig.postgres.session import Connection, transaction
+from bulkmig.selection import Vessel
+from bulkmig.sync.apply import Means, Step, apply
+from bulkmig.sync.gather import Found
+from bulkmig.sync.plan import Rules, plan
+from bulkmig.sync.vessel import BRAKE
+from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
+
+_GONE = "the vessel is gone from the source: it stays until --allow-deletions deletes it"
+
+
+async def find(source: Connection, target: Connection) -> list[Vessel]:
+    """The migrated vessels that the source has no more."""
+    rows = await target.fetch(
+        "SELECT vessel_id::text AS id, name FROM bulkmig.vessels WHERE state = 'migrated'"
+    )
+    there = {
+        row["id"]
+        for row in await source.fetch(
+            "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])", [row["id"] for row in rows]
+        )
+    }
+    return [Vessel(row["id"], row["name"], None, "", 0) for row in rows if row["id"] not in there]
+
+
+async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules: Rules) -> Loaded | None:
+    """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
+    logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
+    released. Returns None where that was done before."""
+    result = Loaded(vessel, "migrated")
+    async with transaction(target, commit=not options.dry_run):
+        await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
+        written = {
+            entity.name: await base.read(
+                target, [vessel.id], entity.name, shape=lambda frame: frame.select("source_id")
+            )
+            for entity in PER_VESSEL
+            if entity.tables
+        }
+        gone = {n: set() if rows is None else set(rows["source_id"]) for n, rows in written.items()}
+        kept = {
+            row["source_id"]
+            for row in await target.fetch(
+                "SELECT source_id::text FROM bulkmig.retained WHERE vessel_id = $1::text::uuid", vessel.id
+            )
+        }
+        lost = sum(len(ids - kept) for ids in gone.values())
+        if not lost:
+            return None
+        if not rules.allow_deletions:
+            result.held_back = lost
+            result.findings["warning", BRAKE] += 1
+            finding = pl.DataFrame(
+                [("warning", BRAKE, vessel.id, "vessel", vessel.id, "", _GONE)], schema=FINDING, orient="row"
+            )
+            await write.findings(target, options.run_id, [finding])
+            await _mark(target, vessel, options, "migrated", 0)
+            return result
+        made = await plan(target, vessel.id, {n: Found(gone=ids) for n, ids in gone.items()}, rules)
+        target_id = await target.fetchval(
+            "SELECT target_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
+            " AND source_id = $1::text::uuid",
+            vessel.id,
+        )
+        checkpoint = await options.checkpoints.of_vessel(target, vessel.id, target_id)
+        graph = await options.checkpoints.read_graph(target)
+        means = Means(target, options.decisions.catalogue, graph, options.run_id, vessel.id, checkpoint)
+        step = Step(means, made)
+        await apply([step])
+        result.inserted, result.updated, result.deleted = (
+            +step.done.inserted,
+            +step.done.updated,
+            +step.done.deleted,
+        )
+        await write.left_quarantine(target, options.run_id, vessel.id)
+        await target.execute("DELETE FROM bulkmig.pending WHERE vessel_id = $1::text::uuid", vessel.id)
+        rows = (result.updated + result.deleted).total()
+        if made.parts["vessel"].delete:
+            await target.execute("DELETE FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid", vessel.id)
+        await _mark(target, vessel, options, "gone" if made.parts["vessel"].delete else "migrated", rows)
+    return result
+
+
+async def _mark(target: Connection, vessel: Vessel, options: LoadOptions, state: str, rows: int) -> None:
+    await write.mark(
+        target,
+        options.who,
+        options.run_id,
+        vessel.id,
+        vessel.name,
+        state=state,
+        phase="load",
+        rows=rows,
+        seconds=0.0,
+        snapshot=options.snapshot,
+    )

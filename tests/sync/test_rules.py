@@ -1,0 +1,287 @@
+"""Sentences of mapping.md § Sync, each with the case that would break it."""
+
+from __future__ import annotations
+
+import anyio
+import asyncpg
+import msgspec
+import pytest
+
+from bulkmig import Report, Selection, Settings, migrate, verify
+from bulkmig.errors import PreflightError
+from bulkmig.generate import FleetSpec
+from bulkmig.sync.run import remigrate, sync
+from tests.checkpoint.support import execute, fetchval, settings, state, undone
+from tests.support.dumps import apart
+from tests.support.fleets import Fleets, Origin
+from tests.sync.test_flow import lasting
+
+SPEC = FleetSpec(seed=5, vessels=2, companies=1, users_per_company=3, equipment=14)
+ALL = Selection(all=True)
+
+
+@pytest.fixture
+async def origin(fleets: Fleets) -> Origin:
+    return await fleets(SPEC, fresh=True)
+
+
+@pytest.fixture
+async def config(origin: Origin, maintenance_url: str) -> Settings:
+    made = settings(origin, maintenance_url)
+    await migrate(made, ALL)
+    return made
+
+
+async def test_a_sync_without_changes_looks_at_no_vessel(config: Settings) -> None:
+    report = await sync(config, ALL)
+    assert report.done == 2
+    assert report.unchanged["equipment"] == 0  # not even read
+    assert (report.inserted + report.updated + report.deleted).total() == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE equipment SET name = 'late', updated_at = '2020-01-01' WHERE id = (SELECT min(id::text)::uuid FROM equipment)",
+        "DELETE FROM critical_parts WHERE id = (SELECT min(id::text)::uuid FROM critical_parts)",
+        "INSERT INTO equipment (id, vessel_id, name, status, created_at, updated_at)"
+        " SELECT gen_random_uuid(), min(id::text)::uuid, 'late', 'ACTIVE', '2020-01-01', '2020-01-01' FROM vessels",
+    ],
+    ids=["update", "delete", "insert"],
+)
+async def test_a_transaction_that_was_open_during_a_sync_is_there_after_the_next(
+    origin: Origin, config: Settings, change: str
+) -> None:
+    late = await asyncpg.connect(origin.url)
+    try:
+        open_ = late.transaction()
+        await open_.start()
+        await late.execute("SAVEPOINT s")  # its rows bear the number of a part of the transaction
+        await late.execute(change)
+        await execute(origin.url, "UPDATE vessels SET flag = 'XX'")
+        assert (await sync(config, ALL)).updated["vessels"] == 2
+        await open_.commit()
+    finally:
+        await late.close()
+    report = await sync(config, ALL)
+    assert (report.inserted + report.updated + report.deleted)["equipment"] + report.deleted[
+        "critical_parts"
+    ] == 1
+
+
+async def test_rows_whose_updated_at_never_moves_are_found(origin: Origin, config: Settings) -> None:
+    await execute(origin.url, "UPDATE equipment SET notes = 'silent'")
+    report = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert report.updated["equipment_metadata"] == await fetchval(
+        origin.url, "SELECT count(*) FROM equipment"
+    )
+
+
+async def test_equipment_with_maintenance_logs_is_decommissioned_instead_of_deleted(
+    origin: Origin, config: Settings
+) -> None:
+    source_id = await fetchval(origin.url, "SELECT min(id::text) FROM equipment")
+    row = "FROM equipment e JOIN equipment_metadata m ON m.equipment_id = e.id WHERE m.original_id = $1::text::uuid"
+    updated_at = await fetchval(config.target, f"SELECT e.updated_at {row}", source_id)
+    await execute(
+        config.target,
+        "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
+        f" SELECT gen_random_uuid(), e.id, now(), 'oil' {row}",
+        source_id,
+    )
+    before = await state(config.target)
+    await execute(
+        origin.url,
+        f"DELETE FROM cross_references WHERE '{source_id}' IN (source_equipment_id, target_equipment_id)",
+    )
+    for table in ("critical_parts", "quality_scores"):
+        await execute(origin.url, f"DELETE FROM {table} WHERE equipment_id = '{source_id}'")
+    await execute(origin.url, f"UPDATE documents SET equipment_id = NULL WHERE equipment_id = '{source_id}'")
+    await execute(origin.url, f"DELETE FROM equipment WHERE id = '{source_id}'")
+    report = await sync(config, ALL)
+    assert (report.status, report.verified.differences) == ("completed", [])
+    assert await fetchval(config.target, f"SELECT e.status {row}", source_id) == "decommissioned"
+    assert await fetchval(config.target, f"SELECT e.updated_at {row}", source_id) == updated_at
+    assert await fetchval(config.target, "SELECT count(*) FROM maintenance_logs") == 1
+    assert (await sync(msgspec.structs.replace(config, full=True), ALL)).updated.total() == 0
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    await undone(config, report)
+    assert apart(lasting(before), lasting(await state(config.target))) == []
+
+
+async def test_the_brake_stops_deletions_until_an_option_allows_them(
+    origin: Origin, config: Settings
+) -> None:
+    vessel = await fetchval(
+        origin.url, "SELECT vessel_id::text FROM equipment GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1"
+    )
+    mine = f"(SELECT id FROM equipment WHERE vessel_id = '{vessel}')"
+    await execute(
+        origin.url,
+        f"DELETE FROM cross_references WHERE source_equipment_id IN {mine} OR target_equipment_id IN {mine};"
+        f"DELETE FROM critical_parts WHERE equipment_id IN {mine};"
+        f"DELETE FROM quality_scores WHERE equipment_id IN {mine};"
+        f"UPDATE documents SET equipment_id = NULL WHERE equipment_id IN {mine};"
+        f"DELETE FROM equipment WHERE vessel_id = '{vessel}'",
+    )
+    held = await sync(config, ALL)
+    assert (held.exit_status, held.deleted["equipment"]) == (1, 0)
+    assert ("warning", "sync.deletion_brake") in held.findings
+    let_go = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
+    assert let_go.exit_status == 0
+    assert let_go.deleted["equipment"] >= 10
+
+
+async def test_a_loaded_row_that_turns_erroneous_keeps_what_was_last_written_until_it_is_right_again(
+    origin: Origin, config: Settings
+) -> None:
+    source_id = await fetchval(
+        origin.url,
+        "SELECT e.id::text FROM equipment e JOIN critical_parts p ON p.equipment_id = e.id"
+        " JOIN documents d ON d.equipment_id = e.id ORDER BY e.id LIMIT 1",
+    )
+    before = await state(config.target)
+    name = await fetchval(origin.url, f"SELECT name FROM equipment WHERE id = '{source_id}'")
+    await execute(origin.url, f"UPDATE equipment SET name = ' ' WHERE id = '{source_id}'")
+    report = await sync(config, ALL)
+    assert (report.status, report.verified.differences) == ("completed", [])
+    assert report.quarantined["equipment"] == 1
+    assert apart(lasting(before), lasting(await state(config.target))) == []
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    await execute(origin.url, f"UPDATE equipment SET name = $1 || '!' WHERE id = '{source_id}'", name)
+    report = await sync(config, ALL)
+    assert (report.updated["equipment"], report.verified.differences) == (1, [])
+    assert (
+        await fetchval(config.target, "SELECT count(*) FROM bulkmig.quarantine WHERE entity = 'equipment'")
+        == 0
+    )
+
+
+async def test_a_vessel_that_was_rolled_back_is_left_alone_until_it_is_migrated_again(
+    origin: Origin, config: Settings
+) -> None:
+    vessel = await fetchval(origin.url, "SELECT min(id::text) FROM vessels")
+    await undone(config, vessel=vessel)
+    report = await sync(config, ALL)
+    assert (report.selected, report.inserted["vessels"]) == (1, 0)
+    assert (await migrate(config, Selection(vessels=(vessel,)))).done == 1
+    assert (await sync(config, ALL)).selected == 2
+
+
+async def test_a_remigration_writes_every_row_anew_that_differs(origin: Origin, config: Settings) -> None:
+    await execute(origin.url, "UPDATE equipment SET name = name || ' anew'")
+    before = await state(config.target)
+    report = await remigrate(config, ALL)
+    assert (report.command, report.status) == ("migrate", "completed")
+    assert report.updated["equipment"] == await fetchval(origin.url, "SELECT count(*) FROM equipment")
+    await undone(config, report)
+    assert apart(lasting(before), lasting(await state(config.target))) == []
+
+
+async def test_of_two_syncs_at_once_one_works_and_the_other_says_so(config: Settings) -> None:
+    holder = await asyncpg.connect(config.target)
+    try:
+        await holder.execute("SELECT pg_advisory_lock($1)", 0x62756C6B73796E63)
+        with pytest.raises(PreflightError, match="another sync"):
+            await sync(config, ALL)
+    finally:
+        await holder.close()
+    assert (await sync(config, ALL)).status == "completed"
+
+
+async def gone_vessel(origin: Origin) -> str:
+    """Deletes a vessel from the source with all that belongs to it; returns its id."""
+    vessel: str = await fetchval(origin.url, "SELECT min(id::text) FROM vessels")
+    mine = f"(SELECT id FROM equipment WHERE vessel_id = '{vessel}')"
+    await execute(
+        origin.url,
+        f"DELETE FROM cross_references WHERE source_equipment_id IN {mine} OR target_equipment_id IN {mine};"
+        f"DELETE FROM critical_parts WHERE equipment_id IN {mine};"
+        f"DELETE FROM quality_scores WHERE vessel_id = '{vessel}';"
+        f"DELETE FROM documents WHERE vessel_id = '{vessel}';"
+        f"DELETE FROM equipment WHERE vessel_id = '{vessel}';"
+        f"DELETE FROM locations WHERE vessel_id = '{vessel}';"
+        f"DELETE FROM vessels WHERE id = '{vessel}'",
+    )
+    return vessel
+
+
+async def test_a_vessel_that_is_gone_is_deleted_once_that_is_allowed_and_comes_back(
+    origin: Origin, config: Settings
+) -> None:
+    before = await state(config.target)
+    await gone_vessel(origin)
+    held = await sync(config, ALL)
+    assert (held.exit_status, held.deleted.total()) == (1, 0)
+    assert apart(lasting(before), lasting(await state(config.target))) == []
+    report = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
+    assert report.failures == []
+    assert (report.exit_status, report.deleted["vessels"]) == (0, 1), (report.deleted, report.updated)
+    assert await fetchval(config.target, "SELECT count(*) FROM vessels") == 1
+    await undone(config, report)
+    assert apart(lasting(before), lasting(await state(config.target))) == []
+
+
+async def test_a_vessel_with_rows_of_the_portal_s_own_becomes_inactive(
+    origin: Origin, config: Settings
+) -> None:
+    vessel = await gone_vessel(origin)
+    mine = "SELECT target_id FROM bulkmig.identities WHERE entity = 'vessel' AND source_id = $1::text::uuid"
+    await execute(
+        config.target,
+        "INSERT INTO equipment (id, vessel_id, qr_code, name, status)"
+        f" VALUES (gen_random_uuid(), ({mine}), 'own', 'of the portal', 'operational')",
+        vessel,
+    )
+    report = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
+    assert report.exit_status == 0
+    assert (
+        await fetchval(config.target, f"SELECT status FROM vessels WHERE id = ({mine})", vessel) == "inactive"
+    )
+    assert (
+        await fetchval(config.target, f"SELECT count(*) FROM equipment WHERE vessel_id = ({mine})", vessel)
+        == 1
+    )
+
+
+@pytest.mark.parametrize("first", ["portal", "sync"])
+async def test_a_portal_user_who_saves_while_the_row_is_synced_keeps_the_change_or_it_is_a_conflict(
+    origin: Origin, config: Settings, first: str
+) -> None:
+    source_id = await fetchval(origin.url, "SELECT min(id::text) FROM equipment")
+    row = "(SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)"
+    await execute(origin.url, f"UPDATE equipment SET name = 'of the source' WHERE id = '{source_id}'")
+    portal = await asyncpg.connect(config.target)
+    try:
+        save = f"UPDATE equipment SET location = 'of the portal', updated_at = now() WHERE id = {row}"
+        if first == "portal":
+            # The save isn't committed when the sync comes to the row, which waits for it.
+            saving = portal.transaction()
+            await saving.start()
+            await portal.execute(save, source_id)
+            async with anyio.create_task_group() as group:
+                reports: list[Report] = []
+
+                async def run() -> None:
+                    reports.append(await sync(config, ALL))
+
+                group.start_soon(run)
+                watcher = await asyncpg.connect(config.target)
+                try:
+                    while not await watcher.fetchval(
+                        "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'transactionid')"
+                    ):
+                        await anyio.sleep(0)
+                finally:
+                    await watcher.close()
+                await saving.commit()
+            assert reports[0].conflicts["source_wins"] == 1
+        else:
+            assert (await sync(config, ALL)).updated["equipment"] == 1
+            await portal.execute(save, source_id)
+            assert await portal.fetchval(f"SELECT location FROM equipment WHERE id = {row}", source_id)
+            assert (await sync(config, ALL)).updated.total() == 0
+            location = await portal.fetchval(f"SELECT location FROM equipment WHERE id = {row}", source_id)
+            assert location == "of the portal"
+    finally:
+        await portal.close()
