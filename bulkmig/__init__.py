@@ -1,6 +1,6 @@
 """bulkmig: an async, actor-based bulk migrator from the Onboarding Portal to the Maintenance Portal.
 
-    cli ▶ monitor, doctor ▶ fleet, verification, assess, retry, rollback ▶ load ▶ workers ▶ pipeline
+    cli ▶ monitor, doctor ▶ sync ▶ fleet, verification, assess, retry, rollback ▶ load ▶ workers ▶ pipeline
         ▶ transform, verify ▶ {source, target, ledger} ▶ postgres ▶ _core ▶ {config, errors}
 
 Imports go from left to right only; `entities` says what moves and imports nothing but `_core`.
@@ -17,6 +17,9 @@ from bulkmig.report import Failure, Report
 from bulkmig.retry import retry
 from bulkmig.rollback import rollback
 from bulkmig.selection import Selection
+from bulkmig.sync.resolve import listed as conflicts
+from bulkmig.sync.resolve import resolve
+from bulkmig.sync.run import remigrate, sync
 from bulkmig.verification import verify
 from bulkmig.weigh import Deviation, Verified
 
@@ -34,10 +37,14 @@ __all__ = [
     "Verified",
     "VesselError",
     "__version__",
+    "conflicts",
     "migrate",
     "plan",
+    "remigrate",
+    "resolve",
     "retry",
     "rollback",
+    "sync",
     "validate",
     "verify",
 ]

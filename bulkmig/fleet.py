@@ -198,6 +198,7 @@ class Migration:
         self.older: set[str] = set()  # vessels that were read in an earlier snapshot
         self.verified: set[str] = set()
         self.confirmed = False
+        self.syncs = False  # it brings up to date what is there
         self.pace = Pace()
 
     async def decide_as(self, job: Job, vessels: list[Vessel]) -> None:
@@ -279,6 +280,11 @@ class Migration:
         fleet = await decided(
             self.settings, self.ends, due, self.state, on_error=self.settings.on_error, companies=companies
         )
+        if self.syncs:
+            # What the portal deleted is the conflict strategy's to bring back.
+            fleet.present = {
+                of: rows | fleet.deleted.get(of, frozenset()) for of, rows in fleet.present.items()
+            }
         rows = Shared(fleet, before=self.rows)
         nowhere = await orphans.find(self.ends.holder) if everything and self.rows is None else None
         if not self.settings.dry_run:

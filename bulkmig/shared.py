@@ -161,7 +161,7 @@ class Shared:
         decisions, run_id = self.fleet.decisions, checkpoints.run_id
         # Another run may be at it: after its commit, what it wrote is not written again.
         await connection.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-        await self._record_assignments(connection)
+        await self._record_assignments(connection, run_id)
         for outcome, all_new in zip(self.fleet.shared, images, strict=True):
             image = await self._not_written_since(connection, outcome, all_new)
             if not image.height:
@@ -209,7 +209,10 @@ class Shared:
         """Rows that bulkmig wrote once and the portal deleted since: they are written anew."""
         return set(self.fleet.deleted.get(entity, ()))
 
-    async def _record_assignments(self, connection: Connection) -> None:
+    async def _record_assignments(self, connection: Connection, run_id: str) -> None:
+        for name, found in self.fleet.ids.items():
+            rows = [(source_id, target_id, False) for source_id, target_id in found.items()]
+            await write.identities(connection, run_id, name, rows)
         await connection.executemany(
             "INSERT INTO bulkmig.slugs (company_id, slug) VALUES ($1::text::uuid, $2) ON CONFLICT DO NOTHING",
             list(self.fleet.slugs.items()),

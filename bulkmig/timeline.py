@@ -9,6 +9,7 @@ from typing import NamedTuple
 from bulkmig.events import Event, Listener, Sampled, VesselDone, VesselUndone
 
 MOST = 240  # points; where there would be more, every other one goes
+SILENT_SECONDS = 2.0  # a process that has said nothing for so long is gone
 
 
 class Point(NamedTuple):
@@ -27,7 +28,7 @@ class Timeline:
         self._clock = clock
         self._began = clock()
         self._apart = 0.0  # seconds between two points
-        self._memory: dict[int, Sampled] = {}
+        self._memory: dict[int, tuple[float, Sampled]] = {}  # by process: when, and what it said last
         self._rows: dict[str, int] = {}
         self.points: list[Point] = []
         self.rows = 0
@@ -43,7 +44,9 @@ class Timeline:
 
     def hear(self, event: Event) -> None:
         if isinstance(event, Sampled):
-            self._memory[event.process] = event
+            now = self._clock()
+            living = {p: said for p, said in self._memory.items() if now - said[0] < SILENT_SECONDS}
+            self._memory = {**living, event.process: (now, event)}
             self._add()
         elif isinstance(event, VesselDone):
             self._count(event.vessel_id, event.rows)
@@ -53,13 +56,18 @@ class Timeline:
     @property
     def now(self) -> Point:
         """The point that would be added now."""
-        memory = self._memory.values()
+        memory = [sample for _, sample in self._memory.values()]
         return Point(
             round(self._clock() - self._began, 2),
             self.rows,
             sum(sample.in_flight for sample in memory),
             sum(sample.resident for sample in memory),
         )
+
+    @property
+    def bound(self) -> int:
+        """The bound on bytes in flight, of all processes together."""
+        return sum(sample.bound for _, sample in self._memory.values())
 
     def rate(self, over: float = 10.0) -> float:
         """Rows a second, of late."""

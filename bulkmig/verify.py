@@ -71,6 +71,9 @@ class Verifier:
         return [Parcel(outcome.entity, None, outcome.image, *rest)]
 
     async def accept(self, parcel: Parcel) -> None:
+        self.weigher.kept_out[parcel.entity.name].update(
+            parcel.quarantined["source_id"], parcel.waiting["id"]
+        )
         if self._collect is not None:
             for table, rows in table_rows(parcel.entity, parcel.image):
                 if table.name in self._collect:

@@ -124,13 +124,15 @@ class Unseen(Protocol):
 class Weigher:
     """Reads the base of what deviates, and only of that.
 
-    `same_snapshot`: the source is seen as the run saw it, so nothing can be stale."""
+    `same_snapshot`: the source is seen as the run saw it, so nothing can be stale. `kept_out`: entity ->
+    source ids of rows that would not be loaded now; one that was loaded before is kept on purpose."""
 
     target: Connection
     vessels: tuple[str, ...]
     same_snapshot: bool
     unseen: Unseen
     reveal: bool = False
+    kept_out: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     async def weigh(self, entity: Entity, mismatches: list[Mismatch]) -> Verified:
         """Sorts mismatches of one table into differences, drift and stale rows."""
@@ -143,7 +145,7 @@ class Weigher:
             written = known.get(mismatch.id)
             if written is None:
                 loose.append(mismatch)
-            elif mismatch.id in as_left:
+            elif mismatch.id in as_left and not _padded(mismatch):
                 self._differs(mismatch, result)
             else:
                 self._weigh_one(mismatch, written, result)
@@ -166,6 +168,7 @@ class Weigher:
             sources = {known[id_]["source_id"]: id_ for id_ in extra if id_ in known}
             recorded = await self.target.fetch(_RECORDED, entity.name, list(sources))
             spare = {sources[row[0]] for row in recorded}
+            spare.update(id_ for source, id_ in sources.items() if source in self.kept_out[entity.name])
             spare.update(row[0] for row in await self.target.fetch(_MOVED, entity.name, extra))
         return [m for m in mismatches if m.id not in kept and not (m.kind == "extra" and m.id in spare)]
 
@@ -269,6 +272,12 @@ class Weigher:
         by_prefix = {id_range(vessel)[0][:13]: vessel for vessel in self.vessels}
         known = [by_prefix[prefix] for prefix in prefixes if prefix in by_prefix]
         return known if len(known) == len(prefixes) else list(self.vessels)
+
+
+def _padded(mismatch: Mismatch) -> bool:
+    """Whether both are the same but for blanks at the end, with which a column of type char(n) fills up."""
+    expected, actual = mismatch.expected, mismatch.actual
+    return expected is not None and actual is not None and expected.rstrip(" ") == actual.rstrip(" ")
 
 
 def _masked(value: str | None) -> str | None:

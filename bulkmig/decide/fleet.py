@@ -13,7 +13,7 @@ from bulkmig._core import ids
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
 from bulkmig._core.unit import ID_FRAME, Catalogue, Decisions, Unit
-from bulkmig.decide import qr_codes, users
+from bulkmig.decide import former_ids, qr_codes, users
 from bulkmig.decide.companies import assign_slugs
 from bulkmig.entities import DIGITS, ENTITIES, entity
 from bulkmig.entities.company import base_slug
@@ -32,7 +32,7 @@ class Fleet:
 
     `shared`: what became of companies and users. `present`: entity -> source ids in the target;
     `deleted`: those that were, before the portal deleted them.
-    `slugs`, `qr_codes`: newly assigned, to be recorded."""
+    `slugs`, `qr_codes`: newly assigned, to be recorded; `ids`: entity -> source id -> target id, the same."""
 
     decisions: Decisions
     vessels: list[Vessel]
@@ -41,6 +41,7 @@ class Fleet:
     deleted: dict[str, frozenset[str]] = field(default_factory=dict)
     slugs: dict[str, str] = field(default_factory=dict)
     qr_codes: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 async def decide(
@@ -70,6 +71,10 @@ async def decide(
         checks={e.name: checks(e, target_catalogue, source_catalogue) for e in ENTITIES},
     )
     fleet = Fleet(decisions, list(vessels))
+    if state.marks:
+        fleet.ids = await former_ids.find(source, target, vessels)
+        for of, found in fleet.ids.items():
+            decisions.kept_ids.setdefault(of, {}).update(found)
     fleet.present = {of: frozenset(rows) for of, rows in state.identities.items()}
     fleet.deleted = {of: frozenset(state.recorded[of]) - rows for of, rows in fleet.present.items()}
     selected = sorted({vessel.company_id for vessel in vessels}.union(companies))

@@ -7,8 +7,13 @@ from bulkmig.doctor.schemas import AUDIT_LOG
 from bulkmig.entities import ENTITIES
 from bulkmig.postgres.session import Connection
 
-# A smaller table is read as quickly without an index.
-LARGE = 10_000
+# What the portal's own schema has for those who look for changes: the large tables, and the log of deletions.
+FOR_SYNC = {
+    ("equipment", "updated_at"),
+    ("critical_parts", "updated_at"),
+    ("documents", "updated_at"),
+    (AUDIT_LOG, "created_at"),
+}
 
 _INDEXED = """
 SELECT c.relname AS table, a.attname AS column
@@ -17,12 +22,10 @@ SELECT c.relname AS table, a.attname AS column
  WHERE c.oid = ANY (SELECT to_regclass(quote_ident(t)) FROM unnest($1::text[]) t)
    AND i.indisvalid AND i.indpred IS NULL
 """
-_ROWS = """
-SELECT c.relname AS table, greatest(c.reltuples, pg_relation_size(c.oid) / 200)::bigint AS rows,
-       array_agg(a.attname::text) AS columns
+_COLUMNS = """
+SELECT c.relname AS table, a.attname AS column
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
  WHERE c.oid = ANY (SELECT to_regclass(quote_ident(t)) FROM unnest($1::text[]) t)
- GROUP BY c.oid
 """
 
 
@@ -42,19 +45,10 @@ async def look(connection: Connection) -> list[Check]:
     """Which indexes extraction and sync would use and the source lacks."""
     tables = sorted({*(entity.source for entity in ENTITIES), AUDIT_LOG})
     indexed = {(row["table"], row["column"]) for row in await connection.fetch(_INDEXED, tables)}
-    found = {row["table"]: row for row in await connection.fetch(_ROWS, tables)}
-    for_sync = {
-        (table, "created_at" if table == AUDIT_LOG else "updated_at")
-        for table, row in found.items()
-        if row["rows"] >= LARGE
-    }
+    there = {(row["table"], row["column"]) for row in await connection.fetch(_COLUMNS, tables)}
     checks = []
-    for purpose, wanted in (("extraction", for_extraction()), ("sync", for_sync)):
-        missing = sorted(
-            (table, column)
-            for table, column in wanted - indexed
-            if table in found and column in found[table]["columns"]
-        )
+    for purpose, wanted in (("extraction", for_extraction()), ("sync", FOR_SYNC)):
+        missing = sorted((wanted & there) - indexed)
         checks.append(
             lacking(
                 f"source indexes for {purpose}",

@@ -19,7 +19,6 @@ from bulkmig.events import (
     Retrying,
     RunEnded,
     RunStarted,
-    Sampled,
     VesselDone,
     VesselFailed,
     VesselReached,
@@ -85,12 +84,14 @@ class Board:
         self.trouble_kinds: Counter[str] = Counter()
         self.timeline = Timeline(clock)
         self.estimate = Estimate(clock)
-        self.bound = 0
-        self._bounds: dict[int, int] = {}
 
     @property
     def rows(self) -> int:
         return self.timeline.rows
+
+    @property
+    def bound(self) -> int:
+        return self.timeline.bound
 
     @property
     def active(self) -> list[Seen]:
@@ -159,9 +160,6 @@ class Board:
             case Retrying():
                 self.retries += 1
                 self._trouble("retry", event.what, event.cause)
-            case Sampled():
-                self._bounds[event.process] = event.bound
-                self.bound = sum(self._bounds.values())
             case RunEnded():
                 self.status, self.ended = event.status, self._clock()
 

@@ -35,7 +35,8 @@ class Feed:
         self._connection: Connection | None = None
         self._lock = anyio.Lock()
         self._ledger: dict[str, Any] = {"runs": [], **_NOTHING}
-        self._latest: dict[str, Any] | None = None
+        self._latest: dict[str, Any] = {}  # where there is no board: the newest run
+        self._findings: list[dict[str, Any]] = []  # of the board's run
         self._asked = float("-inf")
         self._took = 0.0
         self.error = ""
@@ -45,8 +46,6 @@ class Feed:
         await self._refresh()
         # Before the first event of this process's run there is nothing of it to show.
         live = view.of_board(self.board) if self.board is not None and self.board.run_id else None
-        shown = live or self._latest or {}
-        found = (self._latest or {}).get("findings", []) if self._is_latest(live) else []
         return {
             "live": live is not None,
             "error": self.error,
@@ -54,14 +53,10 @@ class Feed:
             "vessels": [],
             "timeline": [],
             "failures": [],
-            "findings": found,
-            **shown,
+            "findings": self._findings if live else [],
+            **(live or self._latest),
             "ledger": self._ledger,
         }
-
-    def _is_latest(self, live: dict[str, Any] | None) -> bool:
-        latest = (self._latest or {}).get("run", {})
-        return live is None or latest.get("id") == live["run"]["id"]
 
     async def run(self, run_id: str) -> dict[str, Any] | None:
         """A run of the ledger."""
@@ -100,7 +95,11 @@ class Feed:
             return
         runs = await history.runs(connection)
         self._ledger = {"runs": runs, **await history.records(connection)}
-        self._latest = await history.run(connection, runs[0]["id"]) if runs else None
+        if self.board is not None and self.board.run_id:
+            # The board knows everything else of it, and sooner.
+            self._findings = await history.findings(connection, self.board.run_id)
+        elif runs:
+            self._latest = await history.run(connection, runs[0]["id"]) or {}
 
     async def _open(self) -> Connection | None:
         """A session on the target; None where there is no ledger yet, or one of another version."""

@@ -100,7 +100,7 @@ async def run(connection: Connection, run_id: str) -> dict[str, Any] | None:
         },
         "vessels": vessels,
         "timeline": report.get("timeline") or behind,
-        "findings": [dict(row) for row in await connection.fetch(_FINDINGS, found["id"])],
+        "findings": await findings(connection, found["id"]),
         "failures": [
             {"what": f["name"], "kind": f["phase"], "cause": f["error"]} for f in report.get("failures", [])
         ],
@@ -109,6 +109,11 @@ async def run(connection: Connection, run_id: str) -> dict[str, Any] | None:
             for d in report.get("verification", {}).get("differences", [])
         ],
     }
+
+
+async def findings(connection: Connection, run_id: str) -> list[dict[str, Any]]:
+    """How many findings of each kind a run has."""
+    return [dict(row) for row in await connection.fetch(_FINDINGS, run_id)]
 
 
 async def records(connection: Connection, run_id: str | None = None, limit: int = MOST) -> dict[str, Any]:

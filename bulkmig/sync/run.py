@@ -80,6 +80,7 @@ async def _run(
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*old, *new]))
         run = Migration(settings, ends, state, report, listen, stop)
+        run.syncs = True
         await run.begin(str(selection))
         steps = _Steps(run, settings)
         try:
@@ -186,12 +187,18 @@ class _Steps:
     async def change_shared(self) -> None:
         """Companies and users that are in the target already."""
         options = self.run.options()
-        done = await shared.change(self.run.ends.target, self.run.fleet, options, self.rules)
-        self._count(done)
+        target, decisions = self.run.ends.target, self.run.fleet.decisions
+        self._count(await shared.change(target, self.run.fleet, options, self.rules))
+        # Nothing refers to those who are gone from the source, or whom the portal deleted, from now on.
+        users = decisions.identity("user")
+        there = await target.fetch(
+            "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", users["target_id"].to_list()
+        )
+        left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.settings.dry_run)
+        decisions.identities["user"] = users.filter(left, ~pl.col("source_id").is_in(list(self.gone["user"])))
 
     async def look_for_gone(self) -> None:
-        """Users and companies that the source has no more: nothing refers to these users from now on."""
-        decisions = self.run.fleet.decisions
+        """Users and companies that the source has no more."""
         for of in FLEET:
             written = await base.read(
                 self.run.ends.target, [NIL], of.name, shape=lambda frame: frame.select("source_id")
@@ -201,8 +208,6 @@ class _Steps:
                 f"SELECT id::text FROM {of.source} WHERE id = ANY ($1::text[]::uuid[])", ids
             )
             self.gone[of.name] = set(ids) - {row["id"] for row in rows}
-        users = decisions.identity("user")
-        decisions.identities["user"] = users.filter(~pl.col("source_id").is_in(list(self.gone["user"])))
 
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""

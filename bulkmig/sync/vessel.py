@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import asyncpg
 import polars as pl
 
+from bulkmig._core.declare import Entity
 from bulkmig._core.unit import FINDING, QUARANTINE, Decisions
 from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
-from bulkmig.ledger import write
+from bulkmig.ledger import base, write
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
@@ -206,8 +207,9 @@ async def _record(
             WITH_PARENT,
             list(rows.with_parent),
         )
-        waiting = sorted({id_ for frame in rows.waiting for id_ in frame["id"]} - rows.held)
-        await _waiting(target, run_id, vessel.id, entity.name, waiting)
+        waiting = {id_ for frame in rows.waiting for id_ in frame["id"]}
+        waiting -= await _loaded(target, vessel.id, entity, waiting & rows.held)
+        await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))
         result.pending += len(waiting)
     if made.brake:
         brake = pl.DataFrame(
@@ -231,12 +233,27 @@ async def _waiting(
     await target.execute(
         "INSERT INTO bulkmig.pending (entity, source_id, vessel_id, run_id)"
         " SELECT $1, s::uuid, $3::text::uuid, $4::text::uuid FROM unnest($2::text[]) AS u (s)"
-        " ON CONFLICT DO NOTHING",
+        " ON CONFLICT (entity, source_id) DO UPDATE SET vessel_id = excluded.vessel_id",
         entity,
         source_ids,
         vessel,
         run_id,
     )
+
+
+async def _loaded(target: Connection, vessel: str, entity: Entity, source_ids: set[str]) -> set[str]:
+    """Which of these rows, all written once, are in the target: what one ends on may be rolled back."""
+    written = await base.among(target, [vessel], entity.name, source_ids) if source_ids else None
+    if written is None:
+        return set()
+    main = entity.tables[0]
+    rows = await target.fetch(
+        f"SELECT {main.own_key}::text AS id FROM {main.name} WHERE {main.own_key} = ANY ($1::text[]::uuid[])",
+        written[f"{main.name}.{main.own_key}"].to_list(),
+    )
+    there = {row["id"] for row in rows}
+    ids = written.select("source_id", f"{main.name}.{main.own_key}").iter_rows()
+    return {source for source, id_ in ids if id_ in there}
 
 
 def _joined(frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:

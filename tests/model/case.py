@@ -115,15 +115,13 @@ class Case:
 
     def of_equipment(self, ref: Ref) -> list[tuple[str, str]]:
         """(table, id) of the source rows that hang on an equipment, and itself last."""
-        found = []
-        for table in ("critical_parts", "documents", "quality_scores", "cross_references"):
-            for row in self.onboarding.rows(table):
-                if ref.source_id in (
-                    row.get("equipment_id"),
-                    row.get("source_equipment_id"),
-                    row.get("target_equipment_id"),
-                ):
-                    found.append((table, str(row["id"])))
+        columns = ("equipment_id", "source_equipment_id", "target_equipment_id")
+        found = [
+            (table, str(row["id"]))
+            for table in ("critical_parts", "documents", "quality_scores", "cross_references")
+            for row in self.onboarding.rows(table)
+            if ref.source_id in [row.get(column) for column in columns]
+        ]
         return [*found, ("equipment", ref.source_id)]
 
     def gone_with_all(self, ref: Ref) -> None:

@@ -10,6 +10,7 @@ from tests.model.state import Conflict, Field
 from tests.oracle.contract import JSON_COLUMNS
 from tests.oracle.jsontext import canonical_text
 
+BOOLEANS = ("is_active", "causes_failure")
 ASPECTS = ("base", "source", "target", "result")
 
 
@@ -55,4 +56,7 @@ def _fields(conflict: Conflict, document: Mapping[str, Any], mirror: Mirror) -> 
 
 
 def _canonical(field: Field, value: Any) -> Any:
+    """A value in the spelling that the model has."""
+    if field[1] in BOOLEANS:
+        return {"t": "true", "f": "false"}.get(value, value)
     return canonical_text(value) if isinstance(value, str) and field in JSON_COLUMNS else value

@@ -52,7 +52,8 @@ class Mirror:
         await self.source.execute(f"DELETE FROM {table} WHERE id = $1::text::uuid", id_)
         if logged:
             await self.source.execute(
-                "INSERT INTO audit_logs (entity_type, entity_id, action) VALUES ($1, $2::text::uuid, 'DELETE')",
+                "INSERT INTO audit_logs (entity_type, entity_id, action)"
+                " VALUES ($1, $2::text::uuid, 'DELETE')",
                 table,
                 id_,
             )

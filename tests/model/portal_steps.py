@@ -14,10 +14,25 @@ JSON: tuple[Cell, ...] = ('{"portal": 1}', "{}", None)
 POOLS: dict[str, dict[str, tuple[Cell, ...]]] = {
     "companies": {"name": (UNIQUE,), "logo_url": TEXT, "primary_color": TEXT},
     "company_settings": {"timezone": TEXT, "is_active": ("true", "false"), "original_settings": JSON},
-    "users": {"first_name": TEXT, "role": ("manager", "admin"), "is_active": ("true", "false"), "email": (UNIQUE,)},
+    "users": {
+        "first_name": TEXT,
+        "role": ("manager", "admin"),
+        "is_active": ("true", "false"),
+        "email": (UNIQUE,),
+    },
     "user_metadata": {"phone": TEXT, "settings": JSON},
-    "vessels": {"name": (UNIQUE,), "status": ("inactive", "onboarding"), "image_url": TEXT, "imo_number": (UNIQUE, None)},
-    "vessel_details": {"flag": TEXT, "gross_tonnage": ("1.00", "55.00", None), "year_built": ("1950", "2020"), "metadata": JSON},
+    "vessels": {
+        "name": (UNIQUE,),
+        "status": ("inactive", "onboarding"),
+        "image_url": TEXT,
+        "imo_number": (UNIQUE, None),
+    },
+    "vessel_details": {
+        "flag": TEXT,
+        "gross_tonnage": ("1.00", "55.00", None),
+        "year_built": ("1950", "2020"),
+        "metadata": JSON,
+    },
     "equipment": {
         "name": (UNIQUE,),
         "manufacturer": TEXT,
@@ -28,14 +43,26 @@ POOLS: dict[str, dict[str, tuple[Cell, ...]]] = {
         "specifications": ('{"portal": 1}', "{}"),
     },
     "equipment_metadata": {"quality_score": ("1", "60", None), "notes": TEXT, "warranty_expiry": DATES},
-    "critical_parts": {"description": TEXT, "current_stock": ("1", "8", None), "causes_failure": ("true", "false")},
+    "critical_parts": {
+        "description": TEXT,
+        "current_stock": ("1", "8", None),
+        "causes_failure": ("true", "false"),
+    },
     "part_details": {"quantity_per_equipment": ("1", "4", None), "manufacturer": TEXT},
-    "equipment_documents": {"file_name": (UNIQUE,), "file_size": ("5", "500", None), "document_type": ("image", "other")},
+    "equipment_documents": {
+        "file_name": (UNIQUE,),
+        "file_size": ("5", "500", None),
+        "document_type": ("image", "other"),
+    },
     "document_details": {"mime_type": TEXT},
-    "quality_scores": {"score": ("0", "55", "100"), "category": (UNIQUE,), "assessed_at": ("2023-01-01 00:00:00+00", "2026-01-01 00:00:00+00")},
+    "quality_scores": {
+        "score": ("0", "55", "100"),
+        "category": (UNIQUE,),
+        "assessed_at": ("2023-01-01 00:00:00+00", "2026-01-01 00:00:00+00"),
+    },
     "cross_references": {"notes": TEXT, "reference_type": (UNIQUE,)},
     "maintenance_logs": {"description": (UNIQUE,)},
-}  # fmt: skip
+}
 DELETABLE = (
     "critical_parts",
     "equipment_documents",
@@ -69,7 +96,7 @@ async def _put(session: Session, table: str, row: Row, what: str) -> None:
 
 
 async def change(session: Session, table: str, which: int, column: int, value: int, *, moves: bool) -> None:
-    """Changes a cell of a row, bulkmig's or the portal's own; `moves`: and the `updated_at` of its main row."""
+    """Changes a cell of a row, bulkmig's or the portal's own; `moves`: and its main row's `updated_at`."""
     found = rows(session, table)
     if not found:
         return
@@ -123,14 +150,27 @@ async def add(session: Session, table: str, one: int, other: int) -> None:
     word = clock.word("own")
     values: dict[str, Row] = {
         "companies": {"name": word, "slug": ("acme", "blue-line", "acme-2", word)[one % 4]},
-        "users": {"email": ("bob@x.org", "BOB@x.org", "cid@x.org", "eve@x.org")[other % 4], "role": "admin", "is_active": "true"},
-        "vessels": {"name": word, "imo_number": ("9074729", "9319466", "9321483")[other % 3], "status": "operational"},
+        "users": {
+            "email": ("bob@x.org", "BOB@x.org", "cid@x.org", "eve@x.org")[other % 4],
+            "role": "admin",
+            "is_active": "true",
+        },
+        "vessels": {
+            "name": word,
+            "imo_number": ("9074729", "9319466", "9321483")[other % 3],
+            "status": "operational",
+        },
         "equipment": {"name": word, "qr_code": word, "status": "operational", "specifications": "{}"},
-        "equipment_documents": {"equipment_id": None, "document_type": "other", "file_name": word, "file_path": word},
+        "equipment_documents": {
+            "equipment_id": None,
+            "document_type": "other",
+            "file_name": word,
+            "file_path": word,
+        },
         "quality_scores": {"equipment_id": None, "category": word, "score": "50", "assessed_at": now},
         "cross_references": {"reference_type": word},
         "maintenance_logs": {"performed_at": now, "description": word},
-    }  # fmt: skip
+    }
     row |= values[table]
     if any(_is_taken(session, table, column, row) for column in ("slug", "email", "imo_number")):
         return

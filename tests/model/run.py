@@ -90,8 +90,9 @@ class Run:
 
     def release(self, ref: Ref) -> None:
         """Takes a row off the quarantine's list."""
-        if self.state.quarantine.pop(ref, None) is not None:
-            self.hits("leaves quarantine")
+        listed = self.state.quarantine.pop(ref, None)
+        if listed is not None:
+            self.hits("e-mail won" if "user.email_duplicate" in listed.codes else "leaves quarantine")
 
     def insert(self, due: Due) -> None:
         """Writes a row that wasn't there."""

@@ -45,10 +45,9 @@ class Session:
         self.state, self.history = State(), History()
         self.runs: list[Report] = []
         self.log: list[str] = []
-        # Companies or users have stayed in a rollback because they were in use. Whether they go when companies
-        # are rolled back once more is left out.
+        # Companies or users have stayed in a rollback, in use. Whether they go the next time is left out.
         self.stayed = False
-        # Equipment that was written once has changed its vessel. What id it gets after a rollback is left out.
+        # Written equipment has changed its vessel. What id it gets after a rollback is left out.
         self.moved = False
         self.unmoved = False  # a source row has changed without its `updated_at`
         start(self.onboarding, self.clock)
@@ -74,6 +73,7 @@ class Session:
             on_error=self.on_error,
             continue_on_error=True,
             parallel_vessels=2,
+            reveal=True,
         )
 
     def may_move(self, equipment: SourceRow, vessel: SourceRow) -> bool:
@@ -93,7 +93,7 @@ class Session:
     def is_settled(self, table: str, row: Row) -> bool:
         """Whether the row stays although the source deleted its own: what people do to it after that is not
         said."""
-        for ref, base in self.state.base.items():
+        for base in self.state.base.values():
             if (
                 base.gone
                 and table in base.unit

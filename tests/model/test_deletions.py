@@ -117,8 +117,8 @@ def test_company(case: Case, own: bool) -> None:
 
 
 def test_brake(case: Case) -> None:
-    """more than a set share of the rows that bulkmig wrote for a vessel gone ... stops that vessel's deletions
-    until an option allows them"""
+    """more than a set share of the rows that bulkmig wrote for a vessel gone ... stops that vessel's
+    deletions until an option allows them"""
     pump, fan = case.find("equipment", code="P-1"), case.find("equipment", code="F-1")
     case.gone_with_all(pump)
     case.gone_with_all(fan)

@@ -159,8 +159,9 @@ def _hanging(
             made.append(part.draft(world, part_row))
             if is_lost(required(part_row, "equipment_id")):
                 made[-1].note("part.orphaned")
-    for document_row in _on(source.documents, row):
-        made.append(document.draft(world, document_row, has_equipment=has_equipment(document_row)))
+    made += [
+        document.draft(world, one, has_equipment=has_equipment(one)) for one in _on(source.documents, row)
+    ]
     for score_row in _on(source.quality_scores, row):
         has_assessor = score_row["assessed_by"] in there
         made.append(

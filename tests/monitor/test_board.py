@@ -110,12 +110,16 @@ def test_the_last_errors_are_kept_by_kind() -> None:
     assert states(board) == {"waiting": 3, "failed": 1}
 
 
-def test_memory_is_that_of_all_processes() -> None:
-    board = started(Clock())
+def test_memory_is_that_of_all_processes_that_are_there() -> None:
+    clock = Clock()
+    board = started(clock)
     for event in (Sampled(1, 10, 100, 1000), Sampled(2, 20, 100, 2000), Sampled(1, 5, 100, 1500)):
         board.hear(event)
     assert board.bound == 200
     assert board.timeline.now[2:] == (25, 3500)
+    clock.now += 5
+    board.hear(Sampled(3, 1, 100, 500))  # of a later phase, whose processes are others
+    assert (board.bound, board.timeline.now[2:]) == (100, (1, 500))
 
 
 def test_a_command_that_lists_no_fleet_is_followed_all_the_same() -> None:

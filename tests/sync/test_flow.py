@@ -44,9 +44,11 @@ async def synced(fleets: Fleets, databases: Databases, names: list[str], seed: i
 
 def lasting(found: dict[str, bytes]) -> dict[str, bytes]:
     """Without what names the run that looked last."""
-    return {n: rows for n, rows in found.items() if n not in ("bulkmig.vessels", "bulkmig.quarantine")}
+    names = ("bulkmig.vessels", "bulkmig.quarantine", "bulkmig.seen")
+    return {name: rows for name, rows in found.items() if name not in names}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", CHANGES)
 async def test_a_change_is_in_the_target_after_a_sync(
     fleets: Fleets, databases: Databases, name: str
@@ -54,7 +56,7 @@ async def test_a_change_is_in_the_target_after_a_sync(
     await synced(fleets, databases, [name], 1)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(3))
 async def test_so_are_many_at_once(fleets: Fleets, databases: Databases, seed: int) -> None:
-    names = Random(seed).sample(sorted(CHANGES), 8)
-    await synced(fleets, databases, names, 100 * seed)
+    names = Random(1).sample(sorted(CHANGES), len(CHANGES))  # between them, all
+    await synced(fleets, databases, names[seed::3], 100 * seed)
