@@ -19,6 +19,7 @@ from bulkmig.postgres.session import TARGET, session
 from bulkmig.report import Report
 from bulkmig.schemas import read
 from bulkmig.selection import Selection
+from bulkmig.sync.run import sync
 from bulkmig.verification import verify
 
 # Servers and generator are the demo's alone: every other verb starts without loading them.
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from bulkmig.generate import FleetSpec, FleetSummary
 
 SOURCE, PORTAL = "onboarding", "maintenance"
+# What people do to an Onboarding Portal between two maintenance windows.
+_CHANGES = """
+UPDATE equipment SET name = name || ' II', updated_at = now()
+ WHERE id IN (SELECT id FROM equipment ORDER BY id LIMIT 25);
+DELETE FROM critical_parts WHERE id IN (SELECT id FROM critical_parts ORDER BY id LIMIT 25);
+UPDATE locations SET name = name || ' aft', updated_at = now()
+ WHERE id IN (SELECT id FROM locations ORDER BY id LIMIT 25);
+"""
 
 
 @verb(PRINT)
@@ -40,7 +49,7 @@ def command(
         bool, typer.Option("--keep", help="Leave the servers running and print their URLs.")
     ] = False,
 ) -> int:
-    """Starts PostgreSQL, makes up a fleet, migrates and verifies it: nothing else is needed."""
+    """Starts PostgreSQL, makes up a fleet, migrates, verifies and syncs it: nothing else is needed."""
 
     from bulkmig.embedded import server
     from bulkmig.generate import FleetSpec
@@ -63,10 +72,12 @@ def command(
         with watching(call) as listen:
             report = run(lambda stop: migrate(settings, Selection(all=True), listen=listen, stop=stop))
         again = run(lambda stop: verify(settings, Selection(all=True), stop=stop))
-        _print(call, report, again)
+        embedded.execute(_CHANGES, SOURCE)
+        synced = run(lambda stop: sync(settings, Selection(all=True), stop=stop))
+        _print(call, report, again, synced)
         if keep:
             _keep(embedded, source, target, Console(stderr=call.json, highlight=False))
-    return report.exit_status or again.exit_status
+    return report.exit_status or again.exit_status or synced.exit_status
 
 
 async def _prepare(source: str, target: str, spec: FleetSpec) -> FleetSummary:
@@ -78,15 +89,22 @@ async def _prepare(source: str, target: str, spec: FleetSpec) -> FleetSummary:
     return await generate_fleet(source, spec)
 
 
-def _print(call: Call, report: Report, again: Report) -> None:
+def _print(call: Call, report: Report, again: Report, synced: Report) -> None:
     if call.json:
-        output.document({"command": "demo", "migrate": report.document(), "verify": again.document()})
+        parts = {"migrate": report, "verify": again, "sync": synced}
+        output.document({"command": "demo", **{name: part.document() for name, part in parts.items()}})
         return
     summary.show(report)
     verified = again.verified
     output.console().print(
         f"\n`bulkmig verify --all` looked once more, on its own: {sum(verified.rows.values()):,} rows,"
         f" {verified.difference_count} differences, {again.seconds:.1f} s"
+    )
+    changed = synced.inserted.total(), synced.updated.total(), synced.deleted.total()
+    output.console().print(
+        "Then some equipment was renamed in the source, some parts went and some places got new names;\n"
+        f"`bulkmig sync --all` inserted {changed[0]:,}, updated {changed[1]:,} and deleted {changed[2]:,} rows,"
+        f" {synced.verified.difference_count} differences, {synced.seconds:.1f} s"
     )
 
 

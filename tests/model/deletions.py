@@ -20,6 +20,7 @@ def delete_rows(run: Run, fleet: Fleet) -> None:
     state = run.state
     active = {vessel for vessel, mark in state.marks.items() if mark == "migrated"} - state.rolled_back
     held = fleet.failed | set(fleet.aside)
+    run.outcome.done |= active - held - run.onboarding.of["vessels"].keys()
     for vessel in sorted(active - held):
         gone = [ref for ref in state.of_vessel(vessel) if _is_gone(run, ref)]
         if not gone or brakes(run, vessel, gone):

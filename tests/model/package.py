@@ -1,17 +1,18 @@
-"""The package's commands that the model drives, as long as they aren't all there: `sync` switches them on."""
+"""The package's commands as the model drives them."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-import bulkmig
 from bulkmig import Report, Selection, Settings
+from bulkmig import conflicts as listed
+from bulkmig import resolve as decided
+from bulkmig import sync as synced
 from tests.model.run import Options
 from tests.model.state import Decision
 
-#: Whether the package has `sync`, `conflicts` and `resolve`. Until then sequences go without.
-SYNC = callable(vars(bulkmig).get("sync"))
+#: Whether sequences contain syncs, and resolutions of what those leave open.
+SYNC = True
 
 
 def settings(options: Options | None, **common: Any) -> Settings:
@@ -28,27 +29,16 @@ def settings(options: Options | None, **common: Any) -> Settings:
     return Settings(**common)
 
 
-def _command(name: str, module: str, within: str) -> Any:
-    """A command by its public name, or from the module where it is on its way."""
-    public = vars(bulkmig).get(name)
-    return public if callable(public) else vars(importlib.import_module(module))[within]
-
-
 async def sync(config: Settings, selection: Selection) -> Report:
     """`bulkmig sync`."""
-    report: Report = await _command("sync", "bulkmig.sync.run", "sync")(config, selection)
-    return report
+    return await synced(config, selection)
 
 
 async def conflicts(config: Settings, status: str | None) -> list[dict[str, Any]]:
     """`bulkmig conflicts list`."""
-    command = _command("conflicts", "bulkmig.sync.resolve", "listed")
-    found: list[dict[str, Any]] = await command(config, status)
-    return found
+    return await listed(config, status)
 
 
 async def resolve(config: Settings, ids: list[str], take: Decision) -> Report:
     """`bulkmig conflicts resolve`."""
-    command = _command("resolve", "bulkmig.sync.resolve", "resolve")
-    report: Report = await command(config, ids, take=take, fields=None)
-    return report
+    return await decided(config, ids, take=take, fields=None)
