@@ -187,7 +187,9 @@ async def _load(
     entity, run_id = outcome.entity, checkpoints.run_id
     # Vessels of earlier runs change as well, also those of which a row only goes into quarantine: each is
     # locked, and has its checkpoint, before that.
-    taken = await _checkpoints(target, checkpoints, decisions, leaving)
+    taken = await _checkpoints(
+        target, checkpoints, decisions, leaving | set(outcome.image["vessel_id"].drop_nulls())
+    )
     if outcome.image.height:
         images = {str(key[0]): i for key, i in outcome.image.partition_by("vessel_id", as_dict=True).items()}
         for load in table_loads(entity, outcome.image):

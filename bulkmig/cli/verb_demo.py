@@ -103,8 +103,8 @@ def _print(call: Call, report: Report, again: Report, synced: Report) -> None:
     changed = synced.inserted.total(), synced.updated.total(), synced.deleted.total()
     output.console().print(
         "Then some equipment was renamed in the source, some parts went and some places got new names;\n"
-        f"`bulkmig sync --all` inserted {changed[0]:,}, updated {changed[1]:,} and deleted {changed[2]:,} rows,"
-        f" {synced.verified.difference_count} differences, {synced.seconds:.1f} s"
+        f"`bulkmig sync --all` inserted {changed[0]:,}, updated {changed[1]:,} and deleted {changed[2]:,}"
+        f" rows, {synced.verified.difference_count} differences, {synced.seconds:.1f} s"
     )
 
 

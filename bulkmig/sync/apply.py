@@ -263,7 +263,7 @@ async def _record(step: Step, part: Part) -> None:
             for source, (target_id, reason) in part.retained.items()
         ],
     )
-    back = sorted(part.base.keys() - part.retained.keys())
+    back = sorted((part.base.keys() | part.forget) - part.retained.keys())
     if back:
         await means.connection.execute(
             "DELETE FROM bulkmig.retained WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",

@@ -141,6 +141,20 @@ class Gather:
             seen, on="source_id", how="anti"
         )
 
+    async def keep_orphans(self, source: Connection) -> None:
+        """Rows whose parent the source has no more belong to no vessel, but they are there: written ones are
+        kept as they are."""
+        for entity in PER_VESSEL:
+            found = self.found[entity.name]
+            if entity.through is not None and found.gone:
+                rows = await source.fetch(
+                    f"SELECT id::text FROM {entity.source} WHERE id = ANY ($1::text[]::uuid[])",
+                    sorted(found.gone),
+                )
+                there = {row["id"] for row in rows}
+                found.gone -= there
+                found.held |= there
+
     async def finish(self) -> None:
         """Tells what is gone from what would now be kept out."""
         for entity in (entity for entity in PER_VESSEL if entity.tables):

@@ -11,7 +11,7 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.sync.apply import Means, Step, apply
 from bulkmig.sync.gather import Found
-from bulkmig.sync.plan import Rules, plan
+from bulkmig.sync.plan import BY_BRAKE, Rules, plan
 from bulkmig.sync.vessel import BRAKE
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
 
@@ -50,22 +50,26 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
         kept = {
             row["source_id"]
             for row in await target.fetch(
-                "SELECT source_id::text FROM bulkmig.retained WHERE vessel_id = $1::text::uuid", vessel.id
+                "SELECT source_id::text FROM bulkmig.retained WHERE vessel_id = $1::text::uuid"
+                " AND reason <> $2",
+                vessel.id,
+                BY_BRAKE,
             )
         }
         lost = sum(len(ids - kept) for ids in gone.values())
         if not lost:
             return None
-        if not rules.allow_deletions:
-            result.held_back = lost
+        made = await plan(target, vessel.id, {n: Found(gone=ids) for n, ids in gone.items()}, rules)
+        if made.brake:
+            result.held_back = made.brake
             result.findings["warning", BRAKE] += 1
             finding = pl.DataFrame(
                 [("warning", BRAKE, vessel.id, "vessel", vessel.id, "", _GONE)], schema=FINDING, orient="row"
             )
             await write.findings(target, options.run_id, [finding])
+        if made.empty:
             await _mark(target, vessel, options, "migrated", 0)
             return result
-        made = await plan(target, vessel.id, {n: Found(gone=ids) for n, ids in gone.items()}, rules)
         target_id = await target.fetchval(
             "SELECT target_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
             " AND source_id = $1::text::uuid",
@@ -81,12 +85,14 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
             +step.done.updated,
             +step.done.deleted,
         )
-        await write.left_quarantine(target, options.run_id, vessel.id)
-        await target.execute("DELETE FROM bulkmig.pending WHERE vessel_id = $1::text::uuid", vessel.id)
+        if not made.brake:
+            await write.left_quarantine(target, options.run_id, vessel.id)
+            await target.execute("DELETE FROM bulkmig.pending WHERE vessel_id = $1::text::uuid", vessel.id)
         rows = (result.updated + result.deleted).total()
         if made.parts["vessel"].delete:
             await target.execute("DELETE FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid", vessel.id)
-        await _mark(target, vessel, options, "gone" if made.parts["vessel"].delete else "migrated", rows)
+        gone_whole = bool(made.parts["vessel"].delete)
+        await _mark(target, vessel, options, "gone" if gone_whole else "migrated", rows)
     return result
 
 

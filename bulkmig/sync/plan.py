@@ -22,7 +22,8 @@ from bulkmig.sync.row import Row, cells_of, equal, make
 from bulkmig.sync.standing import standing
 from bulkmig.sync.strategies._strategy import Strategy
 
-WITH_PARENT = "with_parent"  # why a row is retained: what it hangs on is
+# Why rows are retained: what they hang on is; the brake holds.
+WITH_PARENT, BY_BRAKE = "with_parent", "brake"
 
 
 @dataclass
@@ -97,7 +98,12 @@ async def plan(
         for source, stays in (await _bases(connection, [owner], entity, held)).items() if held else ():
             part.retained[source] = (stays[_own(entity)] or "", WITH_PARENT)
         own = _own(entity)
-        sources: dict[str, Row | None] = dict.fromkeys(gone[entity.name] - retained.keys())
+        stay = {source for source, reason in retained.items() if reason != BY_BRAKE}
+        if made.brake:
+            braked = rows.gone - retained.keys()
+            for source, stays in (await _bases(connection, [owner], entity, braked)).items():
+                part.retained[source] = (stays[_own(entity)] or "", BY_BRAKE)
+        sources: dict[str, Row | None] = dict.fromkeys(gone[entity.name] - stay)
         for frame in (*rows.new, *rows.changed):
             for values in frame.iter_rows(named=True):
                 sources[values["source_id"]] = make(entity, values)
@@ -146,12 +152,9 @@ def _brake(made: Plan, found: dict[str, Found], rules: Rules) -> defaultdict[str
     """Source ids that may be deleted, per entity."""
     gone = defaultdict(set, {name: rows.gone for name, rows in found.items()})
     lost, written = (sum(len(r.gone) for r in found.values()), sum(r.written for r in found.values()))
-    if (
-        not rules.allow_deletions
-        and written
-        and lost > rules.brake_share * written
-        and len(gone["equipment"]) >= rules.brake_least
-    ):
+    whole = bool(gone["vessel"])
+    much = lost > rules.brake_share * written and len(gone["equipment"]) >= rules.brake_least
+    if not rules.allow_deletions and lost and (whole or much):
         made.brake = lost
         return defaultdict(set)
     return gone

@@ -32,7 +32,7 @@ from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.plan import Rules
 from bulkmig.sync.strategies import STRATEGIES
-from bulkmig.sync.vessel import work
+from bulkmig.sync.vessel import BRAKE, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
 from bulkmig.workers import Queue, run_units
@@ -221,7 +221,12 @@ class _Steps:
                     run.count(result)
 
     async def delete_shared(self) -> None:
-        """Deletes them, as far as nothing of the portal's refers to them."""
+        """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
+        gone whole."""
+        if self.gone["company"] and not self.settings.allow_deletions:
+            self.run.report.held_back += sum(map(len, self.gone.values()))
+            self.run.report.findings["warning", BRAKE] += 1
+            return
         if any(self.gone.values()):
             options = self.run.options()
             self._count(await shared.delete(self.run.ends.target, self.gone, options, self.rules))

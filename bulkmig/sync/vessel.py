@@ -90,7 +90,9 @@ async def _sync(
         for vessel in vessels:
             unit = new_unit(decisions, [vessel], options.shared.failures)
             gather = Gather(target, unit, vessel.id, moves)
-            tallies.append(await run(await lane.line(), unit, gather))
+            line = await lane.line()
+            tallies.append(await run(line, unit, gather))
+            await gather.keep_orphans(line.source)
             if vessel.id in unit.failing:
                 hint = "correct the row in the source, or --on-error quarantine"
                 raise Failing(unit.failing[vessel.id], hint)

@@ -178,7 +178,7 @@ def _row(run: Run, due: Due) -> None:
     if ref in run.kept:
         return
     parents = [Ref("equipment", id_) for id_ in vessels.equipment_of(run, due)]
-    kept = any(parent in run.kept and state.is_there(parent) for parent in parents)
+    kept = any(parent in run.kept and parent in state.base for parent in parents)
     if run.is_sync and kept and ref.entity in (*CHILDREN_OF_EQUIPMENT, "cross_reference"):
         run.hits(_kept_child(run, ref))
         run.put_aside(ref, due.vessel, due.codes | _by_parent(run, due), sure=False)
@@ -231,6 +231,8 @@ def _reference(run: Run, due: Due) -> None:
         run.hits("reference waits")
         run.release(ref)
         state.pending[ref.source_id] = due.vessel or ""
+        if any(Ref("equipment", id_) in state.quarantine for id_ in vessels.equipment_of(run, due)):
+            run.put_aside(ref, due.vessel, _by_parent(run, due), sure=False)
         return
     if waits and not codes:
         run.kept.add(ref)

@@ -61,8 +61,9 @@ async def _quarantine(state: State, mirror: Mirror) -> list[str]:
 async def _pending(state: State, mirror: Mirror) -> list[str]:
     rows = await mirror.target.fetch("SELECT source_id::text FROM bulkmig.pending")
     found = {row["source_id"] for row in rows}
-    return [f"should wait: {id_}" for id_ in state.pending.keys() - found] + [
-        f"should not wait: {id_}" for id_ in found - state.pending.keys()
+    either = {ref.source_id for ref, listed in state.quarantine.items() if not listed.sure}
+    return [f"should wait: {id_}" for id_ in state.pending.keys() - found - either] + [
+        f"should not wait: {id_}" for id_ in found - state.pending.keys() - either
     ]
 
 

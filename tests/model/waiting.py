@@ -37,6 +37,7 @@ def settle(run: Run) -> None:
             run.put_aside(ref, vessel, codes)
         elif not waits and Ref("vessel", vessel) in state.base:
             del state.pending[source_id]
+            run.release(ref)
             made = cross_reference.draft(run.world, run.onboarding.of["cross_references"][source_id])
             run.insert(run.due(made, vessel))
             run.hits("reference arrives")

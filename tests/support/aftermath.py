@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import asyncpg
+import msgspec
 
 from bulkmig.encode import read_base
 
@@ -33,6 +34,14 @@ _OF_VESSEL = {
     "quality_scores": "SELECT vessel_id FROM quality_scores",
     "cross_references": "SELECT vessel_id FROM cross_references",
 }
+# What rows say, as one number: a sync changes rows whose number stays.
+_CONTENTS = {
+    "vessels' contents": "SELECT id, t::text FROM vessels t",
+    "equipment's contents": "SELECT vessel_id, t::text FROM equipment t",
+    "metadata's contents": "SELECT vessel_id, t::text FROM equipment_metadata t"
+    " JOIN equipment e ON e.id = t.equipment_id",
+    "documents' contents": "SELECT vessel_id, t::text FROM vessel_documents t",
+}
 # By the vessel's id in the source. A reference waits, or goes to the table, or into quarantine: each counts.
 _OF_SOURCE = {
     "cross_references": "SELECT vessel_id FROM bulkmig.pending WHERE entity = 'cross_reference'",
@@ -48,6 +57,14 @@ def _counts(queries: dict[str, str]) -> str:
     return " UNION ALL ".join(
         f"SELECT '{name}' AS name, v::text AS vessel, count(*) AS n FROM ({query}) AS q (v)"
         " WHERE v IS NOT NULL GROUP BY v"
+        for name, query in queries.items()
+    )
+
+
+def _sums(queries: dict[str, str]) -> str:
+    return " UNION ALL ".join(
+        f"SELECT '{name}' AS name, v::text AS vessel, sum(hashtext(said)::bigint)::bigint AS n"
+        f" FROM ({query}) AS q (v, said) GROUP BY v"
         for name, query in queries.items()
     )
 
@@ -70,6 +87,8 @@ async def look(connection: asyncpg.Connection) -> State:
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         for name, vessel, n in await connection.fetch(_counts(_OF_VESSEL)):
             vessels[vessel][name] += n
+        for name, vessel, n in await connection.fetch(_sums(_CONTENTS)):
+            vessels[vessel][name] += n
         fleet = {table: await connection.fetchval(f"SELECT count(*) FROM {table}") for table in _FLEET}
         if await connection.fetchval("SELECT to_regclass('bulkmig.vessels')") is not None:
             rows = await connection.fetch(
@@ -82,7 +101,9 @@ async def look(connection: asyncpg.Connection) -> State:
                 vessels[target_of.get(vessel, vessel)][kind] += n
             # A vessel that failed is not there, whoever tried: its mark goes with no row.
             for vessel, state in await connection.fetch(
-                "SELECT vessel_id::text, state FROM bulkmig.vessels WHERE state <> 'failed'"
+                "SELECT vessel_id::text, state || coalesce((SELECT ' by a sync' FROM bulkmig.runs r"
+                " WHERE r.id = run_id AND command = 'sync'), '')"
+                " FROM bulkmig.vessels WHERE state <> 'failed'"
             ):
                 vessels[target_of.get(vessel, vessel)][f"marked {state}"] += 1
     return State(
@@ -209,12 +230,16 @@ async def until(happened: Callable[[], Awaitable[bool]], patience: float) -> boo
 # What the ledger says besides which run it was and when: columns that any sequence of runs must agree on.
 _LEDGER = {
     "identities": "entity, source_id, target_id, adopted",
-    "vessels": "vessel_id, state, name, phase, error, rows",
+    # A sync that goes on where one was killed may find nothing left to change.
+    "vessels": "vessel_id, state, name, phase, error, CASE WHEN run_id NOT IN"
+    " (SELECT id FROM bulkmig.runs WHERE command = 'sync') THEN rows END AS rows",
     "slugs": "*",
     "qr_codes": "*",
     "pending": "entity, source_id, vessel_id",
     "quarantine": "entity, source_id, vessel_id, code, message, row",
     "findings": "DISTINCT severity, code, vessel_id, entity, source_id, field, message",
+    "conflicts": "vessel_id, entity, source_id, target_id, kind, status, strategy, fields",
+    "retained": "entity, source_id, vessel_id, target_id, reason",
 }
 
 
@@ -227,16 +252,24 @@ async def ledger(url: str) -> dict[str, bytes]:
             query = f"SELECT t::text FROM (SELECT {columns} FROM bulkmig.{table}) t ORDER BY 1"
             found[f"bulkmig.{table}"] = "\n".join(row[0] for row in await connection.fetch(query)).encode()
         # Row by row: how many go together depends on when they came, and what pads a buffer on chance.
-        parts = await connection.fetch("SELECT vessel_id::text, entity, payload FROM bulkmig.base")
+        parts = await connection.fetch("SELECT vessel_id::text, entity, kind, payload FROM bulkmig.base")
         lines = sorted(
-            f"{vessel} {entity} {row}"
-            for vessel, entity, payload in parts
-            for row in read_base(payload).rows()
+            f"{vessel} {entity} {kind} {row}"
+            for vessel, entity, kind, payload in parts
+            for row in _held(kind, payload)
         )
         found["bulkmig.base"] = "\n".join(lines).encode()
         return found
     finally:
         await connection.close()
+
+
+def _held(kind: str, payload: bytes) -> list[object]:
+    """What a part of the base holds."""
+    if kind in ("rows", "standing"):
+        return list(read_base(payload).rows())
+    ids = msgspec.msgpack.decode(payload)
+    return [(table, id_) for table, of in ids.items() for id_ in of] if isinstance(ids, dict) else list(ids)
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,45 @@ SELECT ('20000000-0000-4000-8000-00000000' || twin)::uuid, id, 'twin', 'TWIN', '
   FROM unnest(ARRAY['3155', '3181']) AS t (twin),
        (SELECT id FROM vessels WHERE onboarding_status = 'APPROVED' ORDER BY id LIMIT 1) AS v;
 """
+# What people did to that fleet since: to a large vessel and three small ones, {v[0]} to {v[3]}, the large one's
+# equipment {e[...]}, and users {u[...]}.
+_CHANGED = """
+SET session_replication_role = replica;
+UPDATE equipment SET name = name || ' II', updated_at = '2031-01-01'
+ WHERE id IN ('{e[10]}', '{e[11]}', '{e[30]}');
+DELETE FROM cross_references
+ WHERE ARRAY[source_equipment_id, target_equipment_id] && ARRAY(SELECT id FROM equipment WHERE {gone});
+DELETE FROM critical_parts WHERE equipment_id IN (SELECT id FROM equipment WHERE {gone});
+DELETE FROM quality_scores WHERE equipment_id IN (SELECT id FROM equipment WHERE {gone});
+DELETE FROM quality_scores WHERE vessel_id = '{v[3]}';
+DELETE FROM quality_scores WHERE equipment_id = '{e[50]}';
+DELETE FROM documents WHERE vessel_id = '{v[3]}';
+UPDATE documents SET equipment_id = NULL, updated_at = '2031-01-01'
+ WHERE equipment_id IN (SELECT id FROM equipment WHERE {gone}) OR equipment_id = '{e[51]}';
+DELETE FROM equipment WHERE {gone};
+DELETE FROM locations WHERE vessel_id = '{v[3]}';
+DELETE FROM vessels WHERE id = '{v[3]}';
+DELETE FROM critical_parts WHERE equipment_id = '{e[52]}';
+UPDATE equipment SET vessel_id = '{v[1]}', location_id = NULL, updated_at = '2031-01-01' WHERE id = '{e[40]}';
+UPDATE documents SET vessel_id = '{v[1]}' WHERE equipment_id = '{e[40]}';
+UPDATE quality_scores SET vessel_id = '{v[1]}' WHERE equipment_id = '{e[40]}';
+UPDATE cross_references SET vessel_id = '{v[1]}' WHERE source_equipment_id = '{e[40]}';
+CREATE TEMPORARY TABLE two AS SELECT id, imo_number FROM vessels WHERE id IN ('{v[1]}', '{v[2]}');
+UPDATE vessels SET imo_number = NULL WHERE id IN (SELECT id FROM two);
+UPDATE vessels v SET imo_number = o.imo_number, updated_at = '2031-01-01'
+  FROM two m JOIN two o ON o.id <> m.id WHERE v.id = m.id;
+UPDATE users SET first_name = 'changed', updated_at = '2031-01-01' WHERE id = '{u[0]}';
+DELETE FROM users WHERE id IN ('{u[1]}', '{u[2]}');
+UPDATE companies SET name = name || ' II', updated_at = '2031-01-01';
+"""
+# And what the portal's people did: work on equipment that is gone, names of their own.
+_AT_SEA = """
+INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)
+SELECT '10000000-0000-4000-8000-000000000009', equipment_id, '2030-01-01', 'oil changed'
+  FROM equipment_metadata WHERE original_id = '{e[21]}';
+UPDATE equipment SET name = 'of the portal', updated_at = '2030-01-01'
+ WHERE id IN (SELECT equipment_id FROM equipment_metadata WHERE original_id IN ('{e[22]}', '{e[30]}'));
+"""
 _MENDED = "UPDATE equipment SET name = 'found again' WHERE name = ' '"
 
 
@@ -108,6 +147,30 @@ async def _portal(source: str, target: str) -> None:
     finally:
         await here.close()
         await there.close()
+
+
+async def _change(source: str, target: str) -> None:
+    """Changes both sides of a migrated fleet so that a sync has to do everything that it can."""
+    connection = await asyncpg.connect(source)
+    try:
+        vessels = await connection.fetch(
+            "SELECT id::text FROM vessels v WHERE onboarding_status = 'APPROVED'"
+            " ORDER BY (SELECT count(*) FROM equipment e WHERE e.vessel_id = v.id) DESC, id"
+        )
+        equipment = await connection.fetch(
+            "SELECT id::text FROM equipment WHERE vessel_id = $1::text::uuid AND name <> ' ' ORDER BY id",
+            vessels[0]["id"],
+        )
+        users = await connection.fetch(
+            "SELECT id::text FROM users u"
+            " WHERE NOT EXISTS (SELECT FROM users o WHERE o.email = u.email AND o.id <> u.id) ORDER BY id"
+        )
+    finally:
+        await connection.close()
+    v, e, u = ([row["id"] for row in rows] for rows in (vessels, equipment, users))
+    gone = f"(vessel_id = '{v[3]}' OR id IN ('{e[20]}', '{e[21]}', '{e[22]}'))"
+    await execute(source, _CHANGED.format(v=v, e=e, u=u, gone=gone))
+    await execute(target, _AT_SEA.format(e=e))
 
 
 async def execute(url: str, statement: str) -> str:
@@ -220,6 +283,7 @@ class Workloads:
             "verify": self._verify,
             "set": self._set,
             "rollback": self._rollback,
+            "sync": self._sync,
         }
 
     async def __call__(self, name: str) -> Workload:
@@ -258,7 +322,7 @@ class Workloads:
         command = ("migrate", "--all", "--on-error", "quarantine", *SMALL)
         return await _undisturbed(self._servers, source, target.rpartition("/")[2], *command)
 
-    async def _after(self, *command: str, mend: bool = False) -> Workload:
+    async def _after(self, *command: str, mend: bool = False, change: bool = False) -> Workload:
         """A command on what the migration with quarantine has left; `{run}` in it is that run."""
         source, target = self._database("source"), self._database("target")
         await generate_fleet(source, SPEC)
@@ -268,6 +332,8 @@ class Workloads:
         assert first.status == 0, sentences([first])
         if mend:
             await execute(source, _MENDED)
+        if change:
+            await _change(source, target)
         words = [word.replace("{run}", first.document["run_id"]) for word in command]
         return await _undisturbed(self._servers, source, target.rpartition("/")[2], *words)
 
@@ -279,6 +345,10 @@ class Workloads:
 
     async def _rollback(self) -> Workload:
         return await self._after("rollback", "--run", "{run}", "--yes")
+
+    async def _sync(self) -> Workload:
+        command = ("sync", "--all", "--allow-deletions", "--on-error", "quarantine", *SMALL)
+        return await self._after(*command, mend=True, change=True)
 
 
 async def told(ended: Ended, target: str) -> list[str]:

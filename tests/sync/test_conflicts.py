@@ -19,7 +19,7 @@ from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, settings
 from tests.support.fleets import Fleets
 
-SPEC = FleetSpec(seed=9, vessels=1, companies=1, users_per_company=2, equipment=6)
+SPEC = FleetSpec(seed=9, vessels=1, companies=1, users_per_company=2, equipment=16)
 ALL = Selection(all=True)
 PAGE = Path(__file__).parents[2] / "docs" / "conflicts.md"
 STRATEGIES: tuple[Strategy, ...] = ("source_wins", "target_wins", "merge", "manual")
@@ -60,24 +60,6 @@ class Pair:
         return report
 
 
-@pytest.fixture
-async def pair(fleets: Fleets, maintenance_url: str) -> Pair:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
-    one = "SELECT {}::text FROM equipment_metadata ORDER BY original_id LIMIT 1"
-    source_id = await fetchval(maintenance_url, one.format("original_id"))
-    target_id = await fetchval(maintenance_url, one.format("equipment_id"))
-    await execute(
-        origin.url,
-        "UPDATE equipment SET name = 'base', status = 'ACTIVE', installation_date = '2020-01-01',"
-        f" manufacturer = 'base', model = NULL WHERE id = '{source_id}'",
-    )
-    made = Pair(config, source_id, target_id)
-    await made.sync("source_wins")
-    return made
-
-
 def expected() -> list[tuple[str, str, str, dict[str, str]]]:
     """(field, source, portal, strategy -> result) of each line of the page's table."""
     lines = re.findall(r"^\| `(\w+)` \|(.+)\|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
@@ -92,40 +74,50 @@ def literal(value: str) -> str:
     return "NULL" if value == "NULL" else f"'{value}'"
 
 
-@pytest.mark.parametrize(("field", "source", "portal", "results"), expected())
-async def test_the_page_s_table_is_what_happens(
-    pair: Pair, field: str, source: str, portal: str, results: dict[str, str]
-) -> None:
-    for number, strategy in enumerate(STRATEGIES):
-        if number:  # back to the same base
-            await execute(pair.config.target, "DELETE FROM bulkmig.conflicts")
-            await pair.sync("source_wins")
-            await pair.source(f"{field} = {literal(_BASE[field])}, notes = 'round {number}'")
-            await pair.sync("source_wins")
-        if source != "unchanged":
-            await pair.source(f"{field} = {literal(_SOURCE.get((field, source), source))}")
-        else:
-            await pair.source(f"notes = 'other {number}'")
-        if portal != "unchanged":
-            await pair.portal(f"{field} = {literal(portal)}")
-        else:
-            await pair.portal(f"equipment_type = 'other {number}'")
-        report = await pair.sync(strategy)
-        wanted = results[strategy]
-        assert await pair.value(field) == (None if wanted == "NULL" else wanted), strategy
-        assert report.conflicts["open"] == (strategy == "manual")
-
-
-_BASE = {
-    "name": "base", "status": "ACTIVE", "installation_date": "2020-01-01", "manufacturer": "base",
-    "model": "NULL",
-}  # fmt: skip
 # The page tells the target's values; these are the source's.
 _SOURCE = {
-    ("status", "operational"): "ACTIVE",
-    ("status", "maintenance"): "DRAFT",
+    ("status", "operational"): "ACTIVE", ("status", "maintenance"): "DRAFT",
     ("status", "decommissioned"): "REMOVED",
-}
+}  # fmt: skip
+
+
+@pytest.fixture
+async def pairs(fleets: Fleets, maintenance_url: str) -> list[Pair]:
+    """Equipment as the page's base has it, one for each line of its table, on both sides."""
+    origin = await fleets(SPEC, fresh=True)
+    await execute(
+        origin.url,
+        "UPDATE equipment SET name = 'base', status = 'ACTIVE', installation_date = '2020-01-01',"
+        " manufacturer = 'base', model = NULL",
+    )
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    rows = "SELECT array_agg({}::text ORDER BY original_id) FROM equipment_metadata"
+    sources = await fetchval(maintenance_url, rows.format("original_id"))
+    targets = await fetchval(maintenance_url, rows.format("equipment_id"))
+    assert len(sources) >= len(expected())
+    return [Pair(config, *ids) for ids in zip(sources, targets, strict=True)]
+
+
+@pytest.fixture
+async def pair(pairs: list[Pair]) -> Pair:
+    return pairs[0]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+async def test_the_page_s_table_is_what_happens(pairs: list[Pair], strategy: Strategy) -> None:
+    lines = expected()
+    assert len(lines) >= 10
+    for one, (field, source, portal, _) in zip(pairs, lines, strict=False):
+        told = _SOURCE.get((field, source), source)
+        await one.source("notes = 'other'" if source == "unchanged" else f"{field} = {literal(told)}")
+        mine = f"{field} = {literal(portal)}"
+        await one.portal("equipment_type = 'other'" if portal == "unchanged" else mine)
+    report = await pairs[0].sync(strategy)
+    for one, (field, source, portal, results) in zip(pairs, lines, strict=False):
+        wanted = None if results[strategy] == "NULL" else results[strategy]
+        assert await one.value(field) == wanted, (field, source, portal)
+    assert report.conflicts["open" if strategy == "manual" else strategy] == len(lines)
 
 
 async def test_a_manual_conflict_stays_open_across_syncs_until_it_is_resolved(pair: Pair) -> None:

@@ -220,13 +220,13 @@ async def test_a_vessel_that_is_gone_is_deleted_once_that_is_allowed_and_comes_b
     await gone_vessel(origin)
     held = await sync(config, ALL)
     assert (held.exit_status, held.deleted.total()) == (1, 0)
-    assert apart(lasting(before), lasting(await state(config.target))) == []
+    assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
     report = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
     assert report.failures == []
     assert (report.exit_status, report.deleted["vessels"]) == (0, 1), (report.deleted, report.updated)
     assert await fetchval(config.target, "SELECT count(*) FROM vessels") == 1
     await undone(config, report)
-    assert apart(lasting(before), lasting(await state(config.target))) == []
+    assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
 
 
 async def test_a_vessel_with_rows_of_the_portal_s_own_becomes_inactive(

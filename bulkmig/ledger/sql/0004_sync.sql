@@ -24,7 +24,7 @@ CREATE TABLE bulkmig.retained (
     vessel_id uuid,
     target_id uuid NOT NULL,
     run_id    uuid NOT NULL,
-    reason    text NOT NULL,            -- maintenance_logs, rows_left, in_use, conflict, with_parent
+    reason    text NOT NULL,            -- maintenance_logs, rows_left, in_use, conflict, with_parent, brake
     PRIMARY KEY (entity, source_id)
 );
 CREATE INDEX retained_vessel ON bulkmig.retained (vessel_id);
