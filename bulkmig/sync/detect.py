@@ -17,9 +17,18 @@ _LOCATION_ACROSS = """
 SELECT DISTINCT c.vessel_id::text AS id FROM locations c LEFT JOIN locations p ON p.id = c.parent_id
  WHERE c.parent_id IS NOT NULL AND p.vessel_id IS DISTINCT FROM c.vessel_id
 """
-_ASSESSED = (
-    "SELECT DISTINCT vessel_id::text AS id FROM quality_scores WHERE assessed_by = ANY ($1::text[]::uuid[])"
-)
+_ASSESSED = """
+SELECT DISTINCT vessel_id::text AS id, assessed_by::text AS "user" FROM quality_scores
+ WHERE assessed_by = ANY ($1::text[]::uuid[])
+"""
+# When vessels were last brought up to date, and users who came in runs that began after the first of these.
+_DONE = """
+SELECT vessel_id::text AS id, finished_at FROM bulkmig.vessels WHERE vessel_id = ANY ($1::text[]::uuid[])
+"""
+_CAME = """
+SELECT i.source_id::text AS id, r.started_at FROM bulkmig.identities i JOIN bulkmig.runs r ON r.id = i.run_id
+ WHERE i.entity = 'user' AND r.started_at > $1
+"""
 _KEPT_OUT = "SELECT DISTINCT vessel_id::text AS id FROM bulkmig.quarantine WHERE entity = ANY ($1)"
 
 
@@ -47,8 +56,14 @@ async def detect(
     found.affected = found.shuffled | set().union(*changed.values())
     if changed.get("location") or found.shuffled:
         found.affected |= {row["id"] for row in await source.fetch(_LOCATION_ACROSS)}
-    if users:
-        found.affected |= {row["id"] for row in await source.fetch(_ASSESSED, list(users))}
+    done = {row["id"]: row["finished_at"] for row in await target.fetch(_DONE, list(vessels))}
+    came = await target.fetch(_CAME, min(done.values())) if done else []
+    since = {row["id"]: row["started_at"] for row in came}
+    asked = list({*users, *since})
+    for row in await source.fetch(_ASSESSED, asked) if asked else ():
+        vessel, user = row["id"], row["user"]
+        if user in users or (vessel in done and user in since and since[user] > done[vessel]):
+            found.affected.add(vessel)
     if found.affected:
         waiting = [entity.name for entity in PER_VESSEL if entity.waits is not None]
         found.affected |= {row["id"] for row in await target.fetch(_KEPT_OUT, waiting)}

@@ -121,6 +121,37 @@ KILLED: dict[str, tuple[str, ...]] = {
         *(f"DELETE {table}" for table in OF_PORTAL if table != "maintenance_logs"),
         *(f"UPDATE {table}" for table in ("companies", "users", "vessels")),
     ),
+    "sync": (
+        "INSERT bulkmig.runs",
+        "UPDATE bulkmig.runs",
+        "COMMIT after UPDATE bulkmig.runs",
+        "COPY bulkmig.checkpoint_parts",
+        "INSERT bulkmig.checkpoints",
+        "COPY bulkmig.findings",
+        "INSERT bulkmig.quarantine",
+        "DELETE bulkmig.quarantine",
+        "COPY bulkmig.base",
+        "DELETE bulkmig.retained",
+        "INSERT bulkmig.retained",
+        "COMMIT after DELETE bulkmig.retained",
+        "INSERT bulkmig.conflicts",
+        "INSERT bulkmig.identities",
+        "DELETE bulkmig.pending",
+        "INSERT bulkmig.pending",
+        "COMMIT after DELETE bulkmig.pending",
+        "INSERT bulkmig.vessels",
+        "DELETE bulkmig.vessels",
+        "COMMIT after INSERT bulkmig.vessels",
+        "INSERT bulkmig.seen",
+        "COMMIT after COPY bulkmig.base",
+        "UPDATE vessels",  # those that exchange their IMO numbers
+        *(f"INSERT {table}" for table in OF_PORTAL if table != "maintenance_logs"),
+        *(
+            f"DELETE {table}"
+            for table in OF_PORTAL
+            if table not in ("maintenance_logs", "companies", "company_settings")
+        ),
+    ),
 }
 # Where the code COPYs -> what that writes.
 COPIES: dict[str, tuple[str, ...]] = {
@@ -144,18 +175,27 @@ COPIES: dict[str, tuple[str, ...]] = {
 # The short form kills each kind of write once, in the first workload that has it.
 SHORT = {
     key: workload
-    for workload in reversed(KILLED)
+    for workload in reversed([name for name in KILLED if name != "sync"])
     for key in KILLED[workload]
     # Of a rollback's writes of the portal's tables, which all go one way, a few.
     if workload != "rollback" or "bulkmig." in key or key.endswith(" equipment")
 }
+# Of a sync: companies and users, each part of what vessels change in one commit, a vessel and users that go.
+OF_SYNC = (
+    "COMMIT after DELETE bulkmig.retained",
+    "UPDATE vessels",
+    "INSERT equipment",
+    "COMMIT after INSERT bulkmig.vessels",
+    "DELETE bulkmig.vessels",
+    "DELETE users",
+)
 TOGETHER = 7  # points of one test of the short form
 CHAINS = [
     (workload, tuple(keys[n : n + TOGETHER]))
     for workload in KILLED
     for keys in [[key for key, of in SHORT.items() if of == workload]]
     for n in range(0, len(keys), TOGETHER)
-]
+] + [("sync", OF_SYNC)]
 # Where the code writes in a case that no workload has -> the command.
 ELSEWHERE: dict[str, str] = {
     "checkpoint/others.py:bring_back": "rollback of a rollback, of references that end on other vessels",
@@ -164,6 +204,9 @@ ELSEWHERE: dict[str, str] = {
     "checkpoint/stage.py:_remove": "rollback of a sync that deleted rows",
     "doctor/grants.py:_target": "none: text that it prints",
     "doctor/indexes.py:look": "none: text that it prints",
+    "cli/verb_demo.py": "none: what demo changes in the source that it has made up",
+    "sync/resolve.py:resolve": "conflicts resolve",
+    "sync/resolve.py:_decide": "conflicts resolve",
     "checkpoint/retention.py": "checkpoints prune",
     "checkpoint/retention.py:prune": "checkpoints prune",
 }
@@ -245,8 +288,8 @@ async def test_killed_at_one_write_after_the_other_the_same_command_again_ends_u
     """A few abort points, each in the run that goes on after the one before, before or after the statement in
     turn; at the end the command runs undisturbed."""
     work = await workloads(name)
-    order = {text: n for n, text in enumerate(dict.fromkeys(s.text for s in work.statements))}
-    points = sorted((order[text], key, text) for key in keys for text in work.points(key))
+    order = {of: n for n, of in enumerate(dict.fromkeys((s.key, s.text) for s in work.statements))}
+    points = sorted((order[key, text], key, text) for key in keys for text in work.points(key))
     await kill_all(work, [(WHEN[n % 2], key, text) for n, (_, key, text) in enumerate(points)])
 
 

@@ -36,11 +36,11 @@ _OF_VESSEL = {
 }
 # What rows say, as one number: a sync changes rows whose number stays.
 _CONTENTS = {
-    "vessels' contents": "SELECT id, t::text FROM vessels t",
-    "equipment's contents": "SELECT vessel_id, t::text FROM equipment t",
-    "metadata's contents": "SELECT vessel_id, t::text FROM equipment_metadata t"
+    "contents of vessels": "SELECT id, t::text FROM vessels t",
+    "contents of equipment": "SELECT vessel_id, t::text FROM equipment t",
+    "contents of metadata": "SELECT vessel_id, t::text FROM equipment_metadata t"
     " JOIN equipment e ON e.id = t.equipment_id",
-    "documents' contents": "SELECT vessel_id, t::text FROM vessel_documents t",
+    "contents of documents": "SELECT vessel_id, t::text FROM vessel_documents t",
 }
 # By the vessel's id in the source. A reference waits, or goes to the table, or into quarantine: each counts.
 _OF_SOURCE = {
@@ -95,7 +95,8 @@ async def look(connection: asyncpg.Connection) -> State:
                 "SELECT entity, source_id::text, target_id::text FROM bulkmig.identities"
             )
             target_of = {row["source_id"]: row["target_id"] for row in rows if row["entity"] == "vessel"}
-            fleet["identities"] = sum(row["entity"] != "vessel" for row in rows)
+            # Those of vessels' rows that moved come with their vessel.
+            fleet["identities"] = sum(row["entity"] in ("company", "user") for row in rows)
             for name, vessel, n in await connection.fetch(_counts(_OF_SOURCE)):
                 kind = "cross_references" if "cross_references" in name else name
                 vessels[target_of.get(vessel, vessel)][kind] += n

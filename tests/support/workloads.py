@@ -58,8 +58,8 @@ SELECT ('20000000-0000-4000-8000-00000000' || twin)::uuid, id, 'twin', 'TWIN', '
   FROM unnest(ARRAY['3155', '3181']) AS t (twin),
        (SELECT id FROM vessels WHERE onboarding_status = 'APPROVED' ORDER BY id LIMIT 1) AS v;
 """
-# What people did to that fleet since: to a large vessel and three small ones, {v[0]} to {v[3]}, the large one's
-# equipment {e[...]}, and users {u[...]}.
+# What people did to that fleet since: to a large vessel and three small ones, {v[0]} to {v[3]}, to the large
+# one's equipment {e[...]}, and to users {u[...]}.
 _CHANGED = """
 SET session_replication_role = replica;
 UPDATE equipment SET name = name || ' II', updated_at = '2031-01-01'
