@@ -192,7 +192,7 @@ def _run(servers: EmbeddedServers, sequences: int, steps: int) -> tuple[Hits, in
         return made, Here.finished
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_sequences_end_as_the_model_says(embedded_servers: EmbeddedServers) -> None:
     _, finished = _run(embedded_servers, SEQUENCES, STEPS)
