@@ -9,7 +9,8 @@ pipeline's actors overlap (pipeline.py).
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from uuid import uuid4
 
@@ -123,30 +124,16 @@ async def migrate(
         run = Migration(settings, ends, state, report, listen, stop)
         await room(ends, run.sessions(due))
         await run.begin(str(selection))
-        try:
-            with stop.scope() as scope:
-                await run.shared(due, everything=selection.all)
-                await run.vessels(due)
-                if settings.dry_run:
-                    report.count_elsewhere()
-                else:
-                    await run.waiting()
-                if verifies:
-                    await run.verify()
-                    await run.undo()
-            if scope.cancelled_caught:
-                report.status = "stopped"
-        except (UsageError, PreflightError, asyncpg.InsufficientPrivilegeError):
-            report.status = "failed"
-            raise
-        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            report.fail(describe(error), getattr(error, "hint", "") or "run the same command again to go on")
-        except BaseException:
-            report.status = "failed"
-            raise
-        finally:
-            await run.end()
-            listen(RunEnded(report.command, report.run_id, report.status))
+        async with run.to_its_end():
+            await run.shared(due, everything=selection.all)
+            await run.vessels(due)
+            if settings.dry_run:
+                report.count_elsewhere()
+            else:
+                await run.waiting()
+            if verifies:
+                await run.verify()
+                await run.undo()
     return report
 
 
@@ -600,6 +587,28 @@ class Migration:
             self._uncount([result])
             report.pending = pending
             self.count(Loaded(one.vessel, "failed", phase="verify", error=one.error))
+
+    @asynccontextmanager
+    async def to_its_end(self) -> AsyncIterator[None]:
+        """Runs a block that whoever stops the run cancels; whatever ends it, report and ledger say so. Errors
+        that tell of a server or of data that gave up are in the report, others are raised."""
+        report = self.report
+        try:
+            with self.stop.scope() as scope:
+                yield
+            if scope.cancelled_caught:
+                report.status = "stopped"
+        except (UsageError, PreflightError, asyncpg.InsufficientPrivilegeError):
+            report.status = "failed"
+            raise
+        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            report.fail(describe(error), getattr(error, "hint", "") or "run the same command again to go on")
+        except BaseException:
+            report.status = "failed"
+            raise
+        finally:
+            await self.end()
+            self.listen(RunEnded(report.command, report.run_id, report.status))
 
     async def end(self) -> None:
         """Records how the run ended, as far as the target lets it."""

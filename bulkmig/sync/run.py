@@ -8,19 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import uuid4
 
-import asyncpg
 import msgspec
 import polars as pl
 
 from bulkmig._core.stop import Stop
 from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
-from bulkmig.errors import BulkmigError, PreflightError, UsageError
-from bulkmig.events import Listener, PhaseStarted, RunEnded, RunStarted, silent
+from bulkmig.errors import PreflightError
+from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet import Migration
 from bulkmig.ledger import base
 from bulkmig.ledger.write import NIL
-from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, ready
 from bulkmig.report import Report
@@ -83,41 +81,25 @@ async def _run(
         run.syncs = True
         await run.begin(str(selection))
         steps = _Steps(run, settings)
-        try:
-            with stop.scope() as scope:
-                await run.shared(
-                    [*old, *new], everything=selection.all, companies=await steps.companies(state)
-                )
-                await run.step("who is gone", steps.look_for_gone)
-                await run.step("companies and users", steps.change_shared)
-                if new:
-                    await run.vessels(new)
-                await run.step("changes", lambda: steps.look_for_changes(old))
-                await steps.vessels(old)
-                if selection.all:
-                    await run.step("gone vessels", steps.delete_vessels)
-                if settings.dry_run:
-                    report.count_elsewhere()
-                else:
-                    await run.waiting()
-                if selection.all:
-                    await run.step("gone users and companies", steps.delete_shared)
-                if settings.verify and not settings.dry_run:
-                    run.fleet.present = {}  # companies and users are as new as if they had come just now
-                    await run.verify()
-            if scope.cancelled_caught:
-                report.status = "stopped"
-        except (UsageError, PreflightError, asyncpg.InsufficientPrivilegeError):
-            report.status = "failed"
-            raise
-        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            report.fail(describe(error), getattr(error, "hint", "") or "run the same command again to go on")
-        except BaseException:
-            report.status = "failed"
-            raise
-        finally:
-            await run.end()
-            listen(RunEnded(report.command, report.run_id, report.status))
+        async with run.to_its_end():
+            await run.shared([*old, *new], everything=selection.all, companies=await steps.companies(state))
+            await run.step("who is gone", steps.look_for_gone)
+            await run.step("companies and users", steps.change_shared)
+            if new:
+                await run.vessels(new)
+            await run.step("changes", lambda: steps.look_for_changes(old))
+            await steps.vessels(old)
+            if selection.all:
+                await run.step("gone vessels", steps.delete_vessels)
+            if settings.dry_run:
+                report.count_elsewhere()
+            else:
+                await run.waiting()
+            if selection.all:
+                await run.step("gone users and companies", steps.delete_shared)
+            if settings.verify and not settings.dry_run:
+                run.fleet.present = {}  # companies and users are as new as if they had come just now
+                await run.verify()
     return report
 
 
