@@ -40,7 +40,7 @@ _MARK = "SELECT state FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid AND 
 
 
 class Loader:
-    """A pipeline's sink that writes. When `finish` is done, `results` has one entry for each vessel of the unit
+    """A pipeline's sink that writes. When `finish` is done, `results` has an entry for each vessel of the unit
     up to the one before which `go_on`, asked with what became of the others, said no. `unknown`: what became
     of vessels, by id, if their commit, of which the answer was lost, has happened."""
 
