@@ -60,7 +60,12 @@ def parse(
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
         raise UsageError("the PostgreSQL URL can't be read", "escape special characters as %XX") from error
+    if os.environ.get("PGSERVICE"):
+        # The driver would take the host from it, after the transport was judged.
+        raise UsageError("the variable PGSERVICE is not supported", "unset it and write the URL out")
     kept: dict[str, str] = {}
+    if os.environ.get("PGCONNECT_TIMEOUT") and "connect_timeout" not in query:
+        connect_timeout = _seconds(os.environ["PGCONNECT_TIMEOUT"])
     for key, value in query.items():
         if key == "connect_timeout":
             connect_timeout = _seconds(value)
@@ -76,7 +81,7 @@ def parse(
     named = kept.get("host") or os.environ.get("PGHOST") or ""
     hosts = netloc_hosts or [h for h in named.split(",") if h]
     local = all(_is_local(h) for h in hosts)
-    mode = kept.get("sslmode") or ("prefer" if local else "verify-full")
+    mode = kept.get("sslmode") or os.environ.get("PGSSLMODE") or ("prefer" if local else "verify-full")
     if not local and mode != "verify-full" and not allow_insecure:
         raise PreflightError(
             f"sslmode={mode} is too weak for a connection that leaves this machine",
@@ -84,9 +89,9 @@ def parse(
         )
     kept["sslmode"] = mode
     tls = None
-    if kept.get("sslrootcert") == "system":
+    if (kept.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")) == "system":
         tls = ssl.create_default_context()
-        del kept["sslrootcert"]
+        kept.pop("sslrootcert", None)
     full = parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
     return Address(full, _shown(url), local, mode, connect_timeout, tls, network_timeout)
 
@@ -125,7 +130,7 @@ def _hosts(netloc: str) -> list[str]:
 
 
 def _is_local(host: str) -> bool:
-    if host.startswith(("/", "@")) or host == "localhost":
+    if host.startswith(("/", "@")) or host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

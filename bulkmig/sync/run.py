@@ -68,12 +68,13 @@ async def _run(
     report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
+        selected = await resolve(ends.holder, selection)
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
-        old, new = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
+        old, new = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
         report.selected = len(old) + len(new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*old, *new]))
@@ -108,13 +109,13 @@ async def _chosen(
     target: Connection,
     settings: Settings,
     selection: Selection,
+    selected: list[Vessel],
     state: TargetState,
     apart: set[str],
 ) -> tuple[list[Vessel], list[Vessel]]:
     """Vessels to be brought up to date, those that waited longest first, and vessels that are new; without
     those that are left `apart`."""
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
-    selected = await resolve(source, selection)
     if selection.all:
         known = {vessel.id for vessel in selected}
         more = [row[0] for row in await source.fetch(_THERE, sorted(migrated - known))]
