@@ -267,11 +267,13 @@ class Migration:
         fleet = await decided(
             self.settings, self.ends, due, self.state, on_error=self.settings.on_error, companies=companies
         )
-        if self.syncs:
-            # What the portal deleted is the conflict strategy's to bring back.
-            fleet.present = {
-                of: rows | fleet.deleted.get(of, frozenset()) for of, rows in fleet.present.items()
-            }
+        # Users whom the portal deleted are the conflict strategy's to bring back; so are companies in a sync.
+        for of in ("company", "user") if self.syncs else ("user",):
+            fleet.present[of] = fleet.present.get(of, frozenset()) | fleet.deleted[of]
+        if not self.syncs:
+            users = fleet.decisions.identity("user")
+            there = ~pl.col("source_id").is_in(list(fleet.deleted["user"]))
+            fleet.decisions.identities["user"] = users.filter(there)
         rows = Shared(fleet, before=self.rows)
         nowhere = await orphans.find(self.ends.holder) if everything and self.rows is None else None
         if not self.settings.dry_run:
@@ -308,7 +310,7 @@ class Migration:
         """The vessels, `parallel_vessels` units at a time."""
         self.listen(PhaseStarted("vessels", len(due)))
         await self._until_none_waits(due, self.report)
-        if not self.settings.dry_run:
+        if not self.settings.dry_run and not self.syncs:
             await self._confirm()
 
     async def _until_none_waits(self, due: list[Vessel], tally: Report) -> None:
@@ -473,6 +475,26 @@ class Migration:
             )
         self.listen(event)
 
+    def finished_again(self, results: list[Loaded], queue: Queue) -> None:
+        """For vessels that had to be looked at twice: what they wrote is added up, what is kept out and what
+        was found is as it was the second time."""
+        for result in results:
+            first = next((one for one in self.done if one.vessel.id == result.vessel.id), None)
+            if result.state == "failed" or first is None:
+                self.finished([result], queue)
+                self.report.done -= result.state != "failed"
+                continue
+            self._uncount([first])
+            for now, before in (
+                (result.inserted, first.inserted),
+                (result.updated, first.updated),
+                (result.deleted, first.deleted),
+                (result.conflicts, first.conflicts),
+            ):
+                now.update(before)
+            result.unchanged = first.unchanged
+            self.count(result)
+
     def _uncount(self, undone: Sequence[Loaded]) -> None:
         """These were committed, and a crash of the target has undone it."""
         report = self.report
@@ -528,7 +550,9 @@ class Migration:
         due = [
             result.vessel.id
             for result in self.done
-            if result.state == "migrated" and not result.held_back and result.vessel.id not in self.older
+            if result.state == "migrated"
+            and not (result.held_back or result.unsettled)
+            and result.vessel.id not in self.older
         ]
         if due and self.report.command in ("migrate", "sync"):
             now, _ = await see(self.ends.holder, dict.fromkeys(due, 0))

@@ -202,12 +202,8 @@ class Shared:
             image["source_id"].to_list(),
         )
         written = {row[0] for row in rows} - self.fleet.present.get(outcome.entity.name, frozenset())
-        written -= self.restored(outcome.entity.name)
+        written -= self.fleet.former.get(outcome.entity.name, frozenset())  # these are written anew
         return image.filter(~pl.col("source_id").is_in(list(written))) if written else image
-
-    def restored(self, entity: str) -> set[str]:
-        """Rows that bulkmig wrote once and the portal deleted since: they are written anew."""
-        return set(self.fleet.deleted.get(entity, ()))
 
     async def _record_assignments(self, connection: Connection, run_id: str) -> None:
         for name, found in self.fleet.ids.items():

@@ -15,9 +15,11 @@ from bulkmig._core.frames import from_csv
 from bulkmig._core.unit import ID_FRAME, Catalogue, Decisions, Unit
 from bulkmig.decide import former_ids, qr_codes, users
 from bulkmig.decide.companies import assign_slugs
-from bulkmig.entities import DIGITS, ENTITIES, entity
+from bulkmig.entities import DIGITS, ENTITIES, FLEET, entity
 from bulkmig.entities.company import base_slug
 from bulkmig.fit import checks
+from bulkmig.ledger import base
+from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, pairs
 from bulkmig.selection import Vessel
 from bulkmig.source import queries
@@ -30,14 +32,15 @@ from bulkmig.transform import Outcome, transform
 class Fleet:
     """The vessels of a run and all that was decided for them.
 
-    `shared`: what became of companies and users. `present`: entity -> source ids in the target;
-    `deleted`: those that were, before the portal deleted them.
+    `shared`: what became of companies and users. `present`: entity -> source ids in the target; `former`:
+    those that were once; `deleted`: those among them, companies and users, that the portal deleted.
     `slugs`, `qr_codes`: newly assigned, to be recorded; `ids`: entity -> source id -> target id, the same."""
 
     decisions: Decisions
     vessels: list[Vessel]
     shared: list[Outcome] = field(default_factory=list)
     present: dict[str, frozenset[str]] = field(default_factory=dict)
+    former: dict[str, frozenset[str]] = field(default_factory=dict)
     deleted: dict[str, frozenset[str]] = field(default_factory=dict)
     slugs: dict[str, str] = field(default_factory=dict)
     qr_codes: dict[str, str] = field(default_factory=dict)
@@ -76,7 +79,10 @@ async def decide(
         for of, found in fleet.ids.items():
             decisions.kept_ids.setdefault(of, {}).update(found)
     fleet.present = {of: frozenset(rows) for of, rows in state.identities.items()}
-    fleet.deleted = {of: frozenset(state.recorded[of]) - rows for of, rows in fleet.present.items()}
+    fleet.former = {of: frozenset(state.recorded[of]) - rows for of, rows in fleet.present.items()}
+    fleet.deleted = {
+        of.name: await _written(target, of.name, fleet.former.get(of.name, frozenset())) for of in FLEET
+    }
     selected = sorted({vessel.company_id for vessel in vessels}.union(companies))
     codes = await _decide_slugs(source, state, fleet)
     _identify_companies(state, decisions, frozenset(selected), codes)
@@ -87,6 +93,12 @@ async def decide(
     _identify_vessels(state, decisions, vessels)
     await _decide_qr_codes(source, target, state, fleet)
     return fleet
+
+
+async def _written(target: Connection, of: str, source_ids: Collection[str]) -> frozenset[str]:
+    """Those of these companies or users that the base has: bulkmig neither deleted nor rolled them back."""
+    found = await base.among(target, [NIL], of, source_ids) if source_ids else None
+    return frozenset() if found is None else frozenset(found["source_id"])
 
 
 async def _read(source: Connection, of: Entity, query: str) -> pl.DataFrame:

@@ -95,9 +95,12 @@ async def plan(
         part.forget |= moves.left[owner][entity.name]
         came = moves.came[owner][entity.name]
         held = (rows.with_parent & rows.held) - retained.keys()
-        for source, stays in (await _bases(connection, [owner], entity, held)).items() if held else ():
+        for source, stays in (await _bases(connection, [owner], entity, held)).items():
             part.retained[source] = (stays[_own(entity)] or "", WITH_PARENT)
         own = _own(entity)
+        # Rows that moved and are kept as they were last written are this vessel's from now on all the same.
+        moved = rows.held & came.keys()
+        part.base |= await _bases(connection, sorted({came[source] for source in moved}), entity, moved)
         stay = {source for source, reason in retained.items() if reason != BY_BRAKE}
         if made.brake:
             braked = rows.gone - retained.keys()
@@ -163,7 +166,7 @@ def _brake(made: Plan, found: dict[str, Found], rules: Rules) -> defaultdict[str
 async def _bases(
     connection: Connection, owners: Sequence[str], entity: Entity, sources: Collection[str]
 ) -> dict[str, Row]:
-    frame = await base.among(connection, owners, entity.name, sources)
+    frame = await base.among(connection, owners, entity.name, sources) if sources else None
     if frame is None:
         return {}
     return {values["source_id"]: make(entity, values) for values in frame.iter_rows(named=True)}

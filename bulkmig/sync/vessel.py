@@ -25,6 +25,7 @@ from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.sync.apply import Means, Step, apply, key_of
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.moves import Moves
+from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.plan import WITH_PARENT, Plan, Rules, plan
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
 from bulkmig.workers import Lane, Queue, Work
@@ -68,7 +69,8 @@ def work(
             ]
         for tally in tallies:
             add(report, tally)
-        finished(results, queue)
+        # What becomes of vessels that are gone from the source is decided afterwards.
+        finished([result for result in results if result.vessel.id not in moves.vanished], queue)
 
     return one
 
@@ -86,21 +88,20 @@ async def _sync(
     async with transaction(target, commit=not options.dry_run):
         for key in sorted(lock_key(vessel.id) for vessel in vessels):
             await target.execute(f"SELECT pg_advisory_xact_lock({key})")
-        gathered: list[Gather] = []
-        for vessel in vessels:
-            unit = new_unit(decisions, [vessel], options.shared.failures)
-            gather = Gather(target, unit, vessel.id, moves)
-            line = await lane.line()
-            tallies.append(await run(line, unit, gather))
-            await gather.keep_orphans(line.source)
-            if vessel.id in unit.failing:
-                hint = "correct the row in the source, or --on-error quarantine"
-                raise Failing(unit.failing[vessel.id], hint)
-            gathered.append(gather)
-        plans = [await plan(target, g.vessel, g.found, rules, moves) for g in gathered]
+        gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
+        while taken := await numbers_taken(target, _by_vessel(gathered, plans)) - decisions.imo_taken:
+            decisions.imo_taken |= taken
+            gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
         results = await _apply(target, vessels, options, plans, moves)
         for vessel, gather, made, result in zip(vessels, gathered, plans, results, strict=True):
-            result.held_back = made.brake
+            result.held_back, result.unsettled = made.brake, vessel.id in moves.unsettled
+            arrives = vessel.id in moves.arriving
+            if arrives and vessel.id in gather.unit.whole:
+                result.state = "quarantined"
+            elif arrives:
+                adopted = ("vessel", vessel.id) in decisions.adopted
+                entry = vessel.id, _target_id(decisions, vessel.id), adopted
+                await write.identities(target, options.run_id, "vessel", [entry])
             await _record(target, vessel, options, gather.found, made, result)
             result.seconds = time.perf_counter() - started
             await write.mark(
@@ -109,13 +110,44 @@ async def _sync(
                 options.run_id,
                 vessel.id,
                 vessel.name,
-                state="migrated",
+                state=result.state,
                 phase="load",
                 rows=(result.inserted + result.updated + result.deleted).total(),
                 seconds=result.seconds,
                 snapshot=options.snapshot,
             )
     return results
+
+
+def _by_vessel(gathered: Sequence[Gather], plans: Sequence[Plan]) -> dict[str, Plan]:
+    return {gather.vessel: made for gather, made in zip(gathered, plans, strict=True)}
+
+
+async def _look(
+    lane: Lane,
+    vessels: Sequence[Vessel],
+    options: LoadOptions,
+    rules: Rules,
+    moves: Moves,
+    tallies: list[Tally],
+) -> tuple[list[Gather], list[Plan]]:
+    """What the source has of these vessels, and what follows from it. Raises Failing."""
+    target = await lane.target()
+    gathered: list[Gather] = []
+    tallies.clear()
+    for vessel in vessels:
+        unit = new_unit(options.decisions, [vessel], options.shared.failures)
+        gather = Gather(target, unit, vessel.id, moves)
+        line = await lane.line()
+        tallies.append(await run(line, unit, gather))
+        await gather.keep_orphans(line.source)
+        if vessel.id in unit.failing:
+            hint = "correct the row in the source, or --on-error quarantine"
+            raise Failing(unit.failing[vessel.id], hint)
+        if vessel.id in moves.arriving and vessel.id in unit.whole:
+            moves.keep(vessel.id)
+        gathered.append(gather)
+    return gathered, [await plan(target, g.vessel, g.found, rules, moves) for g in gathered]
 
 
 async def _apply(
@@ -141,6 +173,7 @@ async def _apply(
             vessel.id,
             _target_id(options.decisions, vessel.id),
             id_=id_,
+            absent=vessel.id in moves.arriving and ("vessel", vessel.id) not in options.decisions.adopted,
             together=[other for other in ids if other != id_],
         )
         catalogue = options.decisions.catalogue
