@@ -27,7 +27,7 @@ from bulkmig._version import __version__
 from bulkmig.checkpoint.others import WAITING
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings, check
-from bulkmig.decide.fleet import Fleet, decide
+from bulkmig.decide.fleet import After, Fleet, decide
 from bulkmig.ends import Ends, worth_mending
 from bulkmig.errors import BulkmigError, PreflightError, ServerLost, UsageError
 from bulkmig.events import (
@@ -89,6 +89,7 @@ async def decided(
     *,
     on_error: str,
     companies: Collection[str] = (),
+    after: After | None = None,
 ) -> Fleet:
     """Decides over the fleet for these vessels."""
     return await decide(
@@ -100,6 +101,7 @@ async def decided(
         target_catalogue=ends.target_catalogue,
         source_catalogue=ends.source_catalogue,
         companies=companies,
+        after=after,
     )
 
 
@@ -185,6 +187,7 @@ class Migration:
         self.older: set[str] = set()  # vessels that were read in an earlier snapshot
         self.verified: set[str] = set()
         self.confirmed = False
+        self.after: After | None = None
         self.syncs = False  # it brings up to date what is there
         self.pace = Pace()
 
@@ -265,7 +268,13 @@ class Migration:
         started = time.perf_counter()
         due, everything, companies = self.asked
         fleet = await decided(
-            self.settings, self.ends, due, self.state, on_error=self.settings.on_error, companies=companies
+            self.settings,
+            self.ends,
+            due,
+            self.state,
+            on_error=self.settings.on_error,
+            companies=companies,
+            after=self.after,
         )
         # Users whom the portal deleted are the conflict strategy's to bring back; so are companies in a sync.
         for of in ("company", "user") if self.syncs else ("user",):
@@ -297,6 +306,13 @@ class Migration:
             self.report.quarantined[orphan.source] += orphan.quarantined.height
         self.fleet, self.rows, self.outdated = fleet, rows, False
         self.report.phases["load"] += time.perf_counter() - started
+
+    async def late_users(self) -> None:
+        """Users whose e-mails were somebody else's until those who were there had changed."""
+        if self.rows is not None and self.fleet.late and not self.settings.dry_run:
+            before = self.rows.inserted.copy()
+            await self.rows.load_late(self.ends.target, self.checkpoints)
+            self.report.inserted.update(self.rows.inserted - before)
 
     def _count_shared(self, rows: Shared, sign: int) -> None:
         """What a look at the same companies and users under a new snapshot replaces."""

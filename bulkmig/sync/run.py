@@ -36,6 +36,7 @@ from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.sync.vessel import BRAKE, Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
+from bulkmig.transform import Outcome
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
@@ -85,6 +86,7 @@ async def _run(
         await run.begin(str(selection))
         steps = _Steps(run, settings, chosen)
         async with run.to_its_end():
+            run.after = steps.emails
             await run.shared(
                 [*chosen.old, *chosen.new],
                 everything=selection.all,
@@ -174,7 +176,7 @@ class _Steps:
         settings = self.settings
         return Rules(
             STRATEGIES[settings.conflict],
-            self.run.fleet.decisions.catalogue,
+            self.run.ends.target_catalogue,
             settings.allow_deletions,
             settings.brake_share,
             settings.brake_least,
@@ -192,11 +194,19 @@ class _Steps:
         )
         return {row["id"] for row in rows} | {row["id"] for row in there}
 
+    async def emails(self, users: Outcome) -> dict[str, str]:
+        """What users who are loaded will have for e-mails."""
+        present = self.run.state.identities.get("user", {})
+        if not present:
+            return {}
+        return await shared.emails(self.run.ends.target, present, users, self.rules)
+
     async def change_shared(self) -> None:
-        """Companies and users that are in the target already."""
+        """Companies and users that are in the target already, and users who could not come before that."""
         options = self.run.options()
         target, decisions = self.run.ends.target, self.run.fleet.decisions
         self._count(await shared.change(target, self.run.fleet, options, self.rules))
+        await self.run.late_users()
         # Nothing refers to those who are gone from the source, or whom the portal deleted, from now on.
         users = decisions.identity("user")
         there = await target.fetch(
