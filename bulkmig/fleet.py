@@ -611,7 +611,8 @@ class Migration:
         done = {result.vessel.id: result for result in self.done}
         wrong = [(done[id_].vessel, first) for id_, first in report.differing.items() if id_ in done]
         undo = Undo(self.ends, report.run_id, self.settings.operator, self.checkpoints.seal, self.ends.seen)
-        undone, report.pending = await undo.vessels(wrong)
+        known = {id_: result.vessel for id_, result in done.items()}
+        undone, report.pending = await undo.vessels(wrong, known)
         for one in undone:
             if one.back is None:
                 report.failures.append(

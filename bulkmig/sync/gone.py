@@ -30,10 +30,10 @@ async def named(target: Connection, vessels: Collection[str]) -> list[Vessel]:
     return [Vessel(row["id"], row["name"], None, "", 0) for row in rows]
 
 
-async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules: Rules) -> Loaded | None:
+async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules: Rules) -> Loaded:
     """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
     logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
-    released. Returns None where that was done before."""
+    released."""
     result = Loaded(vessel, "migrated")
     async with transaction(target, commit=not options.dry_run):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
@@ -56,7 +56,7 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
         }
         lost = sum(len(ids - kept) for ids in gone.values())
         if not lost:
-            return None
+            return result  # that was done before
         made = await plan(target, vessel.id, {n: Found(gone=ids) for n, ids in gone.items()}, rules)
         if made.brake:
             result.held_back = made.brake

@@ -40,9 +40,12 @@ from bulkmig.transform import Outcome
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
+# A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
 _ROLLED_BACK = """
-SELECT vessel_id::text FROM (SELECT DISTINCT ON (vessel_id) vessel_id, restored FROM bulkmig.checkpoints
-  WHERE vessel_id IS NOT NULL AND NOT incidental ORDER BY vessel_id, seq DESC) last WHERE restored IS NOT NULL
+SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
+ WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state
+HAVING CASE WHEN v.state = 'quarantined' THEN bool_or(c.restored IS NOT NULL)
+            ELSE (array_agg(c.restored ORDER BY c.seq DESC))[1] IS NOT NULL END
 """
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
@@ -233,9 +236,8 @@ class _Steps:
         for vessel in self.chosen.vanished:
             if vessel.id not in run.ended:
                 result = await gone.delete(ends.target, vessel, run.options(), self.rules)
-                if result is not None:
-                    run.report.selected += 1
-                    run.count(result)
+                run.report.selected += 1
+                run.count(result)
 
     async def delete_shared(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is

@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import asyncpg
 import polars as pl
 
-from bulkmig._core.declare import Entity
 from bulkmig._core.unit import FINDING, QUARANTINE, Decisions
 from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
-from bulkmig.ledger import base, write
+from bulkmig.ledger import write
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
@@ -27,6 +26,7 @@ from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.plan import WITH_PARENT, Plan, Rules, plan
+from bulkmig.sync.plan import pending as _pending
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
 from bulkmig.workers import Lane, Queue, Work
 
@@ -243,7 +243,9 @@ async def _record(
             list(rows.with_parent),
         )
         waiting = {id_ for frame in rows.waiting for id_ in frame["id"]}
-        waiting -= await _loaded(target, vessel.id, entity, waiting & rows.held)
+        # What was written once waits only where a rollback took its ends; else it is there, or the portal
+        # has deleted it.
+        waiting -= rows.held - await _pending(target, vessel.id, entity)
         await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))
         result.pending += len(waiting)
     if made.brake:
@@ -274,21 +276,6 @@ async def _waiting(
         vessel,
         run_id,
     )
-
-
-async def _loaded(target: Connection, vessel: str, entity: Entity, source_ids: set[str]) -> set[str]:
-    """Which of these rows, all written once, are in the target: what one ends on may be rolled back."""
-    written = await base.among(target, [vessel], entity.name, source_ids) if source_ids else None
-    if written is None:
-        return set()
-    main = entity.tables[0]
-    rows = await target.fetch(
-        f"SELECT {main.own_key}::text AS id FROM {main.name} WHERE {main.own_key} = ANY ($1::text[]::uuid[])",
-        written[f"{main.name}.{main.own_key}"].to_list(),
-    )
-    there = {row["id"] for row in rows}
-    ids = written.select("source_id", f"{main.name}.{main.own_key}").iter_rows()
-    return {source for source, id_ in ids if id_ in there}
 
 
 def _joined(frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
