@@ -377,7 +377,14 @@ class Migration:
             await self.step("the pace so far", self._read_pace)
         assert self.rows is not None
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
-        work = migrate_units.work(self.options(), self.rows, queue, tally or self.report, self.finished)
+        work = migrate_units.work(
+            self.options(),
+            self.rows,
+            queue,
+            tally or self.report,
+            self.finished,
+            continue_on_error=self.settings.continue_on_error,
+        )
         # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
         parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
         await run_units(self.site, queue, parallel, work)
