@@ -12,6 +12,7 @@ import msgspec
 import polars as pl
 
 from bulkmig._core.stop import Stop
+from bulkmig.cluster.submit import crew, sync_manner
 from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
@@ -71,13 +72,14 @@ async def _run(
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
+        workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         old, new = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
         report.selected = len(old) + len(new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*old, *new]))
-        run = Migration(settings, ends, state, report, listen, stop)
+        run = Migration(settings, ends, state, report, listen, stop, workers)
         run.syncs = True
         await run.begin(str(selection))
         steps = _Steps(run, settings)
@@ -242,6 +244,11 @@ class _Steps:
         due = [vessel for vessel in old if vessel.id in self.detected.affected]
         run.report.done += len(old) - len(due)
         run.listen(PhaseStarted("vessels", len(due)))
+        if run.crew is not None:
+            moves = self.moves
+            manner = sync_manner(settings, moves.came, moves.left, moves.ids)
+            await run.crew.work(run, "sync", moves.groups(due), manner)
+            return
         queue = Queue(self.moves.groups(due), go=run.may_start)
         one = work(run.options(), self.rules, self.moves, queue, run.report, run.finished)
         await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)
