@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 import polars as pl
 
+from bulkmig.entities import FLEET, entity
 from bulkmig.postgres.session import Connection
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
@@ -57,18 +59,45 @@ class Outcome(msgspec.Struct):
             report.phases[phase] += seconds
 
 
+class Beginning(msgspec.Struct):
+    """Rows of companies and users that a run has written, under whichever submitter, and what was lost of
+    those that the first one looked at; stored as the outcome of job 0."""
+
+    inserted: _Counts
+    updated: _Counts
+    lossiness: _Counts
+
+    def add_to(self, report: Report) -> None:
+        """Adds the rows to the run's figures."""
+        report.inserted.update(self.inserted)
+        report.updated.update(self.updated)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Outcome)
 _NEW = """
 SELECT job_id, payload FROM bulkmig.queue_results
- WHERE run_id = $1::text::uuid AND NOT counted ORDER BY job_id LIMIT $2
+ WHERE run_id = $1::text::uuid AND NOT counted AND job_id > 0 ORDER BY job_id LIMIT $2
 """
 _COUNTED = """
 UPDATE bulkmig.queue_results SET counted = true
  WHERE run_id = $1::text::uuid AND job_id = ANY ($2::bigint[])
 """
-_AGAIN = "UPDATE bulkmig.queue_results SET counted = false WHERE run_id = $1::text::uuid AND counted"
+_AGAIN = "UPDATE bulkmig.queue_results SET counted = false WHERE run_id = $1::text::uuid AND job_id > 0"
 _ALL = "SELECT job_id FROM bulkmig.queue_results WHERE run_id = $1::text::uuid"
+_BEGUN = "SELECT payload FROM bulkmig.queue_results WHERE run_id = $1::text::uuid AND job_id = 0"
+_BEGIN = """
+INSERT INTO bulkmig.queue_results (run_id, job_id, counted, payload) VALUES ($1::text::uuid, 0, true, $2)
+ON CONFLICT (run_id, job_id) DO UPDATE SET payload = excluded.payload
+"""
+_FOUND = """
+SELECT severity, code, count(DISTINCT (entity, source_id, field)) AS n FROM bulkmig.findings
+ WHERE run_id = $1::text::uuid AND vessel_id IS NULL AND entity = ANY ($2::text[]) GROUP BY severity, code
+"""
+_KEPT_OUT = """
+SELECT entity, count(*) AS n FROM bulkmig.quarantine
+ WHERE run_id = $1::text::uuid AND entity = ANY ($2::text[]) GROUP BY entity
+"""
 _AT_ONCE = 1000
 
 
@@ -135,3 +164,26 @@ async def recall(connection: Connection, run_id: str) -> set[int]:
     """A new submitter counts them all from the beginning; returns the jobs that there are outcomes of."""
     await connection.execute(_AGAIN, run_id)
     return {row["job_id"] for row in await connection.fetch(_ALL, run_id)}
+
+
+async def begun(connection: Connection, run_id: str) -> Beginning | None:
+    """What a submitter before this one has written of companies and users."""
+    payload = await connection.fetchval(_BEGUN, run_id)
+    return msgspec.msgpack.decode(payload, type=Beginning) if payload is not None else None
+
+
+async def begin(connection: Connection, run_id: str, beginning: Beginning) -> None:
+    """Stores it for a submitter after this one, in the caller's transaction."""
+    await connection.execute(_BEGIN, run_id, _encoder.encode(beginning))
+
+
+async def found(connection: Connection, run_id: str) -> Counter[tuple[str, str]]:
+    """The run's findings of companies and users, under all its submitters, each once."""
+    rows = await connection.fetch(_FOUND, run_id, [of.name for of in FLEET])
+    return Counter({(row["severity"], row["code"]): row["n"] for row in rows})
+
+
+async def kept_out(connection: Connection, run_id: str) -> Counter[str]:
+    """How many companies and users the run has quarantined, by source table."""
+    rows = await connection.fetch(_KEPT_OUT, run_id, [of.name for of in FLEET])
+    return Counter({entity(row["entity"]).source: row["n"] for row in rows})

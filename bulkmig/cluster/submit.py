@@ -8,6 +8,7 @@ missing.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -17,6 +18,7 @@ import msgspec
 from bulkmig._core.stop import Stop
 from bulkmig.cluster import outcome, plan, roster, runs, view
 from bulkmig.cluster.jobs import Jobs, Standing
+from bulkmig.cluster.outcome import Beginning
 from bulkmig.cluster.plan import Manner, Plan
 from bulkmig.config import Settings
 from bulkmig.decide.fleet import Fleet
@@ -65,7 +67,7 @@ class Crew:
         self.run_id, self.command, self.selection = run_id, command, selection
         self.taken_over = False
         self.before: list[Vessel] = []
-        self._opened = False
+        self._opened = self._counted = False
         self._old: set[int] = set()  # jobs whose outcomes were stored under a submitter before this one
         self._at_work: frozenset[int] = frozenset()
         self._vessels: dict[int, list[Vessel]] = {}
@@ -88,7 +90,8 @@ class Crew:
     ) -> None:
         """Lets workers do these units and counts what became of them; returns when nothing is at work."""
         wanted = [vessel for unit in units for vessel in unit]
-        await run.step("filling the queue", lambda: self._fill(run, kind, units, manner))
+        await run.step("the run in the queue", lambda: self._open(run, kind, manner))
+        await run.step("filling the queue", lambda: self._fill(run, kind, units))
         try:
             await self._follow(run)
         except BaseException:
@@ -98,11 +101,11 @@ class Crew:
         left = [vessel for vessel in [*wanted, *self.before] if vessel.id not in run.ended]
         await run.step("what workers left", lambda: self._recount(run, left))
 
-    async def _fill(self, run: Run, kind: str, units: Sequence[list[Vessel]], manner: Manner | None) -> None:
+    async def _open(self, run: Run, kind: str, manner: Manner | None) -> None:
+        """The run's entry and its plan; of a run that was taken over, what became of its jobs meanwhile."""
         settings, target = run.settings, run.ends.target
         assert run.rows is not None
         at = await view.place(run.ends.holder)
-        jobs = Jobs(target, self.run_id)
         limits = [n for n in (settings.max_source_connections, settings.max_target_connections) if n]
         async with transaction(target):
             await runs.put(
@@ -121,13 +124,44 @@ class Crew:
             await plan.publish(target, self.run_id, kind, made)
             if not self._opened:
                 self._old = await outcome.recall(target, self.run_id)
-            # What a submitter before this one has put in is not put in again.
-            there = {vessel.id for unit in (await jobs.units()).values() for vessel in unit}
-            new = [[v for v in unit if v.id not in there and v.id not in run.ended] for unit in units]
-            await jobs.submit(kind, [unit for unit in new if unit])
+                await self._begin(run)
         self._opened = True
+
+    async def _fill(self, run: Run, kind: str, units: Sequence[list[Vessel]]) -> None:
+        target = run.ends.target
+        jobs = Jobs(target, self.run_id)
+        # The queue first: whatever has left it by then has stored its outcome.
+        there = {vessel.id for unit in (await jobs.units()).values() for vessel in unit}
+        await self._hear(run)
+        # What a submitter before this one has put in is not put in again.
+        new = [[v for v in unit if v.id not in there and v.id not in run.ended] for unit in units]
+        async with transaction(target):
+            await jobs.submit(kind, [unit for unit in new if unit])
         await target.execute("ANALYZE bulkmig.pgqueuer")
         self._vessels = await jobs.units()
+
+    async def _begin(self, run: Run) -> None:
+        """What was written of companies and users before this submitter belongs to the run as well."""
+        report, rows = run.report, run.rows
+        assert rows is not None
+        target = run.ends.target
+        lost = Counter[str]()
+        for one in rows.fleet.shared:
+            lost.update(one.lossiness)
+        before = await outcome.begun(target, self.run_id)
+        if before is not None and not self._counted:
+            before.add_to(report)
+            for frame in rows.findings():
+                report.findings.subtract(frame.select("severity", "code").iter_rows())
+            report.findings.update(await outcome.found(target, self.run_id))
+            for one in rows.fleet.shared:
+                report.quarantined[one.entity.source] -= rows.quarantined(one).height
+            report.quarantined.update(await outcome.kept_out(target, self.run_id))
+            report.lossiness.subtract(lost)
+            report.lossiness.update(before.lossiness)
+        self._counted = True
+        lossiness = lost if before is None else before.lossiness
+        await outcome.begin(target, self.run_id, Beginning(report.inserted, report.updated, lossiness))
 
     async def _follow(self, run: Run) -> None:
         while True:

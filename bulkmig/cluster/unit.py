@@ -32,6 +32,11 @@ from bulkmig.sync.vessel import work as sync_work
 from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Lane, Queue, Work, take_all
 
+_DONE = """
+SELECT vessel_id::text AS id FROM bulkmig.vessels
+ WHERE run_id = $1::text::uuid AND state <> 'failed' AND vessel_id = ANY ($2::text[]::uuid[])
+"""
+
 
 @dataclass
 class Hand:
@@ -121,13 +126,25 @@ class Errand:
     tally: Report = field(default_factory=lambda: Report("worker"))
     results: dict[str, Loaded] = field(default_factory=dict)
 
-    async def run(self, lane: Lane) -> bool:
+    async def run(self, lane: Lane, desk: Desk) -> bool:
         """Does the job; returns False where it needs a new snapshot. Vessels that are done by then are
         done."""
+        if not self.results and self.hand.kind == "migrate":
+            await self._look_back(desk)
         left = [vessel for vessel in self.job.vessels if vessel.id not in self.results]
+        if not left:
+            return True
         queue = Queue([left], go=self.hand.fits)
         await take_all(lane, queue, self._work(queue))
         return not queue.renew
+
+    async def _look_back(self, desk: Desk) -> None:
+        """Vessels that this run has done already, on a worker that died before it could say so: a second look
+        would write nothing of them but their findings."""
+        run_id, vessels = self.hand.options.run_id, [vessel.id for vessel in self.job.vessels]
+        rows = await desk.ask(lambda c: c.fetch(_DONE, run_id, vessels))
+        done = {row["id"] for row in rows}
+        self.results |= {v.id: Loaded(v, "skipped") for v in self.job.vessels if v.id in done}
 
     def _work(self, queue: Queue) -> Work:
         hand = self.hand
@@ -144,12 +161,13 @@ class Errand:
         """Whether a vessel is left of which nothing is known."""
         return len(self.results) < len(self.job.vessels)
 
-    async def outcome(self, lane: Lane) -> bytes:
+    async def outcome(self, desk: Desk) -> bytes:
         """What the run's report needs. A vessel that this run has migrated before, on a worker that died or
         was cut off before it could say so, counts as what its mark says."""
         skipped = [result.vessel for result in self.results.values() if result.state == "skipped"]
         if skipped:
-            for found in await recount(await lane.target(), self.hand.options.run_id, skipped):
+            run_id = self.hand.options.run_id
+            for found in await desk.ask(lambda c: recount(c, run_id, skipped)):
                 self.results[found.vessel.id] = found
         return outcome.pack(self.view.seen, list(self.results.values()), self.tally)
 

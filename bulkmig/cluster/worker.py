@@ -196,7 +196,7 @@ class _Shift:
             return
         for _ in range(self.settings.attempts):
             errand = Errand(hand, job, view, self.report, self.listen)
-            if await errand.run(lane):
+            if await errand.run(lane, self.desk):
                 break
             view = await self._see(instead_of=view)
             await lane.close()
@@ -206,7 +206,7 @@ class _Shift:
             await self.desk.drain(self.run)
             await self._give_back(job)
             return
-        payload = await errand.outcome(lane)
+        payload = await errand.outcome(self.desk)
         if self.run.at_once is not None:
             await lane.close()  # whoever gets this job's place opens sessions of its own
         await self.desk.done(self.run, job, payload)

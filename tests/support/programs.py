@@ -79,6 +79,10 @@ class Program:
         """What it has written to standard output so far."""
         return os.pread(self._out.fileno(), 1 << 20, 0).decode(errors="replace")
 
+    def send(self, number: int) -> None:
+        """Sends the process a signal."""
+        self._process.send_signal(number)
+
     async def kill(self, number: int = signal.SIGKILL) -> None:
         """Sends the process a signal and waits for its end."""
         with suppress(ProcessLookupError):
