@@ -26,6 +26,7 @@ from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
 from bulkmig.checkpoint.others import WAITING
 from bulkmig.checkpoint.take import Checkpoints
+from bulkmig.cluster.submit import Crew, crew, units_of
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import After, Fleet, decide
 from bulkmig.ends import Ends, worth_mending
@@ -116,14 +117,16 @@ async def migrate(
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
         await ready(ends, settings)
+        workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
-        report.selected, report.skipped = len(selected), len(selected) - len(due)
+        before = workers.before_of(selected, state) if workers is not None else []
+        report.selected, report.skipped = len(selected), len(selected) - len(due) - len(before)
         verifies = settings.verify and not settings.dry_run
         listen(RunStarted("migrate", report.run_id, len(due), report.skipped, verifies))
         listen(listed(due))
         stop = stop or Stop()
-        run = Migration(settings, ends, state, report, listen, stop)
+        run = Migration(settings, ends, state, report, listen, stop, workers)
         await room(ends, run.sessions(due))
         await run.begin(str(selection))
         async with run.to_its_end():
@@ -172,7 +175,9 @@ class Migration:
         report: Report,
         listen: Listener,
         stop: Stop,
+        crew: Crew | None = None,
     ) -> None:
+        self.crew = crew  # workers on other machines
         self.settings, self.ends, self.state, self.report = settings, ends, state, report
         self.listen, self.stop = listen, stop
         self.site = site(settings, ends, listen)
@@ -209,7 +214,7 @@ class Migration:
     def sessions(self, due: Sequence[Vessel]) -> int:
         """How many sessions the workers open at each end."""
         settings = self.settings
-        if settings.dry_run:
+        if settings.dry_run or self.crew is not None:
             return min(len(due), 1)
         units = len(cut(due, settings.batch_bytes))
         if settings.processes == 1:
@@ -238,6 +243,8 @@ class Migration:
             return  # a further process: the run's lock and its snapshot are the first one's
         if "target" in mended and not self.settings.dry_run:
             await runs.hold(self.ends.target, self.report.run_id)
+            if self.crew is not None:
+                await self.crew.hold(self.ends.target)
         if "source" in mended:
             self.outdated = True
             self.site.snapshot = self.ends.snapshot
@@ -332,9 +339,11 @@ class Migration:
     async def _until_none_waits(self, due: list[Vessel], tally: Report) -> None:
         """These vessels, with a new snapshot for those that didn't get theirs before the old one was lost."""
         rounds = 0
-        while due:
+        while due or (self.crew is not None and self.crew.unheard):
             self.renew = False
-            if self.settings.processes > 1 and not self.settings.dry_run:
+            if self.crew is not None:
+                await self.crew.work(self, "migrate", units_of(due, self.settings.batch_bytes))
+            elif self.settings.processes > 1 and not self.settings.dry_run:
                 await self._spread(due)
             else:
                 await self.here(due, tally)
@@ -677,6 +686,8 @@ class Migration:
 
     async def _end(self) -> None:
         report = self.report
+        if self.crew is not None:
+            await self.crew.close(self)
         if not self.settings.dry_run:
             if not self.confirmed:
                 unheard = [vessel for vessel in self.dealt.values() if vessel.id not in self.ended]

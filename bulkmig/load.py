@@ -40,9 +40,9 @@ _MARK = "SELECT state FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid AND 
 
 
 class Loader:
-    """A pipeline's sink that writes. When `finish` is done, `results` has an entry for each vessel of the unit
-    up to the one before which `go_on`, asked with what became of the others, said no. `unknown`: what became
-    of vessels, by id, if their commit, of which the answer was lost, has happened."""
+    """A pipeline's sink that writes. When `finish` is done, `results` has an entry for each vessel of the
+    unit, up to the one before which `go_on`, asked with what became of the others, said no. `unknown`: what
+    became of vessels, by id, if their commit, of which the answer was lost, has happened."""
 
     def __init__(
         self,

@@ -49,6 +49,11 @@ class Moves:
         """Whether rows come to this vessel."""
         return any(self.came[vessel].values())
 
+    def concern(self, vessel: str) -> bool:
+        """Whether the vessel takes part in any of this."""
+        special = self.vanished | self.arriving | self.unsettled
+        return vessel in special or self.receives(vessel) or any(self.left[vessel].values())
+
     def joined(self, vessels: Iterable[str], others: Iterable[Vessel]) -> list[Vessel]:
         """Those of the others that change in one commit with any of these vessels."""
         roots = {self._root(vessel) for vessel in vessels}

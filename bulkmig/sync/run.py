@@ -13,6 +13,7 @@ import msgspec
 import polars as pl
 
 from bulkmig._core.stop import Stop
+from bulkmig.cluster.submit import crew
 from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
@@ -78,13 +79,14 @@ async def _run(
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
+        workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         chosen = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
-        run = Migration(settings, ends, state, report, listen, stop)
+        run = Migration(settings, ends, state, report, listen, stop, workers)
         run.syncs = True
         await run.begin(str(selection))
         steps = _Steps(run, settings, chosen)
@@ -293,7 +295,13 @@ class _Steps:
         run.report.done += len(chosen.old) - len(self.due)
         due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
-        await self._change(moves.groups(due), moves, run.report, run.finished)
+        units = moves.groups(due)
+        if run.crew is not None:
+            # Rows that move concern several vessels: these few units are done here.
+            plain = [unit for unit in units if len(unit) == 1 and not moves.concern(unit[0].id)]
+            await run.crew.work(run, "sync", plain)
+            units = [unit for unit in units if unit not in plain]
+        await self._change(units, moves, run.report, run.finished)
 
     async def _change(
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
