@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     target: str = ""
     allow_insecure: bool = False
+    password_command: str = ""
     connect_timeout: float = 2.0
     network_timeout: float = 10.0
     attempts: int = 5

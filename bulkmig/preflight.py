@@ -33,6 +33,8 @@ def address(settings: Settings, role: str) -> dsn.Address:
         allow_insecure=settings.allow_insecure,
         connect_timeout=settings.connect_timeout,
         network_timeout=settings.network_timeout,
+        password_command=settings.password_command,
+        end=role,
     )
 
 

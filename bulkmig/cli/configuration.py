@@ -16,6 +16,7 @@ ABOUT: dict[str, dict[str, str]] = {
         "source": "URL of the Onboarding Portal, which is only ever read. Passwords belong in the passfile.",
         "target": "URL of the Maintenance Portal.",
         "allow_insecure": "Whether a connection that leaves this machine may be less than verify-full.",
+        "password_command": "Prints the password of an end (BULKMIG_END: source, target) whose URL has none.",
         "connect_timeout": "Seconds until an attempt to connect is given up.",
         "network_timeout": "Seconds of silence after which a server is asked whether it works at all.",
         "outage": "Seconds for which a server may be away in mid-run before the run ends.",
@@ -60,6 +61,7 @@ ABOUT: dict[str, dict[str, str]] = {
 _SAMPLES = {
     "source": "postgresql://bulkmig_reader@onboarding.example.org/onboarding?sslrootcert=system",
     "target": "postgresql://bulkmig_writer@maintenance.example.org/maintenance?sslrootcert=system",
+    "password_command": "/usr/local/bin/password-of bulkmig",
     "operator": "operator@example.org",
     "max_rows_per_second": 50000,
     "window": "2h",

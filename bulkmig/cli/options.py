@@ -17,9 +17,11 @@ import msgspec
 import typer
 
 from bulkmig import config
+from bulkmig.cli.output import warn
 from bulkmig.config import Settings
 from bulkmig.errors import UsageError
 from bulkmig.monitor import serve
+from bulkmig.postgres.dsn import masked
 from bulkmig.selection import Selection
 
 DEFAULT_FILE = Path("bulkmig.toml")
@@ -260,7 +262,9 @@ def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], 
             mine = {parameter.name: given.pop(parameter.name) for parameter in own}
             set_by = {name: context.get_parameter_source(name) for name in given}
             from_environment = {name for name, by in set_by.items() if by and by.name == "ENVIRONMENT"}
-            raise typer.Exit(function(_call(given, from_environment), **mine))
+            call = _call(given, from_environment)
+            _caution(call)
+            raise typer.Exit(function(call, **mine))
 
         parameters = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -292,6 +296,17 @@ def _call(given: dict[str, Any], from_environment: Collection[str]) -> Call:
         found, selection, given["json"], given["quiet"], given.get("reveal", False),
         given["log_format"], given["log_level"], origins, given.get("dashboard"),
     )  # fmt: skip
+
+
+def _caution(call: Call) -> None:
+    for end in ("source", "target"):
+        url: str = getattr(call.settings, end)
+        if call.origins.get(end) == "flag" and not call.quiet and masked(url) != url:
+            warn(
+                f"everyone on this machine can read the password in --{end} while the command runs:"
+                " use the passfile, the environment, or password_command",
+                as_json=call.log_format == "json",
+            )
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from bulkmig.errors import BulkmigError
 from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.transient import belongs_to, lost
 
@@ -243,12 +244,18 @@ async def works(address: Address, pid: int, started: datetime) -> bool:
     there and doesn't say."""
     seconds = address.connect_timeout
     try:
-        probe = await asyncpg.connect(address.url, timeout=seconds, ssl=address.tls, statement_cache_size=0)
+        probe = await asyncpg.connect(
+            address.url,
+            timeout=seconds,
+            ssl=address.tls,
+            password=await address.secret(),
+            statement_cache_size=0,
+        )
         try:
             return bool(await probe.fetchval(_WORKS, pid, started, timeout=seconds))
         finally:
             probe.terminate()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, BulkmigError) as error:
         return not lost(error)
 
 
