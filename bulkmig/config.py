@@ -47,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window: float | None = None
     operator: str = ""
     key_file: str = ""
+    key_command: str = ""
+    require_encryption: bool = False
     rollback_on_error: bool = False
     conflict: Strategy = "source_wins"
     full: bool = False

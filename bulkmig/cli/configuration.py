@@ -48,8 +48,12 @@ ABOUT: dict[str, dict[str, str]] = {
         "brake_share": "Share of a vessel's rows, 0 to 1, that may go before the brake holds its deletions.",
         "brake_least": "Equipment of a vessel that may go in any case.",
     },
+    "Encryption of the ledger": {
+        "key_file": "File with the keys, one a line, 32 bytes in base64 or hex: the first one encrypts.",
+        "key_command": "Prints the same, where there is no key_file.",
+        "require_encryption": "Whether a command that writes refuses to start without a key.",
+    },
     "Checkpoints": {
-        "key_file": "File with the key that encrypts checkpoints: 32 bytes in base64 or hex.",
         "keep_checkpoints": "How many checkpoints of a vessel are kept at least.",
         "keep_days": "Days for which a checkpoint is kept at least.",
     },
@@ -65,7 +69,8 @@ _SAMPLES = {
     "operator": "operator@example.org",
     "max_rows_per_second": 50000,
     "window": "2h",
-    "key_file": "/etc/bulkmig/checkpoints.key",
+    "key_file": "/etc/bulkmig/ledger.keys",
+    "key_command": "/usr/local/bin/keys-of bulkmig",
 }
 _HEAD = """\
 # bulkmig.toml: read from the working directory, or from where --config says.

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from bulkmig.ledger import keys
 from bulkmig.postgres.session import Connection
 
 
@@ -18,6 +19,7 @@ async def begin(
     """Records that a run has started, and runs of processes that are gone as interrupted. May be called
     again where the answer was lost."""
     await hold(connection, run_id)
+    await keys.register(connection)
     await _find_interrupted(connection, run_id)
     await connection.execute(
         "INSERT INTO bulkmig.runs (id, command, status, operator, host, version, selection)"

@@ -14,9 +14,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from bulkmig._core.ask import words
 from bulkmig.errors import PreflightError, UsageError
-from bulkmig.postgres.password import PasswordCommand, words
+from bulkmig.postgres.password import PasswordCommand
 from bulkmig.postgres.tls import reason, system_context
+from bulkmig.security.seal import NO_KEYS, Keyring
 
 # libpq parameters that asyncpg would hand to the server as settings, which refuses them.
 _IGNORED = {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
@@ -36,7 +38,8 @@ _MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 @dataclass(frozen=True)
 class Address:
-    """A PostgreSQL address. `url` is what asyncpg connects to and is left out of `repr`."""
+    """A PostgreSQL address. `url` is what asyncpg connects to and is left out of `repr`. `keys` seal
+    the ledger's values there."""
 
     url: str = field(repr=False)
     shown: str
@@ -46,6 +49,7 @@ class Address:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     network_timeout: float = 10.0
     password: Callable[[], Awaitable[str | None]] | None = field(default=None, repr=False)
+    keys: Keyring = NO_KEYS
 
     async def secret(self) -> str | None:
         """The password that a command yields, asked before the connection's time-out begins; else None, and
@@ -61,6 +65,7 @@ def parse(
     network_timeout: float = 10.0,
     password_command: str = "",
     end: str = "",
+    keys: Keyring = NO_KEYS,
 ) -> Address:
     """Reads a `postgresql://` URL. Time-outs in seconds; the URL may name its own `connect_timeout`.
     `password_command` is asked for the password of this `end` unless the URL has one.
@@ -122,7 +127,7 @@ def parse(
             "BULKMIG_DATABASE": unquote(parts.path.lstrip("/")),
         }
         asked = PasswordCommand(password_command, about)
-    return Address(full, _shown(url), local, mode, connect_timeout, tls, network_timeout, asked)
+    return Address(full, _shown(url), local, mode, connect_timeout, tls, network_timeout, asked, keys)
 
 
 def _readable(key: str, path: str) -> None:

@@ -17,6 +17,7 @@ from bulkmig.postgres.errors import describe
 from bulkmig.postgres.tls import reason
 from bulkmig.postgres.transient import end_of, full, lost, transient
 from bulkmig.postgres.watch import Watched, dismiss
+from bulkmig.security.seal import NO_KEYS, Keyring
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -246,6 +247,12 @@ async def _rollback(connection: Connection) -> None:
                     await connection.execute("ROLLBACK")
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
+
+
+def keys_of(connection: Connection) -> Keyring:
+    """The keys that a session seals the ledger's values with, and opens them."""
+    keys: Keyring = getattr(connection, "keys", NO_KEYS)
+    return keys
 
 
 def pairs(rows: Iterable[asyncpg.Record]) -> dict[str, str]:

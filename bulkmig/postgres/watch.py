@@ -21,6 +21,7 @@ import asyncpg
 from bulkmig.errors import BulkmigError
 from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.transient import belongs_to, lost
+from bulkmig.security.seal import NO_KEYS, Keyring
 
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
@@ -44,14 +45,15 @@ KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # second
 
 class Watched(_Connection):
     """asyncpg's connection with a watch on its statements. `end` (source or target) is how errors of a lost
-    session name it."""
+    session name it; `keys` seal the ledger's values."""
 
     watch: Watch | None = None
     end: str = ""
+    keys: Keyring = NO_KEYS
 
     async def begin_watch(self, address: Address, end: str) -> None:
         """Starts watching, as soon as the session is open."""
-        self.end = end
+        self.end, self.keys = end, address.keys
         hush(asyncio.get_running_loop())
         row = await super().fetchrow(_WHO)
         assert row is not None
