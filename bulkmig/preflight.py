@@ -148,13 +148,16 @@ async def joined(
 
 @asynccontextmanager
 async def target_only(
-    settings: Settings, *, needs_ledger: bool = True, unsealed: bool = False
+    settings: Settings, *, needs_ledger: bool = True, unsealed: bool = False, current: bool = False
 ) -> AsyncIterator[Connection]:
     """The target alone, for commands that read the ledger. `unsealed`: they read what may be encrypted, and
-    must have the keys."""
+    must have the keys; `current`: they need what only the newest ledger has."""
     async with session(address(settings, "target"), DURABLE, role="target") as connection:
-        if await schema.version(connection) == 0 and needs_ledger:
+        version = await schema.version(connection)
+        if version == 0 and needs_ledger:
             raise PreflightError("the target has no ledger yet", "run `bulkmig init` or `bulkmig migrate`")
+        if current and version < schema.migrations()[-1][0]:
+            raise PreflightError("the target's ledger is of an older bulkmig", "run `bulkmig init`")
         if unsealed:
             await ledger_keys.check(connection)
         yield connection

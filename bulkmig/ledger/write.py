@@ -8,7 +8,7 @@ import polars as pl
 
 from bulkmig._core.frames import to_csv
 from bulkmig._core.parcel import Parcel
-from bulkmig.ledger.audit import Who
+from bulkmig.ledger.audit import Who, signature
 from bulkmig.ledger.base import place
 from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.target.postgres import copy_in
@@ -137,6 +137,7 @@ async def mark(
 ) -> None:
     """The vessel's mark, and its entry in the audit log. A vessel that is migrated is never marked as failed.
     `snapshot`: what was seen of the source."""
+    said = error or f"{rows} rows"
     await connection.execute(
         "WITH marked AS (INSERT INTO bulkmig.vessels AS v"
         " (vessel_id, state, run_id, name, phase, error, rows, seconds, source_snapshot)"
@@ -146,8 +147,8 @@ async def mark(
         " seconds = excluded.seconds, source_snapshot = excluded.source_snapshot,"
         " finished_at = clock_timestamp()"
         " WHERE v.state <> 'migrated' OR excluded.state = 'migrated')"
-        " INSERT INTO bulkmig.audit (run_id, vessel_id, action, operator, host, summary)"
-        " VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11)",
+        " INSERT INTO bulkmig.audit (run_id, vessel_id, action, operator, host, summary, mac)"
+        " VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11, $13)",
         vessel_id,
         state,
         run_id,
@@ -158,8 +159,9 @@ async def mark(
         seconds,
         by.operator,
         by.host,
-        error or f"{rows} rows",
+        said,
         snapshot,
+        signature(connection, by, state, said, run_id, vessel_id),
     )
 
 
