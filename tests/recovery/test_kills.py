@@ -1,8 +1,7 @@
 """The kill table: SIGKILL at every statement that writes, and at instants all over the run. Nothing is ever
 half there, and the same command again ends as if nothing had happened.
 
-`CHAIN = ("INSERT bulkmig.audit_chain", "COMMIT after INSERT bulkmig.audit_chain")
-KILLED` is the table. `test_every_write_of_the_code_is_in_the_kill_table` reads the code for statements that
+`KILLED` is the table. `test_every_write_of_the_code_is_in_the_kill_table` reads the code for statements that
 write and doesn't let anyone add one that is not in it.
 """
 
@@ -21,6 +20,8 @@ OF_PORTAL = (
     *("equipment", "equipment_metadata", "critical_parts", "part_details", "equipment_documents"),
     *("vessel_documents", "document_details", "quality_scores", "cross_references", "maintenance_logs"),
 )
+# What seals the audit log, at every command's end.
+CHAIN = ("INSERT bulkmig.audit_chain", "COMMIT after INSERT bulkmig.audit_chain")
 
 # Workload -> what its statements write (`tests/support/wire.py`). Of several statements that write the same,
 # each is an abort point.
