@@ -50,7 +50,6 @@ from bulkmig.preflight import both, joined, ready, room
 from bulkmig.processes import Job, Share, spread
 from bulkmig.recount import recount
 from bulkmig.report import SLOWEST, Failure, Report
-from bulkmig.security.seal import from_settings
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
@@ -181,7 +180,7 @@ class Migration:
         self.settings, self.ends, self.state, self.report = settings, ends, state, report
         self.listen, self.stop = listen, stop
         self.site = site(settings, ends, listen)
-        self.checkpoints = Checkpoints(report.run_id, from_settings(settings.key_file))
+        self.checkpoints = Checkpoints(report.run_id)
         self.who = audit.who(settings.operator)
         self.done: list[Loaded] = []
         self.dealt: dict[str, Vessel] = {}  # vessels that further processes were given
@@ -626,7 +625,7 @@ class Migration:
         report = self.report
         done = {result.vessel.id: result for result in self.done}
         wrong = [(done[id_].vessel, first) for id_, first in report.differing.items() if id_ in done]
-        undo = Undo(self.ends, report.run_id, self.settings.operator, self.checkpoints.seal, self.ends.seen)
+        undo = Undo(self.ends, report.run_id, self.settings.operator, self.ends.seen)
         known = {id_: result.vessel for id_, result in done.items()}
         undone, report.pending = await undo.vessels(wrong, known)
         for one in undone:

@@ -135,9 +135,7 @@ def _now(stage: Stage) -> parts.Rows:
 
 
 def _read(way: Way, change: Change, role: parts.Role) -> parts.Parts:
-    return parts.read(
-        way.connection, change.id, [role], encrypted=change.encrypted, seal=way.checkpoints.seal
-    )
+    return parts.read(way.connection, change, [role])
 
 
 async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> None:

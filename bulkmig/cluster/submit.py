@@ -27,7 +27,7 @@ from bulkmig.events import Listener, QueueMoved, VesselStarted
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.recount import recount
 from bulkmig.report import Report
-from bulkmig.security.seal import from_settings
+from bulkmig.security.keys import from_settings
 from bulkmig.selection import Selection, Vessel
 from bulkmig.shared import Shared
 from bulkmig.target.state import Mark, TargetState
@@ -265,11 +265,11 @@ def _seconds_left(run: Run) -> float | None:
 
 def manner_of(settings: Settings) -> Manner:
     """How rows get in, as these settings have it."""
-    seal = from_settings(settings.key_file)
+    writer = from_settings(settings).writer
     return Manner(
         settings.operator,
         settings.fk_check == "set",
-        seal.id.hex() if seal is not None else "",
+        writer.id.hex() if writer is not None else "",
         settings.conflict,
         settings.allow_deletions,
         settings.brake_share,

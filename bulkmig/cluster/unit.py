@@ -22,7 +22,6 @@ from bulkmig.migrate_units import work as migrate_work
 from bulkmig.pace import Pace, from_history
 from bulkmig.recount import recount
 from bulkmig.report import Report
-from bulkmig.security.seal import Seal
 from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
 from bulkmig.sync.moves import Moves
@@ -59,7 +58,6 @@ class Hand:
         run: QueueRun,
         settings: Settings,
         desk: Desk,
-        seal: Seal | None,
     ) -> Hand:
         """Makes the run's options out of its plan and this worker's settings."""
         manner, run_id = plan.manner, run.run_id
@@ -71,7 +69,7 @@ class Hand:
             run_id=run_id,
             decisions=plan.decisions,
             shared=Shared(Fleet(plan.decisions, []), failures=plan.refused),
-            checkpoints=Checkpoints(run_id, seal),
+            checkpoints=Checkpoints(run_id),
             who=audit.who(manner.operator or settings.operator),
             fk_set=manner.fk_set,
             limiter=limited(drawing, run.max_rows_per_second, settings.max_rows_per_second),
