@@ -14,8 +14,10 @@ from bulkmig.errors import BulkmigError, PreflightError, ServerLost
 from bulkmig.postgres.again import Patience
 from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.errors import describe
+from bulkmig.postgres.tls import reason
 from bulkmig.postgres.transient import end_of, full, lost, transient
 from bulkmig.postgres.watch import Watched, dismiss
+from bulkmig.security.seal import NO_KEYS, Keyring
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -109,9 +111,10 @@ async def connect(address: Address, settings: Mapping[str, str], *, role: str) -
         opened = error
     if not isinstance(opened, BaseException):
         return opened
+    why, hint = reason(opened) or (_reason(opened), "")
     raise PreflightError(
-        f"can't connect to the {role} {address.shown}: {_reason(opened)}",
-        f"check the {role}'s address, that its server runs, and the user's rights",
+        f"can't connect to the {role} {address.shown}: {why}",
+        hint or f"check the {role}'s address, that its server runs, and the user's rights",
     ) from opened
 
 
@@ -158,6 +161,7 @@ async def _open(address: Address, settings: Mapping[str, str], role: str) -> Con
         timeout=address.connect_timeout,
         statement_cache_size=200,
         ssl=address.tls,
+        password=await address.secret(),
         connection_class=Watched,
     )
     # SET rather than start-up parameters: connection poolers refuse unknown ones.
@@ -248,6 +252,12 @@ async def _rollback(connection: Connection) -> None:
                     await connection.execute("ROLLBACK")
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
+
+
+def keys_of(connection: Connection) -> Keyring:
+    """The keys that a session seals the ledger's values with, and opens them."""
+    keys: Keyring = getattr(connection, "keys", NO_KEYS)
+    return keys
 
 
 def pairs(rows: Iterable[asyncpg.Record]) -> dict[str, str]:
