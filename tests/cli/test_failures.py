@@ -37,7 +37,8 @@ async def test_a_refused_command_says_so_in_one_document_and_touches_nothing(
     assert ended.status == status
     assert (ended.document["command"], ended.document["status"]) == (arguments[0], "failed")
     assert ended.document["error"]
-    assert [json.loads(line)["level"] for line in ended.said.splitlines()] == ["error"]
+    levels = [json.loads(line)["level"] for line in ended.said.splitlines()]
+    assert levels.count("error") == 1
     target = await asyncpg.connect(maintenance_url)
     try:
         assert await target.fetchval("SELECT to_regnamespace('bulkmig')") is None
