@@ -36,7 +36,6 @@ from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.sync.vessel import BRAKE, Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
-from bulkmig.transform import Outcome
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
@@ -197,12 +196,9 @@ class _Steps:
         )
         return {row["id"] for row in rows} | {row["id"] for row in there}
 
-    async def emails(self, users: Outcome) -> dict[str, str]:
+    async def emails(self, users: pl.DataFrame) -> dict[str, str]:
         """What users who are loaded will have for e-mails."""
-        present = self.run.state.identities.get("user", {})
-        if not present:
-            return {}
-        return await shared.emails(self.run.ends.target, present, users, self.rules)
+        return await shared.emails(self.run.ends.target, users, self.rules) if users.height else {}
 
     async def change_shared(self) -> None:
         """Companies and users that are in the target already, and users who could not come before that."""
@@ -216,7 +212,12 @@ class _Steps:
             "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", users["target_id"].to_list()
         )
         left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.settings.dry_run)
-        decisions.identities["user"] = users.filter(left, ~pl.col("source_id").is_in(list(self.gone["user"])))
+        going = users.filter(pl.col("source_id").is_in(list(self.gone["user"])))["target_id"].to_list()
+        if going:
+            graph = await self.run.checkpoints.read_graph(target)
+            stay = await shared.portals_own(target, graph, going)
+            going = [id_ for id_ in going if id_ not in stay]
+        decisions.identities["user"] = users.filter(left, ~pl.col("target_id").is_in(going))
 
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
@@ -242,13 +243,14 @@ class _Steps:
     async def delete_shared(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
         gone whole."""
-        if self.gone["company"] and not self.settings.allow_deletions:
-            self.run.report.held_back += sum(map(len, self.gone.values()))
+        target, gone = self.run.ends.target, self.gone
+        if gone["company"] and not self.settings.allow_deletions:
+            held = await shared.of_companies(target, gone["user"], gone["company"])
+            self.run.report.held_back += len(held) + len(gone["company"])
             self.run.report.findings["warning", BRAKE] += 1
-            return
-        if any(self.gone.values()):
-            options = self.run.options()
-            self._count(await shared.delete(self.run.ends.target, self.gone, options, self.rules))
+            gone = {"company": set(), "user": gone["user"] - held}
+        if any(gone.values()):
+            self._count(await shared.delete(target, gone, self.run.options(), self.rules))
 
     def _count(self, done: Applied) -> None:
         report = self.run.report
