@@ -94,10 +94,11 @@ async def _run(
                 everything=selection.all,
                 companies=await steps.companies(state),
             )
-            await run.step("who is gone", steps.look_for_gone)
-            await run.step("companies and users", steps.change_shared)
-            await run.step("changes", steps.look_for_changes)
-            await steps.vessels()
+            if state.ledger:  # else this is a dry run, and nothing was ever written
+                await run.step("who is gone", steps.look_for_gone)
+                await run.step("companies and users", steps.change_shared)
+                await run.step("changes", steps.look_for_changes)
+                await steps.vessels()
             await steps.new_vessels()
             await steps.look_again()
             if selection.all:
@@ -138,8 +139,10 @@ async def _chosen(
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
     selected = await resolve(source, selection)
     known = {vessel.id for vessel in selected}
-    there = [row[0] for row in await source.fetch(_THERE, sorted(migrated - known))]
-    vanished = await gone.named(target, migrated - known - set(there) - apart) if state.ledger else []
+    unlisted = sorted(migrated - known)
+    there = [row[0] for row in await source.fetch(_THERE, unlisted)] if unlisted else []
+    missing = set(unlisted) - set(there) - apart
+    vanished = await gone.named(target, missing) if missing else []
     others = []
     if there:
         others = await resolve(source, Selection(vessels=tuple(there), allow_unapproved=True))
@@ -167,7 +170,7 @@ class _Steps:
 
     def __init__(self, run: Migration, settings: Settings, chosen: _Chosen) -> None:
         self.run, self.settings, self.chosen = run, settings, chosen
-        self.gone: dict[str, set[str]] = {}  # entity -> source ids
+        self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}  # entity -> source ids
         self.detected = Detected(Seen("", 0))
         self.moves = Moves()
         self.due: list[Vessel] = []
@@ -301,6 +304,8 @@ class _Steps:
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
     ) -> None:
         run, settings = self.run, self.settings
+        if settings.window is not None and units and not settings.dry_run:
+            await run.step("the pace so far", run.read_pace)
         queue = Queue(units, go=run.may_start)
         one = work(run.options(), self.rules, moves, queue, tally, finished)
         await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)
