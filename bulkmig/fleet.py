@@ -382,7 +382,7 @@ class Migration:
     async def here(self, due: list[Vessel], tally: Report | None = None) -> None:
         """The vessels in this process. `tally`: where what is read of them is counted."""
         if self.settings.window is not None and not self.settings.dry_run:
-            await self.step("the pace so far", self._read_pace)
+            await self.step("the pace so far", self.read_pace)
         assert self.rows is not None
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
         work = migrate_units.work(
@@ -401,7 +401,8 @@ class Migration:
         if queue.stopped and not self.renew and not self.report.failed:
             self.report.status = "stopped"
 
-    async def _read_pace(self) -> None:
+    async def read_pace(self) -> None:
+        """Reads how long vessels take."""
         self.pace = await from_history(self.ends.target)
 
     async def _spread(self, due: list[Vessel]) -> None:
