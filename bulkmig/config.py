@@ -115,7 +115,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def duration(text: str) -> float:
-    """Seconds of `90s`, `45m`, `2h`, `1h30m`; raises UsageError."""
-    if not re.fullmatch(r"(?:[0-9]+[smh])+", text):
+    """Seconds of `90s`, `45m`, `2h`, `1h30m`, and of `0`, which needs no unit; raises UsageError."""
+    if not re.fullmatch(r"0|(?:[0-9]+[smh])+", text):
         raise UsageError(f"{text!r} is no duration", "e.g. 90m or 1h30m")
     return float(sum(int(n) * _SECONDS[u] for n, u in re.findall(r"([0-9]+)([smh])", text)))

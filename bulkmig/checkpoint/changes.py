@@ -119,7 +119,7 @@ async def last_of(connection: Connection, vessel: str) -> Change:
 
 
 async def of_run(connection: Connection, run_id: str) -> tuple[str, list[Change]]:
-    """The run's full id, and its changes that are in force, the oldest first: none where all are undone, as by
+    """The run's full id, and its changes that are in force, the oldest first: none where all are undone, by
     the same command before. Raises UsageError for a run that there isn't or that changed nothing."""
     runs = await connection.fetch(
         "SELECT id::text FROM bulkmig.runs WHERE id::text LIKE $1 || '%'", run_id.lower().replace("%", "")

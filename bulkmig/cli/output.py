@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -70,5 +71,15 @@ def fail(error: BulkmigError, *, as_json: bool) -> None:
 
 
 def _say(error: BulkmigError) -> None:
+    if _logs_json():
+        line = {"event": "error", "level": "error", "message": error.message, "hint": error.hint}
+        sys.stderr.write(orjson.dumps(line).decode() + "\n")
+        return
     text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
     sys.stderr.write(f"error: {text}\n")
+
+
+def _logs_json() -> bool:
+    """Whether lines on standard error are JSON; also where the arguments can't be read as a whole."""
+    words = sys.argv[1:]
+    return "--log-format=json" in words or ("--log-format", "json") in pairwise(words)

@@ -75,13 +75,14 @@ async def _run(
     report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
+        selected = await resolve(ends.holder, selection)
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
         workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
-        chosen = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
+        chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
@@ -134,12 +135,12 @@ async def _chosen(
     target: Connection,
     settings: Settings,
     selection: Selection,
+    selected: list[Vessel],
     state: TargetState,
     apart: set[str],
 ) -> _Chosen:
     """The vessels that a sync is about, without those that are left `apart`."""
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
-    selected = await resolve(source, selection)
     known = {vessel.id for vessel in selected}
     unlisted = sorted(migrated - known)
     there = [row[0] for row in await source.fetch(_THERE, unlisted)] if unlisted else []
