@@ -639,7 +639,7 @@ class Migration:
     async def _end(self) -> None:
         report = self.report
         if self.crew is not None:
-            await self.crew.close(self)
+            await self.crew.close(self.ends.target)
         if not self.settings.dry_run:
             if not self.confirmed:
                 unheard = [vessel for vessel in self.dealt.values() if vessel.id not in self.ended]

@@ -241,9 +241,8 @@ class Crew:
         for result in await recount(run.ends.target, self.run_id, left):
             run.count(result)
 
-    async def close(self, run: Run) -> None:
+    async def close(self, target: Connection) -> None:
         """Takes the run out of the queue; what is left of its workers on the target ends first."""
-        target = run.ends.target
         await roster.dismiss(target, await roster.holding(target, self.run_id))
         async with transaction(target):
             await runs.close(target, self.run_id)
