@@ -324,6 +324,7 @@ class Migration:
         while due or (self.crew is not None and self.crew.unheard):
             self.renew = False
             if self.crew is not None:
+                self.dealt |= {vessel.id: vessel for vessel in due}
                 await self.crew.work(self, "migrate", units_of(due, self.settings.batch_bytes))
             elif self.settings.processes > 1 and not self.settings.dry_run:
                 await self._spread(due)
@@ -639,7 +640,7 @@ class Migration:
     async def _end(self) -> None:
         report = self.report
         if self.crew is not None:
-            await self.crew.close(self.ends.target)
+            await self.crew.close(self)
         if not self.settings.dry_run:
             if not self.confirmed:
                 unheard = [vessel for vessel in self.dealt.values() if vessel.id not in self.ended]

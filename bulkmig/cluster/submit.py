@@ -241,9 +241,12 @@ class Crew:
         for result in await recount(run.ends.target, self.run_id, left):
             run.count(result)
 
-    async def close(self, target: Connection) -> None:
-        """Takes the run out of the queue; what is left of its workers on the target ends first."""
+    async def close(self, run: Run) -> None:
+        """Takes the run out of the queue, with what became of its jobs counted. What is left of its workers
+        on the target ends first."""
+        target = run.ends.target
         await roster.dismiss(target, await roster.holding(target, self.run_id))
+        await self._hear(run)
         async with transaction(target):
             await runs.close(target, self.run_id)
             await Jobs(target, self.run_id).clear()

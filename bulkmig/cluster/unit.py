@@ -40,11 +40,11 @@ SELECT vessel_id::text AS id FROM bulkmig.vessels
 
 @dataclass
 class Hand:
-    """What a worker knows of a kind of jobs of a run. `ends`: when the window is over, by this process's
-    clock; None where there is none."""
+    """What a worker knows of a kind of jobs of a run. `generation`: of the run's plans, when it was read;
+    `ends`: when the window is over, by this process's clock, None where there is none."""
 
     kind: str
-    digest: bytes
+    generation: int
     options: LoadOptions
     rules: Rules
     moves: Moves
@@ -56,7 +56,7 @@ class Hand:
         cls,
         kind: str,
         plan: Plan,
-        digest: bytes,
+        generation: int,
         run: QueueRun,
         settings: Settings,
         desk: Desk,
@@ -80,7 +80,7 @@ class Hand:
         left = run.seconds_left
         return cls(
             kind,
-            digest,
+            generation,
             options,
             _rules(manner, plan),
             _moves(manner),

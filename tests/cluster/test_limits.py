@@ -1,4 +1,4 @@
-"""Limits over the whole fleet hold while workers come and go; a window ends a run on all machines; any of them
+"""Limits over the whole fleet hold while workers come and go; a window ends a run on all machines; each
 tells how a run stands; a sync is spread as a migration is."""
 
 from __future__ import annotations

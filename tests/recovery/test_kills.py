@@ -32,6 +32,7 @@ KILLED: dict[str, tuple[str, ...]] = {
         "CREATE TABLE bulkmig.checkpoints",
         "ALTER TABLE bulkmig.vessels",
         "CREATE TABLE bulkmig.conflicts",
+        "CREATE TABLE bulkmig.queue_runs",
         "COMMIT after INSERT bulkmig.migrations",
         "INSERT bulkmig.runs",
         "UPDATE bulkmig.runs",
@@ -208,6 +209,14 @@ ELSEWHERE: dict[str, str] = {
     "sync/resolve.py:resolve": "conflicts resolve",
     "sync/resolve.py:_decide": "conflicts resolve",
     "checkpoint/retention.py": "checkpoints prune",
+    # Killed with whole processes in tests/cluster.
+    "cluster/jobs.py": "migrate --queue",
+    "cluster/outcome.py": "migrate --queue",
+    "cluster/outcome.py:store": "worker",
+    "cluster/plan.py:publish": "migrate --queue",
+    "cluster/rate.py": "worker",
+    "cluster/roster.py": "worker",
+    "cluster/runs.py": "migrate --queue",
     "checkpoint/retention.py:prune": "checkpoints prune",
 }
 POINTS = [(workload, key) for workload, keys in KILLED.items() for key in keys]
