@@ -341,6 +341,7 @@ class Migration:
         while due or (self.crew is not None and self.crew.unheard):
             self.renew = False
             if self.crew is not None:
+                self.dealt |= {vessel.id: vessel for vessel in due}
                 await self.crew.work(self, "migrate", units_of(due, self.settings.batch_bytes))
             elif self.settings.processes > 1 and not self.settings.dry_run:
                 await self._spread(due)
