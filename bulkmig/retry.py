@@ -27,7 +27,7 @@ from bulkmig.ends import Ends
 from bulkmig.errors import UsageError
 from bulkmig.events import Listener, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import write
+from bulkmig.ledger import access, write
 from bulkmig.ledger.read import values
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
@@ -69,6 +69,13 @@ async def retry(
         selected, companies = await _concerned(ends, vessels)
         migrated = [v for v in selected if v.id in state.marks and state.marks[v.id].state == "migrated"]
         others = [v for v in selected if v not in migrated and v.id in state.marks]
+        await access.check(
+            ends.target,
+            settings.operator,
+            "migrate_vessel",
+            f"quarantine retry {' '.join(vessels) or '--all'}",
+            [(vessel.id, vessel.company_id) for vessel in selected] if vessels else None,
+        )
         report.selected = len(migrated) + len(others)
         listen(RunStarted(report.command, report.run_id, len(selected), 0))
         stop = stop or Stop()

@@ -14,7 +14,7 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings
 from bulkmig.entities import entity
 from bulkmig.errors import UsageError
-from bulkmig.ledger import audit, base, runs
+from bulkmig.ledger import access, audit, base, runs
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.preflight import target_only
@@ -63,6 +63,8 @@ async def resolve(
         missing = set(ids) - {row["id"] for row in rows}
         if missing:
             raise UsageError(f"not open: {', '.join(sorted(missing))}", "see `bulkmig conflicts list`")
+        where = await access.places(target, {row["vessel_id"] for row in rows})
+        await access.check(target, settings.operator, "resolve_conflicts", "conflicts resolve", where)
         await runs.begin(
             target,
             report.run_id,

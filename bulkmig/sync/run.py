@@ -17,7 +17,7 @@ from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import base
+from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, ready
@@ -74,6 +74,14 @@ async def _run(
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         old, new = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
+        await access.check(
+            ends.target,
+            settings.operator,
+            "sync" if command == "sync" else "migrate_vessel",
+            f"{command} {selection}",
+            # All of them: also what is gone from the source, and users of whatever company.
+            None if selection.all else [(vessel.id, vessel.company_id) for vessel in (*old, *new)],
+        )
         report.selected = len(old) + len(new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*old, *new]))

@@ -21,7 +21,7 @@ OF_PORTAL = (
     *("vessel_documents", "document_details", "quality_scores", "cross_references", "maintenance_logs"),
 )
 # What seals the audit log, at every command's end.
-CHAIN = ("INSERT bulkmig.audit_chain", "COMMIT after INSERT bulkmig.audit_chain")
+CHAIN = ("INSERT bulkmig.audit", "INSERT bulkmig.audit_chain", "COMMIT after INSERT bulkmig.audit_chain")
 
 # Workload -> what its statements write (`tests/support/wire.py`). Of several statements that write the same,
 # each is an abort point.
@@ -31,6 +31,9 @@ KILLED: dict[str, tuple[str, ...]] = {
         "CREATE SCHEMA bulkmig",
         "CREATE TABLE bulkmig.migrations",
         "CREATE TABLE bulkmig.runs",
+        "CREATE TABLE bulkmig.keys",
+        "ALTER TABLE bulkmig.audit",
+        "CREATE TABLE bulkmig.access",
         "INSERT bulkmig.migrations",
         "CREATE TABLE bulkmig.checkpoints",
         "ALTER TABLE bulkmig.vessels",
@@ -73,7 +76,6 @@ KILLED: dict[str, tuple[str, ...]] = {
         "INSERT bulkmig.seen",
         "COMMIT after INSERT bulkmig.vessels",
         "COPY cross_references",
-        "INSERT bulkmig.audit",
         "DELETE bulkmig.pending",
         "COMMIT after DELETE bulkmig.pending",
     ),
@@ -112,7 +114,6 @@ KILLED: dict[str, tuple[str, ...]] = {
         "INSERT bulkmig.checkpoints",
         "INSERT bulkmig.pending",
         "INSERT bulkmig.qr_codes",
-        "INSERT bulkmig.audit",
         "DELETE bulkmig.vessels",
         "DELETE bulkmig.quarantine",
         "DELETE bulkmig.pending",
@@ -210,6 +211,8 @@ ELSEWHERE: dict[str, str] = {
     "checkpoint/restore.py:_make_room": "rollback where unique values have changed places",
     "checkpoint/stage.py:_remove": "rollback of a sync that deleted rows",
     "ledger/keys.py:register": "any with a key",
+    "operators.py": "operators grant, revoke",
+    "operators.py:turn": "operators on, off",
     "ledger/keys.py:retire": "keys rotate",
     "rotation.py": "keys rotate",
     "rotation.py:base": "keys rotate",
