@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 import anyio
 import asyncpg
 import msgspec
-import orjson
 import polars as pl
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.stop import Stop
+from bulkmig._core.stored import document
 from bulkmig._core.unit import Unit
 from bulkmig.config import Settings, check
 from bulkmig.encode import base, parcels, table_loads
@@ -114,7 +114,9 @@ async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], 
     entries = await ends.target.fetch(_ENTRIES, list(vessels))
     wanted = {row["vessel_id"] for row in entries if row["vessel_id"]}
     companies = {
-        orjson.loads(values(ends.target, row))["company_id"] for row in entries if row["entity"] == "user"
+        str(document(values(ends.target, row), "a quarantined row").get("company_id"))
+        for row in entries
+        if row["entity"] == "user"
     }
     companies |= {row["source_id"] for row in entries if row["entity"] == "company"}
     parts = [row["source_id"] for row in entries if row["entity"] == "critical_part" and not row["vessel_id"]]
