@@ -42,7 +42,7 @@ from bulkmig.events import (
     VesselUndone,
     silent,
 )
-from bulkmig.ledger import audit, runs, seen, write
+from bulkmig.ledger import access, audit, runs, seen, write
 from bulkmig.pace import Pace, from_history
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown
@@ -115,6 +115,8 @@ async def migrate(
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
+        where = [(vessel.id, vessel.company_id) for vessel in selected]
+        await access.check(ends.target, settings.operator, "migrate_vessel", f"migrate {selection}", where)
         await ready(ends, settings)
         workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)

@@ -19,7 +19,7 @@ from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import base
+from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, ready
@@ -83,6 +83,16 @@ async def _run(
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
+        await access.check(
+            ends.target,
+            settings.operator,
+            "sync" if command == "sync" else "migrate_vessel",
+            f"{command} {selection}",
+            # All of them: also what is gone from the source, and users of whatever company.
+            None
+            if selection.all
+            else [(vessel.id, vessel.company_id) for vessel in (*chosen.old, *chosen.new)],
+        )
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
