@@ -80,7 +80,7 @@ class Between:
                 waiting |= {row[0] for row in await target.fetch(_PENDING, entity.name)}
             ids = sorted(waiting | kept_out)
             for begin in range(0, len(ids), CHUNK):
-                outcome, _ = await look(source, target, decisions, entity, ids[begin : begin + CHUNK], know)
+                outcome, _ = await look(source, decisions, entity, ids[begin : begin + CHUNK], know)
                 report.count_findings(
                     of_ends(outcome).join(said, on=_SAID, how="anti", maintain_order="left")
                 )

@@ -42,7 +42,7 @@ from bulkmig.events import (
     VesselUndone,
     silent,
 )
-from bulkmig.ledger import audit, runs, seen, write
+from bulkmig.ledger import access, audit, runs, seen, write
 from bulkmig.pace import Pace, from_history
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown
@@ -115,6 +115,8 @@ async def migrate(
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
+        where = [(vessel.id, vessel.company_id) for vessel in selected]
+        await access.check(ends.target, settings.operator, "migrate_vessel", f"migrate {selection}", where)
         await ready(ends, settings)
         workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
@@ -341,6 +343,7 @@ class Migration:
         while due or (self.crew is not None and self.crew.unheard):
             self.renew = False
             if self.crew is not None:
+                self.dealt |= {vessel.id: vessel for vessel in due}
                 await self.crew.work(self, "migrate", units_of(due, self.settings.batch_bytes))
             elif self.settings.processes > 1 and not self.settings.dry_run:
                 await self._spread(due)
@@ -382,7 +385,7 @@ class Migration:
     async def here(self, due: list[Vessel], tally: Report | None = None) -> None:
         """The vessels in this process. `tally`: where what is read of them is counted."""
         if self.settings.window is not None and not self.settings.dry_run:
-            await self.step("the pace so far", self._read_pace)
+            await self.step("the pace so far", self.read_pace)
         assert self.rows is not None
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
         work = migrate_units.work(
@@ -401,7 +404,8 @@ class Migration:
         if queue.stopped and not self.renew and not self.report.failed:
             self.report.status = "stopped"
 
-    async def _read_pace(self) -> None:
+    async def read_pace(self) -> None:
+        """Reads how long vessels take."""
         self.pace = await from_history(self.ends.target)
 
     async def _spread(self, due: list[Vessel]) -> None:

@@ -13,8 +13,8 @@ from bulkmig.ends import Ends
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.events import Listener, Retrying, silent
+from bulkmig.ledger import access, schema
 from bulkmig.ledger import keys as ledger_keys
-from bulkmig.ledger import schema
 from bulkmig.postgres import dsn
 from bulkmig.postgres.again import Patience
 from bulkmig.postgres.errors import describe
@@ -81,6 +81,7 @@ async def both(
         await not_the_same(found.holder, found.target)
         version = await schema.version(found.target)
         await ledger_keys.check(found.target)
+        await _may_reveal(found.target, settings)
         if writing:
             await _writable(found.target)
         elif needs_ledger and version == 0:
@@ -160,7 +161,13 @@ async def target_only(
             raise PreflightError("the target's ledger is of an older bulkmig", "run `bulkmig init`")
         if unsealed:
             await ledger_keys.check(connection)
+            await _may_reveal(connection, settings)
         yield connection
+
+
+async def _may_reveal(connection: Connection, settings: Settings) -> None:
+    if settings.reveal:
+        await access.check(connection, settings.operator, "administer", "--reveal")
 
 
 async def _writable(connection: Connection) -> None:

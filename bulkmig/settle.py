@@ -134,30 +134,24 @@ async def _find_out(target: Connection, result: Settled) -> None:
 Ends = Callable[[pl.DataFrame, list[str]], Awaitable[pl.DataFrame]]
 
 
-async def _look(
-    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
-) -> Outcome:
-    return (await look(source, target, decisions, entity, ids))[0]
-
-
 async def look(
-    source: Connection,
-    target: Connection,
-    decisions: Decisions,
-    entity: Entity,
-    ids: list[str],
-    know: Ends | None = None,
+    source: Connection, decisions: Decisions, entity: Entity, ids: list[str], know: Ends
 ) -> tuple[Outcome, pl.DataFrame]:
-    """What becomes of these rows of any vessel, as the target is now, and what is known of their ends. `know`
-    tells that, from the rows and the equipment that they refer to, where it isn't only in the target."""
+    """What becomes of these rows of any vessel now, and what is known of their ends. `know`: from rows and
+    the equipment that they refer to, what `target.postgres.ends` says of that equipment."""
     frame = from_csv(await read_all(source, queries.by_id(entity, ids)), queries.columns(entity))
     wanted = {
         id_ for r in entity.references if r.entity == "equipment" for id_ in frame[r.column].drop_nulls()
     }
     unit = Unit(replace(decisions, on_error="quarantine"), ())
-    found = sorted(wanted)
-    unit.ends = await know(frame, found) if know is not None else await ends(target, found)
+    unit.ends = await know(frame, sorted(wanted))
     return transform(entity, frame, unit), unit.ends
+
+
+async def _look(
+    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
+) -> Outcome:
+    return (await look(source, decisions, entity, ids, lambda _, wanted: ends(target, wanted)))[0]
 
 
 async def _kept_out(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -69,15 +70,27 @@ def fail(error: BulkmigError, *, as_json: bool) -> None:
     if as_json:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         skeleton = Report(command, status="failed").document()
-        document({**skeleton, "error": error.message, "hint": error.hint})
+        said = {"error": without_secrets(error.message), "hint": without_secrets(error.hint)}
+        document({**skeleton, **said})
+
+
+def without_secrets(text: str) -> str:
+    """A message without passwords of addresses, which somebody may have given for something else."""
+    text = re.sub(r"(:/{1,2})([^\s:/?#]*):\S*@", r"\1\2:***@", text)
+    return re.sub(r"\b(password|sslpassword|pwd|token)=[^\s&'\"]+", r"\1=***", text, flags=re.IGNORECASE)
 
 
 def _say(error: BulkmigError) -> None:
     if _logs_json():
-        line = {"event": "error", "level": "error", "message": error.message, "hint": error.hint}
+        line = {
+            "event": "error",
+            "level": "error",
+            "message": without_secrets(error.message),
+            "hint": error.hint,
+        }
         sys.stderr.write(orjson.dumps(line).decode() + "\n")
         return
-    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in without_secrets(str(error)))
     sys.stderr.write(f"error: {text}\n")
 
 

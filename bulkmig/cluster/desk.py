@@ -23,7 +23,8 @@ EMPTY_SECONDS = 0.5  # for which a queue that had no job for this worker isn't a
 
 
 class Desk:
-    """`me`: this worker; `held`: the jobs that it has. `source`: where its sessions on the source go."""
+    """`me`: this worker; `held`: the jobs that it has. `source`: where its sessions on the source go.
+    `generation`: of the run's plans, when it took the last job."""
 
     def __init__(self, source: Address, target: Address, patience: Patience) -> None:
         self.source, self.target, self.patience = source, target, patience
@@ -31,6 +32,7 @@ class Desk:
         self.held: dict[int, anyio.CancelScope] = {}
         self._connection: Connection | None = None
         self._lock = anyio.Lock()
+        self.generation = 0
         self._empty_until = 0.0
 
     @property
@@ -86,14 +88,15 @@ class Desk:
             return None
 
         async def taken(connection: Connection) -> tuple[Job | None, list[str]]:
-            jobs = Jobs(connection, run.run_id)
-            async with transaction(connection):
-                now = await runs.look(connection, run.run_id)
-                if now is None or now.state != "open":
-                    return None, []
-                job = await jobs.take(self.id, at_once=run.at_once, heartbeat=run.heartbeat)
-                gone = await roster.silent(connection, self.me, run.heartbeat) if job else []
-                return job, gone
+            now = await runs.look(connection, run.run_id)
+            if now is None or now.state != "open":
+                return None, []
+            self.generation = now.generation
+            job = await Jobs(connection, run.run_id).take(
+                self.id, at_once=now.at_once, heartbeat=now.heartbeat
+            )
+            gone = await roster.silent(connection, self.me, now.heartbeat) if job else []
+            return job, gone
 
         job, gone = await self._do("taking a job", taken)
         if gone:
@@ -116,9 +119,9 @@ class Desk:
         """Stores what became of a job, and takes it out of the queue."""
 
         async def store(connection: Connection) -> None:
-            async with transaction(connection):
-                await outcome.store(connection, run.run_id, job.id, payload)
-                await Jobs(connection, run.run_id).done(job)
+            # In this order, so that whatever has left the queue has an outcome.
+            await outcome.store(connection, run.run_id, job.id, payload)
+            await Jobs(connection, run.run_id).done(job)
 
         await self._do("an outcome", store)
 

@@ -15,7 +15,7 @@ WINDOW, FAILURE = "window", "failure"  # why nothing more is started
 
 _COLUMNS = """
 run_id::text, command, selection, state, reason, version, rules, source, position::text AS position, snapshot,
-seen, heartbeat, at_once, max_rows_per_second,
+seen, heartbeat, at_once, max_rows_per_second, generation,
 extract(epoch FROM ends_at - clock_timestamp())::float8 AS seconds_left
 """
 _OPEN = f"SELECT {_COLUMNS} FROM bulkmig.queue_runs WHERE state <> 'closed' ORDER BY opened_at DESC LIMIT 1"
@@ -29,7 +29,7 @@ ON CONFLICT (run_id) DO UPDATE SET state = 'open', reason = '', version = exclud
        rules = excluded.rules, source = excluded.source, position = excluded.position,
        snapshot = excluded.snapshot, seen = excluded.seen, heartbeat = excluded.heartbeat,
        at_once = excluded.at_once, max_rows_per_second = excluded.max_rows_per_second,
-       ends_at = excluded.ends_at
+       ends_at = excluded.ends_at, generation = queue_runs.generation + 1
 """
 _RATE = """
 INSERT INTO bulkmig.queue_rates (run_id, paid_until) VALUES ($1::text::uuid, clock_timestamp())
@@ -48,7 +48,8 @@ _FORGET = (
 
 @dataclass(frozen=True)
 class QueueRun:
-    """An entry of the table. `at_once`: jobs at once over all workers; `seconds_left` of the window."""
+    """An entry of the table. `at_once`: jobs at once over all workers; `generation`: how often its plans were
+    made anew; `seconds_left` of the window."""
 
     run_id: str
     command: str
@@ -64,6 +65,7 @@ class QueueRun:
     heartbeat: float
     at_once: int | None
     max_rows_per_second: int | None
+    generation: int
     seconds_left: float | None
 
     @property

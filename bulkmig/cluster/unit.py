@@ -39,11 +39,11 @@ SELECT vessel_id::text AS id FROM bulkmig.vessels
 
 @dataclass
 class Hand:
-    """What a worker knows of a kind of jobs of a run. `ends`: when the window is over, by this process's
-    clock; None where there is none."""
+    """What a worker knows of a kind of jobs of a run. `generation`: of the run's plans, when it was read;
+    `ends`: when the window is over, by this process's clock, None where there is none."""
 
     kind: str
-    digest: bytes
+    generation: int
     options: LoadOptions
     rules: Rules
     ends: float | None
@@ -54,7 +54,7 @@ class Hand:
         cls,
         kind: str,
         plan: Plan,
-        digest: bytes,
+        generation: int,
         run: QueueRun,
         settings: Settings,
         desk: Desk,
@@ -77,7 +77,7 @@ class Hand:
         left = run.seconds_left
         return cls(
             kind,
-            digest,
+            generation,
             options,
             _rules(manner, plan),
             None if left is None else time.perf_counter() + left,

@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 
 from bulkmig._core.declare import Entity
+from bulkmig._core.stored import document
 from bulkmig.entities import entity as entity_of
 from bulkmig.ledger.read import MASK
 from bulkmig.postgres.session import Connection, keys_of
@@ -50,8 +51,7 @@ def seal(connection: Connection, id_: str, vessel: str | None, found: Fields) ->
 
 def unseal(connection: Connection, id_: str, vessel: str | None, stored: str) -> Fields:
     """The fields that `seal` packed. Raises CheckpointError."""
-    found: Fields = orjson.loads(keys_of(connection).open_text(stored, place(id_, vessel)))
-    return found
+    return document(keys_of(connection).open_text(stored, place(id_, vessel)), f"conflict {id_}")
 
 
 def place(id_: str, vessel: str | None) -> bytes:

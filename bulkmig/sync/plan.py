@@ -119,6 +119,9 @@ async def plan(
         if entity.waits is not None and owner != NIL:
             # A rollback took these with their ends: nobody has deleted them.
             for source in await pending(connection, owner, entity) & bases.keys():
+                if sources[source] is None:
+                    del sources[source]
+                    part.forget.add(source)
                 del bases[source]
         ids = {
             source: (row or bases[source]).cells[own] or ""
@@ -131,6 +134,8 @@ async def plan(
         }
         for source, row in sources.items():
             was = there.get(ids.get(source, ""))
+            if was is None and source in bases and row is not None and _hangs_loose(made, entity, row):
+                continue  # it went with its end, and is decided about when that is there again
             verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
             id_ = ids[source]
             part.was[id_] = was
@@ -150,6 +155,15 @@ async def plan(
                 if spared and not verdict.conflict.open:
                     part.retained[source] = (id_, "conflict")
     return made
+
+
+def _hangs_loose(made: Plan, entity: Entity, row: Row) -> bool:
+    """Whether a row that waits for its ends has one that the portal deleted, and that stays so."""
+    part, named = made.parts["equipment"], {r.column for r in entity.references if r.entity == "equipment"}
+    if entity.waits is None:
+        return False
+    ends = (row[c] for c, (_, cell) in cells_of(entity).items() if cell.field in named)
+    return any(end in part.was and part.was[end] is None and end not in part.write for end in ends if end)
 
 
 def _own(entity: Entity) -> str:

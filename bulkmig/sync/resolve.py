@@ -14,7 +14,7 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings
 from bulkmig.entities import entity
 from bulkmig.errors import UsageError
-from bulkmig.ledger import audit, base, runs
+from bulkmig.ledger import access, audit, base, runs
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.preflight import target_only
@@ -72,6 +72,8 @@ async def resolve(
         if missing:
             raise UsageError(f"not open: {', '.join(sorted(missing))}", "see `bulkmig conflicts list`")
         report.skipped = len(decided)
+        where = await access.places(target, {row["vessel_id"] for row in rows})
+        await access.check(target, settings.operator, "resolve_conflicts", "conflicts resolve", where)
         await runs.begin(
             target,
             report.run_id,

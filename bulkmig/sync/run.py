@@ -19,7 +19,7 @@ from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import base
+from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, ready
@@ -37,7 +37,6 @@ from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.sync.vessel import BRAKE, Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
-from bulkmig.transform import Outcome
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
@@ -84,6 +83,16 @@ async def _run(
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
+        await access.check(
+            ends.target,
+            settings.operator,
+            "sync" if command == "sync" else "migrate_vessel",
+            f"{command} {selection}",
+            # All of them: also what is gone from the source, and users of whatever company.
+            None
+            if selection.all
+            else [(vessel.id, vessel.company_id) for vessel in (*chosen.old, *chosen.new)],
+        )
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
@@ -98,10 +107,11 @@ async def _run(
                 everything=selection.all,
                 companies=await steps.companies(state),
             )
-            await run.step("who is gone", steps.look_for_gone)
-            await run.step("companies and users", steps.change_shared)
-            await run.step("changes", steps.look_for_changes)
-            await steps.vessels()
+            if state.ledger:  # else this is a dry run, and nothing was ever written
+                await run.step("who is gone", steps.look_for_gone)
+                await run.step("companies and users", steps.change_shared)
+                await run.step("changes", steps.look_for_changes)
+                await steps.vessels()
             await steps.new_vessels()
             await steps.look_again()
             if selection.all:
@@ -142,8 +152,10 @@ async def _chosen(
     """The vessels that a sync is about, without those that are left `apart`."""
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
     known = {vessel.id for vessel in selected}
-    there = [row[0] for row in await source.fetch(_THERE, sorted(migrated - known))]
-    vanished = await gone.named(target, migrated - known - set(there) - apart) if state.ledger else []
+    unlisted = sorted(migrated - known)
+    there = [row[0] for row in await source.fetch(_THERE, unlisted)] if unlisted else []
+    missing = set(unlisted) - set(there) - apart
+    vanished = await gone.named(target, missing) if missing else []
     others = []
     if there:
         others = await resolve(source, Selection(vessels=tuple(there), allow_unapproved=True))
@@ -171,7 +183,7 @@ class _Steps:
 
     def __init__(self, run: Migration, settings: Settings, chosen: _Chosen) -> None:
         self.run, self.settings, self.chosen = run, settings, chosen
-        self.gone: dict[str, set[str]] = {}  # entity -> source ids
+        self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}  # entity -> source ids
         self.detected = Detected(Seen("", 0))
         self.moves = Moves()
         self.due: list[Vessel] = []
@@ -200,12 +212,9 @@ class _Steps:
         )
         return {row["id"] for row in rows} | {row["id"] for row in there}
 
-    async def emails(self, users: Outcome) -> dict[str, str]:
+    async def emails(self, users: pl.DataFrame) -> dict[str, str]:
         """What users who are loaded will have for e-mails."""
-        present = self.run.state.identities.get("user", {})
-        if not present:
-            return {}
-        return await shared.emails(self.run.ends.target, present, users, self.rules)
+        return await shared.emails(self.run.ends.target, users, self.rules) if users.height else {}
 
     async def change_shared(self) -> None:
         """Companies and users that are in the target already, and users who could not come before that."""
@@ -219,7 +228,12 @@ class _Steps:
             "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", users["target_id"].to_list()
         )
         left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.settings.dry_run)
-        decisions.identities["user"] = users.filter(left, ~pl.col("source_id").is_in(list(self.gone["user"])))
+        going = users.filter(pl.col("source_id").is_in(list(self.gone["user"])))["target_id"].to_list()
+        if going:
+            graph = await self.run.checkpoints.read_graph(target)
+            stay = await shared.portals_own(target, graph, going)
+            going = [id_ for id_ in going if id_ not in stay]
+        decisions.identities["user"] = users.filter(left, ~pl.col("target_id").is_in(going))
 
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
@@ -245,13 +259,14 @@ class _Steps:
     async def delete_shared(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
         gone whole."""
-        if self.gone["company"] and not self.settings.allow_deletions:
-            self.run.report.held_back += sum(map(len, self.gone.values()))
+        target, gone = self.run.ends.target, self.gone
+        if gone["company"] and not self.settings.allow_deletions:
+            held = await shared.of_companies(target, gone["user"], gone["company"])
+            self.run.report.held_back += len(held) + len(gone["company"])
             self.run.report.findings["warning", BRAKE] += 1
-            return
-        if any(self.gone.values()):
-            options = self.run.options()
-            self._count(await shared.delete(self.run.ends.target, self.gone, options, self.rules))
+            gone = {"company": set(), "user": gone["user"] - held}
+        if any(gone.values()):
+            self._count(await shared.delete(target, gone, self.run.options(), self.rules))
 
     def _count(self, done: Applied) -> None:
         report = self.run.report
@@ -308,6 +323,8 @@ class _Steps:
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
     ) -> None:
         run, settings = self.run, self.settings
+        if settings.window is not None and units and not settings.dry_run:
+            await run.step("the pace so far", run.read_pace)
         queue = Queue(units, go=run.may_start)
         one = work(run.options(), self.rules, moves, queue, tally, finished)
         await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)

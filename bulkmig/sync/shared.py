@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 import polars as pl
 
 from bulkmig.decide.fleet import Fleet
-from bulkmig.entities import FLEET, entity
+from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.ledger import base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
@@ -18,7 +18,6 @@ from bulkmig.sync.gather import HASH, Found, hashes, normal, rows_of
 from bulkmig.sync.plan import Plan, Rules, plan
 from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
-from bulkmig.transform import Outcome
 from bulkmig.vessel_load import LoadOptions
 
 _REFERRED = "EXISTS (SELECT FROM {child} c WHERE c.{column} = t.id)"
@@ -36,13 +35,10 @@ async def change(target: Connection, fleet: Fleet, options: LoadOptions, rules: 
         return await _carry_out(target, options, await plan(target, NIL, found, rules))
 
 
-async def emails(
-    target: Connection, present: Collection[str], users: Outcome, rules: Rules
-) -> dict[str, str]:
-    """Target id -> e-mail that these users will have, of those who are in the target (source ids)."""
-    image = users.image.filter(pl.col("source_id").is_in(list(present)))
+async def emails(target: Connection, users: pl.DataFrame, rules: Rules) -> dict[str, str]:
+    """Target id -> e-mail that these users, whom bulkmig wrote, will have where they change."""
     async with transaction(target, commit=False):
-        made = await plan(target, NIL, {"user": await _found(target, "user", image)}, rules)
+        made = await plan(target, NIL, {"user": await _found(target, "user", users)}, rules)
     return {id_: row["users.email"] or "" for id_, row in made.parts["user"].write.items()}
 
 
@@ -81,6 +77,16 @@ def _companies(made: Plan) -> set[str]:
     found = {row["companies.id"] for row in rows if row is not None}
     found |= {row["users.company_id"] for row in staff if row is not None}
     return {id_ for id_ in found if id_ is not None}
+
+
+async def of_companies(target: Connection, users: Collection[str], companies: Collection[str]) -> set[str]:
+    """Those of these users (source ids) who were last written as users of these companies."""
+    written = await base.among(target, [NIL], "user", users)
+    own = await base.among(target, [NIL], "company", companies)
+    if written is None or own is None:
+        return set()
+    employed = pl.col("users.company_id").is_in(own["companies.id"].to_list())
+    return set(written.filter(employed)["source_id"])
 
 
 async def delete(
@@ -126,6 +132,23 @@ async def _spare_companies(target: Connection, graph: Graph, made: Plan) -> None
         source = part.delete.pop(id_)
         part.retained[source] = (id_, "in_use")
         part.forget.discard(source)
+
+
+async def portals_own(target: Connection, graph: Graph, users: list[str]) -> set[str]:
+    """Those of these users (target ids) to whom rows of the portal's own refer: they stay."""
+    found: set[str] = set()
+    written = {of.tables[0].name: of.digit for of in ENTITIES if of.tables}
+    for fk in graph.companies.into("users"):
+        if fk.child == "user_metadata":
+            continue
+        own = f" AND substr(c.id::text, 15, 2) <> '8{written[fk.child]}'" if fk.child in written else ""
+        rows = await target.fetch(
+            f"SELECT DISTINCT c.{fk.column}::text AS id FROM {fk.child} c"
+            f" WHERE c.{fk.column} = ANY ($1::text[]::uuid[]){own}",
+            users,
+        )
+        found.update(row["id"] for row in rows)
+    return found
 
 
 async def _referred(

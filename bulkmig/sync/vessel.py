@@ -39,6 +39,10 @@ Finished = Callable[[list[Loaded], Queue], None]
 class Failing(BulkmigError):
     """A row of the vessel has an error, and `--on-error fail` holds."""
 
+    def __init__(self, vessel: str, why: str) -> None:
+        super().__init__(why, "correct the row in the source, or --on-error quarantine")
+        self.vessel = vessel
+
 
 def work(
     options: LoadOptions, rules: Rules, moves: Moves, queue: Queue, report: Report, finished: Finished
@@ -60,11 +64,24 @@ def work(
             results = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
         except (SnapshotGone, ServerLost):
             raise
+        except Failing as error:
+            partners = moves.partners(error.vessel)
+            failing = [vessel for vessel in vessels if vessel.id in partners]
+            target = await lane.target()
+            for vessel in failing:
+                result = await record_failure(
+                    target, vessel, options, phase="validate", error=describe(error)
+                )
+                finished([result] if vessel.id not in moves.vanished else [], queue)
+            # Those that only exchange numbers with it do what they can without it.
+            others = [vessel for vessel in vessels if vessel not in failing]
+            if others:
+                await one(lane, others)
+            return
         except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
-            phase = "validate" if isinstance(error, Failing) else "load"
             target = await lane.target()
             results = [
-                await record_failure(target, vessel, options, phase=phase, error=describe(error))
+                await record_failure(target, vessel, options, phase="load", error=describe(error))
                 for vessel in vessels
             ]
         for tally in tallies:
@@ -142,8 +159,7 @@ async def _look(
         tallies.append(await run(line, unit, gather))
         await gather.keep_orphans(line.source)
         if vessel.id in unit.failing:
-            hint = "correct the row in the source, or --on-error quarantine"
-            raise Failing(unit.failing[vessel.id], hint)
+            raise Failing(vessel.id, unit.failing[vessel.id])
         if vessel.id in moves.arriving and vessel.id in unit.whole:
             moves.keep(vessel.id)
         gathered.append(gather)
@@ -244,7 +260,9 @@ async def _record(
         waiting = {id_ for frame in rows.waiting for id_ in frame["id"]}
         # What was written once waits only where a rollback took its ends; else it is there, or the portal
         # has deleted it.
-        waiting -= rows.held - await _pending(target, vessel.id, entity)
+        lost = waiting & rows.held - await _pending(target, vessel.id, entity)
+        result.unsettled |= bool(lost)  # it may come back with its end
+        waiting -= lost
         await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))
         result.pending += len(waiting)
     if made.brake:

@@ -37,10 +37,18 @@ class Fleet:
         assert ended.status == 0, ended.said[-4000:]
         assert apart(self.dump, await dump(target, schema="public")) == []
         assert ended.document["verification"]["failed"] == 0
+        assert apart_in(self.document["findings"], ended.document["findings"]) == {}
         for key, value in self.document.items():
             if key not in _VARY and key not in but:
                 assert ended.document[key] == value, key
         await written_once(target)
+
+
+def apart_in(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """The codes of which there are more or fewer findings."""
+    codes = one["by_code"] | other["by_code"]
+    pairs = {code: (one["by_code"].get(code, 0), other["by_code"].get(code, 0)) for code in codes}
+    return {code: pair for code, pair in pairs.items() if pair[0] != pair[1]}
 
 
 async def written_once(target: str) -> None:
