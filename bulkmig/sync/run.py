@@ -41,6 +41,7 @@ SELECT vessel_id::text FROM (SELECT DISTINCT ON (vessel_id) vessel_id, restored 
   WHERE vessel_id IS NOT NULL AND NOT incidental ORDER BY vessel_id, seq DESC) last WHERE restored IS NOT NULL
 """
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
+_OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
@@ -97,6 +98,8 @@ async def _run(
                 await run.waiting()
             if selection.all:
                 await run.step("gone users and companies", steps.delete_shared)
+            if not settings.dry_run:
+                await run.step("open conflicts", steps.count_open)
             if settings.verify and not settings.dry_run:
                 run.fleet.present = {}  # companies and users are as new as if they had come just now
                 await run.verify()
@@ -212,6 +215,10 @@ class _Steps:
         if any(self.gone.values()):
             options = self.run.options()
             self._count(await shared.delete(self.run.ends.target, self.gone, options, self.rules))
+
+    async def count_open(self) -> None:
+        """How many conflicts are open by now, those of earlier runs among them."""
+        self.run.report.conflicts["open"] = await self.run.ends.target.fetchval(_OPEN)
 
     def _count(self, done: Applied) -> None:
         report = self.run.report
