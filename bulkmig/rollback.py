@@ -21,12 +21,12 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings
 from bulkmig.errors import CheckpointError, UsageError
 from bulkmig.events import Listener, RunStarted, VesselDone, VesselFailed, silent
-from bulkmig.ledger import audit, runs, schema
+from bulkmig.ledger import access, audit, runs, schema
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, pairs, transaction
 from bulkmig.preflight import target_only
 from bulkmig.report import Failure, Report
-from bulkmig.security.seal import from_settings
+from bulkmig.security import keys
 
 _NAMES = "SELECT vessel_id::text, name FROM bulkmig.vessels"
 _PENDING = "SELECT count(*) FROM bulkmig.pending"
@@ -47,13 +47,15 @@ async def rollback(
     and stays as it is, unless `force`."""
     if sum(map(bool, (checkpoint, run, vessel))) != 1:
         raise UsageError("one of a checkpoint, --run or --vessel", "see `bulkmig rollback --help`")
+    keys.required(settings)
     report = Report("rollback", str(uuid4()), memory_bound=settings.memory)
     async with target_only(settings) as target:
         await schema.upgrade(target)
         chosen = await _choose(target, checkpoint=checkpoint, run=run, vessel=vessel)
-        own = Checkpoints(report.run_id, from_settings(settings.key_file))
-        way = await Way.open(target, own, audit.who(settings.operator))
         what = checkpoint or (f"--run {run}" if run else f"--vessel {vessel}")
+        await _allowed(target, settings, chosen, f"rollback {what}")
+        own = Checkpoints(report.run_id)
+        way = await Way.open(target, own, audit.who(settings.operator))
         await runs.begin(
             target,
             report.run_id,
@@ -79,6 +81,13 @@ async def rollback(
             with anyio.move_on_after(10, shield=True):
                 await runs.end(target, report.run_id, report.status, report.document())
     return report
+
+
+async def _allowed(connection: Connection, settings: Settings, chosen: Sequence[Change], what: str) -> None:
+    """Raises Denied. Companies and users are for those who may roll back everything."""
+    vessels = {one.vessel_id for change in chosen for one in await changes.joined(connection, change)}
+    where = await access.places(connection, vessels | {change.vessel_id for change in chosen})
+    await access.check(connection, settings.operator, "rollback", what, where)
 
 
 async def _choose(connection: Connection, *, checkpoint: str, run: str, vessel: str) -> list[Change]:

@@ -17,6 +17,7 @@ from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.encode import read_base
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
+from bulkmig.ledger.base import SEALED, opened
 from bulkmig.postgres.session import Connection, pairs
 from bulkmig.target.graph import ForeignKey, Graph, TargetTable
 
@@ -238,12 +239,12 @@ async def _sources(
             continue
         seen: dict[str, str] = {}
         for row in await connection.fetch(
-            "SELECT payload FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
+            f"SELECT {SEALED} FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
             " AND kind = 'rows' ORDER BY id",
             owner,
             entity,
         ):
-            frame = read_base(row["payload"]).filter(pl.col(cell).is_in(wanted))
+            frame = read_base(opened(connection, row)).filter(pl.col(cell).is_in(wanted))
             seen |= dict(frame.select(cell, "source_id").iter_rows())
         found[owner] += seen.items()
     return {owner: rows for owner, rows in found.items() if rows}

@@ -13,6 +13,7 @@ import stamina
 import typer
 
 import bulkmig.cli
+from bulkmig._core import discreet
 from bulkmig.cli.options import spelled_out
 from bulkmig.cli.output import fail
 from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError
@@ -38,6 +39,7 @@ def _register() -> None:
 def main() -> None:
     """The entry point of `bulkmig`."""
     arguments = spelled_out(sys.argv[1:])
+    discreet.install()
     stamina.instrumentation.set_on_retry_hooks([])  # retries are events, and lines of our own
     try:
         _register()

@@ -7,6 +7,7 @@ from importlib.resources import files
 import asyncpg
 
 from bulkmig.errors import PreflightError
+from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
 
 # Processes that start at once apply each file once: the lock is held to the end of the transaction.
@@ -60,7 +61,7 @@ async def upgrade(connection: Connection) -> int:
                     await connection.execute("INSERT INTO bulkmig.migrations (version) VALUES ($1)", number)
     except asyncpg.InsufficientPrivilegeError as error:
         raise PreflightError(
-            f"the role may not create bulkmig's tables in the target: {error}",
+            f"the role may not create bulkmig's tables in the target: {describe(error)}",
             "run `bulkmig init` once as a role that may CREATE in this database",
         ) from error
     return newest - applied

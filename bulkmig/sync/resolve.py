@@ -8,7 +8,6 @@ from typing import Any, Literal
 from uuid import uuid4
 
 import anyio
-import orjson
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Catalogue
@@ -17,12 +16,12 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings
 from bulkmig.entities import entity
 from bulkmig.errors import UsageError
-from bulkmig.ledger import audit, base, runs
+from bulkmig.ledger import access, audit, base, runs
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.preflight import target_only
 from bulkmig.report import Report
-from bulkmig.security.seal import from_settings
+from bulkmig.security import keys
 from bulkmig.sync import conflicts
 from bulkmig.sync.apply import Applied, Means, Step, apply
 from bulkmig.sync.decide import Conflict
@@ -48,7 +47,7 @@ SELECT id::text FROM bulkmig.conflicts
 
 async def listed(settings: Settings, status: str | None = None) -> list[dict[str, Any]]:
     """The conflicts of the ledger, as cli.md's document lists them."""
-    async with target_only(settings) as target:
+    async with target_only(settings, unsealed=True) as target:
         return await conflicts.listed(target, status=status, reveal=settings.reveal)
 
 
@@ -63,10 +62,11 @@ async def resolve(
     the same way before is skipped, so that the command can be repeated. Raises UsageError for what is no open
     conflict or no field of it."""
     ids = list(dict.fromkeys(ids))
+    keys.required(settings)
     report = Report("conflicts resolve", str(uuid4()), selected=len(ids), memory_bound=settings.memory)
-    async with target_only(settings) as target:
+    async with target_only(settings, unsealed=True) as target:
         types = await catalogue(target, writing=True)
-        own = Checkpoints(report.run_id, from_settings(settings.key_file))
+        own = Checkpoints(report.run_id)
         who = audit.who(settings.operator)
         rows = await target.fetch(_OPEN.replace(" FOR UPDATE", ""), list(ids))
         wins = _WINS[take] if take and not fields else "manual"
@@ -77,6 +77,8 @@ async def resolve(
         for row in rows:
             _check_fields(entity(row["entity"]), row["kind"], fields or {})
         report.skipped = len(decided)
+        where = await access.places(target, {row["vessel_id"] for row in rows})
+        await access.check(target, settings.operator, "resolve_conflicts", "conflicts resolve", where)
         await runs.begin(
             target,
             report.run_id,
@@ -157,7 +159,8 @@ async def _decide(
     written = await base.among(target, [found["vessel_id"] or NIL], of.name, [source_id])
     known = make(of, written.row(0, named=True)) if written is not None and written.height else None
     was = (await standing(target, of, [id_])).get(id_)
-    source = _source(of, found, known)
+    said = conflicts.unseal(target, found["id"], found["vessel_id"], found["fields"])
+    source = _source(of, found["kind"], said, known)
     result = _result(of, types, known, source, was, take, fields)
     part.was[id_] = was
     if result is None and was is not None:
@@ -176,7 +179,7 @@ async def _decide(
     await target.execute(
         "UPDATE bulkmig.conflicts SET fields = $2, strategy = $3 WHERE id = $1::text::uuid",
         found["id"],
-        orjson.dumps(conflicts.fields(of, decided)).decode(),
+        conflicts.seal(target, found["id"], found["vessel_id"], conflicts.fields(of, decided)),
         _WINS[take] if take and not fields else "manual",
     )
 
@@ -184,12 +187,11 @@ async def _decide(
 _NOTHING = Row(frozenset(), {})
 
 
-def _source(of: Entity, found: dict[str, Any], known: Row | None) -> Row | None:
+def _source(of: Entity, kind: str, said: dict[str, dict[str, str | None]], known: Row | None) -> Row | None:
     """The source's row as it was when the conflict was found: the base, with the fields that differ."""
-    if found["kind"] == "deleted_in_source" or known is None:
+    if kind == "deleted_in_source" or known is None:
         return None
     names = {field: cell for cell, field in field_names(of).items()}
-    said = orjson.loads(found["fields"])
     cells = {**known.cells, **{names[field]: sides["source"] for field, sides in said.items()}}
     tables = frozenset(
         table.name
