@@ -40,12 +40,11 @@ from bulkmig.target.state import TargetState
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
-# A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
-_ROLLED_BACK = """
-SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
- WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state
-HAVING CASE WHEN v.state = 'quarantined' THEN bool_or(c.restored IS NOT NULL)
-            ELSE (array_agg(c.restored ORDER BY c.seq DESC))[1] IS NOT NULL END
+_CHANGES = """
+SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state
+  FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
+ WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
+   AND NOT c.incidental ORDER BY c.seq
 """
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
 _OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
@@ -177,8 +176,18 @@ async def _chosen(
 
 
 async def _rolled_back(target: Connection, state: TargetState) -> set[str]:
-    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync")."""
-    return {row[0] for row in await target.fetch(_ROLLED_BACK)} if state.ledger else set()
+    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync"). A
+    rollback that was itself rolled back is none."""
+    away: dict[str, bool] = {}
+    before: dict[str, bool] = {}  # checkpoint of a rollback -> whether the vessel was rolled back before it
+    for row in await target.fetch(_CHANGES) if state.ledger else ():
+        vessel, to = row["vessel"], row["restored"]
+        was = away.get(vessel, False)
+        # A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
+        away[vessel] = before.get(to, True) if to is not None else row["state"] == "quarantined" and was
+        if to is not None:
+            before[row["id"]] = was
+    return {vessel for vessel, rolled_back in away.items() if rolled_back}
 
 
 class _Steps:
