@@ -641,7 +641,7 @@ class Migration:
             result = done[one.vessel.id]
             # Rows that waited went in after the vessel was counted; others wait for it again.
             for table in WAITING:
-                late = one.back.restored.deleted[table] - result.inserted[table]
+                late = one.back.restored.deleted[table] - one.back.waiting - result.inserted[table]
                 report.inserted[table] -= max(late, 0) + one.back.waiting
             pending = report.pending
             self._uncount([result])
