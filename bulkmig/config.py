@@ -59,6 +59,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_checkpoints: int = 3
     keep_days: float = 30.0
     reveal: bool = False
+    queue: bool = False
+    max_source_connections: int | None = None
+    max_target_connections: int | None = None
+    heartbeat: float = 30.0
 
     def __repr__(self) -> str:
         return f"Settings(on_error={self.on_error!r}, parallel_vessels={self.parallel_vessels}, …)"
@@ -84,6 +88,12 @@ def check(settings: Settings) -> Settings:
         raise UsageError(
             "time-outs are positive numbers of seconds", "see connect_timeout, network_timeout and outage"
         )
+    if settings.heartbeat < 1:
+        raise UsageError("--heartbeat is at least 1 second", "e.g. --heartbeat 30")
+    if settings.queue and settings.dry_run:
+        raise UsageError("--queue writes, and --dry-run writes nothing", "leave out one of them")
+    if settings.queue and settings.target.startswith("sqlite:"):
+        raise UsageError("--queue needs a target in PostgreSQL, where its queue lies", "leave out --queue")
     if settings.memory < MEBIBYTE:
         raise UsageError("--memory is at least 1MB", "e.g. --memory 256MB")
     return settings
@@ -105,7 +115,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def duration(text: str) -> float:
-    """Seconds of `90s`, `45m`, `2h`, `1h30m`; raises UsageError."""
-    if not re.fullmatch(r"(?:[0-9]{1,9}[smh]){1,9}", text):
+    """Seconds of `90s`, `45m`, `2h`, `1h30m`, and of `0`, which needs no unit; raises UsageError."""
+    if not re.fullmatch(r"0|(?:[0-9]{1,9}[smh]){1,9}", text):
         raise UsageError(f"{text!r} is no duration", "e.g. 90m or 1h30m")
     return float(sum(int(n) * _SECONDS[u] for n, u in re.findall(r"([0-9]+)([smh])", text)))

@@ -11,7 +11,7 @@ no base, or the source can't have changed since    difference: a failure
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -256,8 +256,19 @@ class Weigher:
     ) -> dict[str, dict[str, str | None]]:
         """target id -> what was last written of that row."""
         key = f"{table.name}.{table.own_key}"
-        wanted = pl.col(key).is_in(list({mismatch.id for mismatch in mismatches}))
-        owners = self._owners({mismatch.id for mismatch in mismatches})
+        ids = {mismatch.id for mismatch in mismatches}
+        owners = self._owners(ids)
+        found = await self._written(entity, key, owners, ids)
+        missing = ids - found.keys()
+        if missing and set(owners) != set(self.vessels) and owners != [NIL]:
+            # What has moved to another vessel is that one's, whatever its id begins with.
+            found |= await self._written(entity, key, self.vessels, missing)
+        return found
+
+    async def _written(
+        self, entity: Entity, key: str, owners: Sequence[str], ids: Collection[str]
+    ) -> dict[str, dict[str, str | None]]:
+        wanted = pl.col(key).is_in(list(ids))
         frame = await base.read(self.target, owners, entity.name, shape=lambda frame: frame.filter(wanted))
         return {} if frame is None else {row[key]: row for row in frame.iter_rows(named=True)}
 

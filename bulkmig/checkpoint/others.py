@@ -1,6 +1,7 @@
 """Rows of other vessels that end on rows which go, or on rows which come back.
 
-bulkmig's own become pending again and return with what they end on; anybody else's are drift."""
+bulkmig's own become pending again and return with what they end on; anybody else's are drift. Where they can
+be without it they stay, and lose the reference."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from bulkmig.encode import read_base
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger.base import SEALED, opened
 from bulkmig.postgres.session import Connection
-from bulkmig.target.graph import ForeignKey, TargetTable
+from bulkmig.target.graph import ForeignKey, Graph, TargetTable
 
 #: table -> (entity, the digit of its ids), for rows that can wait for other vessels
 WAITING = {e.tables[0].name: (e.name, e.digit) for e in PER_VESSEL if e.waits is not None}
@@ -26,36 +27,65 @@ WAITING = {e.tables[0].name: (e.name, e.digit) for e in PER_VESSEL if e.waits is
 @dataclass(frozen=True)
 class Hanging:
     """Rows outside of the stage that refer to rows which go. `keys`: of those that bulkmig wrote and that
-    will wait; `drift`: the others."""
+    will wait; `drift`: the others, of which those that are `changed` lose the references in `cut`."""
 
     table: TargetTable
     query: str
     keys: tuple[str, ...]
     drift: tuple[Drift, ...]
+    cut: tuple[str, ...]
 
 
-async def hanging(stage: Stage) -> list[Hanging]:
-    """What of other vessels the restoring would take along."""
+async def hanging(stage: Stage, graph: Graph) -> list[Hanging]:
+    """What of other vessels, and of companies, the restoring would take along."""
+    keys: defaultdict[str, list[ForeignKey]] = defaultdict(list)
+    for fk in stage.scope.foreign_keys:
+        if fk.parent in stage.number:
+            keys[fk.child].append(fk)
     found = []
-    for table in stage.scope.tables:
-        ends = [
-            f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o"
-            f" WHERE {stage.missing(stage.tables[fk.parent], 'o', 'was')})"
-            for fk in stage.scope.out_of(table.name)
-            if fk.parent in stage.number
-        ]
-        if not ends or not table.key:
+    for name, ends in keys.items():
+        table = graph.tables[name]
+        if not table.key:
             continue
-        query = f"FROM {table.name} t WHERE ({' OR '.join(ends)}) AND {stage.missing(table, 't', 'now')}"
-        key = ", ".join(f"t.{column}::text" for column in table.key)
-        rows = await stage.connection.fetch(f"SELECT concat_ws('/', {key}) AS id {query} FOR UPDATE OF t")
-        ids = [row["id"] for row in rows]
-        if ids:
-            own = [id_ for id_ in ids if _waits(table.name, id_)]
-            drift = tuple(Drift(table.name, id_, "added") for id_ in ids if id_ not in set(own))
+        where = {
+            fk: f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o"
+            f" WHERE {stage.missing(stage.tables[fk.parent], 'o', 'was')})"
+            for fk in ends
+        }
+        outside = f" AND {stage.missing(table, 't', 'now')}" if name in stage.number else ""
+        query = f"FROM {name} t WHERE ({' OR '.join(where.values())}){outside}"
+        firm = " OR ".join(condition for fk, condition in where.items() if not fk.nullable) or "false"
+        rows = await stage.connection.fetch(
+            f"SELECT {_id(table)} AS id, coalesce({firm}, false) AS firm {query} FOR UPDATE OF t"
+        )
+        if rows:
+            own = [row["id"] for row in rows if _waits(name, row["id"])]
+            change = {row["id"]: "added" if row["firm"] else "changed" for row in rows}
+            drift = tuple(Drift(name, id_, change[id_]) for id_ in change if id_ not in set(own))
             columns = ", ".join(f"t.{column}" for column in table.columns)
-            found.append(Hanging(table, f"SELECT {columns} {query}", tuple(own), drift))
+            cut = tuple(
+                f"{fk.column} = CASE WHEN {condition} THEN NULL ELSE t.{fk.column} END"
+                for fk, condition in where.items()
+                if fk.nullable
+            )
+            found.append(Hanging(table, f"SELECT {columns} {query}", tuple(own), drift, cut))
     return found
+
+
+def _id(table: TargetTable) -> str:
+    return f"concat_ws('/', {', '.join(f't.{column}::text' for column in table.key)})"
+
+
+async def discard(connection: Connection, one: Hanging) -> None:
+    """Gives up what others let refer to rows that go: the reference, or the row that can't be without it."""
+    these = f"{_id(one.table)} = ANY ($1::text[])"
+    changed = [row.id for row in one.drift if row.change == "changed"]
+    if changed:
+        await connection.execute(f"UPDATE {one.table.name} t SET {', '.join(one.cut)} WHERE {these}", changed)
+    await connection.execute(
+        f"DELETE FROM {one.table.name} t WHERE {these}",
+        [row.id for row in one.drift if row.change == "added"],
+    )
 
 
 def _waits(table: str, id_: str) -> bool:
@@ -81,24 +111,30 @@ async def let_wait(
     await connection.execute(f"DELETE FROM {table} WHERE {key} = ANY ($1::text[]::uuid[])", list(keys))
 
 
-async def bring_back(connection: Connection, stage: Stage, parts: Iterable[Part]) -> int:
-    """Inserts rows of other vessels that went along once, where all that they refer to is there again; they
-    wait no longer. Returns how many."""
+async def bring_back(connection: Connection, stage: Stage, graph: Graph, parts: Iterable[Part]) -> int:
+    """Inserts rows of others that went along once, and gives those that stayed their references back, where
+    all that they refer to is there again; they wait no longer. Returns how many came."""
     back: defaultdict[str, list[str]] = defaultdict(list)
     for part in parts:
-        table, n = stage.tables[part.table], stage.number[part.table]
-        await copy_part(connection, f"new_{n}", part)
-        there = "".join(
-            f" AND (w.{fk.column} IS NULL OR EXISTS"
-            f" (SELECT FROM {fk.parent} p WHERE p.{fk.parent_column} = w.{fk.column}))"
-            for fk in stage.scope.out_of(table.name)
+        table = graph.tables[part.table]
+        keys = list(stage.scope.out_of(table.name))
+        await connection.execute(
+            f"CREATE TEMPORARY TABLE part_rows ON COMMIT DROP AS TABLE {table.name} WITH NO DATA"
         )
+        await copy_part(connection, "part_rows", part)
+        there = "".join(f" AND (w.{fk.column} IS NULL OR {_there(fk)})" for fk in keys)
         columns = ", ".join(table.columns)
         rows = await connection.fetch(
-            f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM new_{n} w"
+            f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM part_rows w"
             f" WHERE true{there} ON CONFLICT DO NOTHING RETURNING {table.key[0]}::text AS id"
         )
-        await connection.execute(f"DELETE FROM new_{n}")
+        for fk in keys:
+            if fk.nullable and fk.parent in stage.number:
+                await connection.execute(
+                    f"UPDATE {table.name} t SET {fk.column} = w.{fk.column} FROM part_rows w"
+                    f" WHERE {stage.same(table, 't', 'w')} AND t.{fk.column} IS NULL AND {_there(fk)}"
+                )
+        await connection.execute("DROP TABLE part_rows")
         back[table.name] += [row["id"] for row in rows]
     for name, ids in back.items():
         if name in WAITING:
@@ -109,6 +145,10 @@ async def bring_back(connection: Connection, stage: Stage, parts: Iterable[Part]
                     [source for _, source in source_ids],
                 )
     return sum(len(ids) for ids in back.values())
+
+
+def _there(fk: ForeignKey) -> str:
+    return f"EXISTS (SELECT FROM {fk.parent} p WHERE p.{fk.parent_column} = w.{fk.column})"
 
 
 async def without_ends(stage: Stage) -> dict[str, list[str]]:

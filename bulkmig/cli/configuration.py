@@ -48,6 +48,12 @@ ABOUT: dict[str, dict[str, str]] = {
         "brake_share": "Share of a vessel's rows, 0 to 1, that may go before the brake holds its deletions.",
         "brake_least": "Equipment of a vessel that may go in any case.",
     },
+    "More machines than one": {
+        "queue": "Whether vessels are put into the queue, for workers on any machine.",
+        "max_source_connections": "Sessions for vessels on the source, over all workers. Unset: no limit.",
+        "max_target_connections": "The same on the target.",
+        "heartbeat": "Seconds of silence after which a worker is taken for dead.",
+    },
     "Encryption of the ledger": {
         "key_file": "File with the keys, one a line, 32 bytes in base64 or hex: the first one encrypts.",
         "key_command": "Prints the same, where there is no key_file.",
@@ -69,6 +75,8 @@ _SAMPLES = {
     "operator": "operator@example.org",
     "max_rows_per_second": 50000,
     "window": "2h",
+    "max_source_connections": 60,
+    "max_target_connections": 60,
     "key_file": "/etc/bulkmig/ledger.keys",
     "key_command": "/usr/local/bin/keys-of bulkmig",
 }

@@ -31,6 +31,7 @@ _LARGEST_FILE = 1024 * 1024  # bytes
 _Option = typer.Option
 _CONNECT = "Connections"
 _HOW = "How"
+_CLUSTER = "More machines than one"
 
 CONNECT: dict[str, tuple[Any, Any]] = {
     "source": (
@@ -225,6 +226,40 @@ LOAD: dict[str, tuple[Any, Any]] = {
         Annotated[str | None, _Option(metavar="HH:MM", rich_help_panel=_HOW, help="The same, by the clock.")],
         None,
     ),
+}
+
+
+QUEUE: dict[str, tuple[Any, Any]] = {
+    "queue": (
+        Annotated[
+            bool,
+            _Option("--queue", rich_help_panel=_CLUSTER, help="Let workers on any machine take the vessels."),
+        ],
+        False,
+    ),
+    "max_source_connections": (
+        Annotated[
+            int | None,
+            _Option(min=1, rich_help_panel=_CLUSTER, help="For vessels, over all workers."),
+        ],
+        None,
+    ),
+    "max_target_connections": (
+        Annotated[int | None, _Option(min=1, rich_help_panel=_CLUSTER, help="The same.")],
+        None,
+    ),
+    "heartbeat": (
+        Annotated[
+            float | None,
+            _Option(metavar="SECONDS", rich_help_panel=_CLUSTER, help="Silence that means: dead."),
+        ],
+        None,
+    ),
+}
+
+
+WORKER = {name: PARALLEL[name] for name in ("parallel_vessels", "attempts", "memory")} | {
+    "max_rows_per_second": LOAD["max_rows_per_second"]
 }
 
 

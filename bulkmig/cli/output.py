@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -78,5 +79,20 @@ def without_secrets(text: str) -> str:
 
 
 def _say(error: BulkmigError) -> None:
+    if _logs_json():
+        line = {
+            "event": "error",
+            "level": "error",
+            "message": without_secrets(error.message),
+            "hint": error.hint,
+        }
+        sys.stderr.write(orjson.dumps(line).decode() + "\n")
+        return
     text = "".join(c if c.isprintable() or c == "\n" else "?" for c in without_secrets(str(error)))
     sys.stderr.write(f"error: {text}\n")
+
+
+def _logs_json() -> bool:
+    """Whether lines on standard error are JSON; also where the arguments can't be read as a whole."""
+    words = sys.argv[1:]
+    return "--log-format=json" in words or ("--log-format", "json") in pairwise(words)

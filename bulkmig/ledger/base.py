@@ -63,7 +63,7 @@ async def read(
 
 async def read_parts(connection: Connection, ids: Sequence[int], entity: str) -> pl.DataFrame | None:
     """The same for these parts, whether they hold or not."""
-    return await _read(connection, _THESE, ids, entity, lambda frame: frame)
+    return await _read(connection, _THESE, ids, entity, lambda frame: frame) if ids else None
 
 
 async def _read(

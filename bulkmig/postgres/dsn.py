@@ -84,7 +84,12 @@ def parse(
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
         raise UsageError("the PostgreSQL URL can't be read", "escape special characters as %XX") from error
+    if os.environ.get("PGSERVICE"):
+        # The driver would take the host from it, after the transport was judged.
+        raise UsageError("the variable PGSERVICE is not supported", "unset it and write the URL out")
     kept: dict[str, str] = {}
+    if os.environ.get("PGCONNECT_TIMEOUT") and "connect_timeout" not in query:
+        connect_timeout = _seconds(os.environ["PGCONNECT_TIMEOUT"])
     for key, value in query.items():
         if key == "connect_timeout":
             connect_timeout = _seconds(value)
@@ -189,7 +194,7 @@ def _hosts(netloc: str) -> list[str]:
 
 
 def _is_local(host: str) -> bool:
-    if host.startswith("/") or host == "localhost":
+    if host.startswith("/") or host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

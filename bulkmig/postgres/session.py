@@ -33,6 +33,9 @@ _TEXT = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+    "transform_null_equals": "off",
+    "array_nulls": "on",
     "default_transaction_isolation": "read committed",
     # When this end is gone without a word, the server's side goes too, with its locks and its snapshot.
     "tcp_keepalives_idle": "10",
@@ -64,12 +67,14 @@ TARGET = {
 # The run's main session on the target: what it commits is on disk, with all that was committed before.
 DURABLE = {**TARGET, "synchronous_commit": "on"}
 # Time-outs that only newer servers have; and the search path without bulkmig's own schema, whose tables
-# would hide the portal's from a role of that name.
+# would hide the portal's from a role of that name, and with `public` as its end, also where a role's path
+# is empty.
 _WHERE_THERE = """
 SELECT set_config(name, '0', false) FROM pg_settings
  WHERE name IN ('idle_session_timeout', 'transaction_timeout');
 SELECT set_config('search_path', string_agg(quote_ident(s), ', '), false)
-  FROM unnest(current_schemas(false)) AS found (s) WHERE s <> 'bulkmig' HAVING count(*) > 0
+  FROM unnest(current_schemas(false) || CASE WHEN 'public' = ANY (current_schemas(false)) THEN NULL
+                                             ELSE '{public}'::name[] END) AS found (s) WHERE s <> 'bulkmig'
 """
 CLOSE_SECONDS = 5.0
 

@@ -36,6 +36,11 @@ _OPEN = """
 SELECT id::text, vessel_id::text AS vessel_id, entity, source_id::text, target_id::text, kind, fields
   FROM bulkmig.conflicts WHERE status = 'open' AND id = ANY ($1::text[]::uuid[]) ORDER BY id FOR UPDATE
 """
+# Decided in the same way already: what an interrupted command left to its repetition.
+_DECIDED = """
+SELECT id::text FROM bulkmig.conflicts
+ WHERE status = 'resolved' AND strategy = $2 AND id = ANY ($1::text[]::uuid[])
+"""
 
 
 async def listed(settings: Settings, status: str | None = None) -> list[dict[str, Any]]:
@@ -51,8 +56,9 @@ async def resolve(
     take: Side | None = None,
     fields: Mapping[str, Literal["source", "target"]] | None = None,
 ) -> Report:
-    """Decides open conflicts: every field as `take` says, single ones as `fields` does. Raises UsageError for
-    what is no open conflict or no field of it."""
+    """Decides open conflicts: every field as `take` says, single ones as `fields` does. What was decided in
+    the same way before is skipped, so that the command can be repeated. Raises UsageError for what is no open
+    conflict or no field of it."""
     keys.required(settings)
     report = Report("conflicts resolve", str(uuid4()), selected=len(ids), memory_bound=settings.memory)
     async with target_only(settings, unsealed=True) as target:
@@ -60,9 +66,12 @@ async def resolve(
         own = Checkpoints(report.run_id)
         who = audit.who(settings.operator)
         rows = await target.fetch(_OPEN.replace(" FOR UPDATE", ""), list(ids))
-        missing = set(ids) - {row["id"] for row in rows}
+        wins = _WINS[take] if take and not fields else "manual"
+        decided = {row["id"] for row in await target.fetch(_DECIDED, list(ids), wins)}
+        missing = set(ids) - {row["id"] for row in rows} - decided
         if missing:
             raise UsageError(f"not open: {', '.join(sorted(missing))}", "see `bulkmig conflicts list`")
+        report.skipped = len(decided)
         where = await access.places(target, {row["vessel_id"] for row in rows})
         await access.check(target, settings.operator, "resolve_conflicts", "conflicts resolve", where)
         await runs.begin(

@@ -188,6 +188,11 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
     for ref, base in before.base.items():
         if _company(base.unit) in change.roots and state.target_id(ref) not in stayed:
             made.base[ref] = base
+    made.conflicts = {
+        number: one
+        for number, one in made.conflicts.items()
+        if one.vessel is not None or number in before.conflicts or state.target_id(one.ref) in stayed
+    }
     _shared_records(made, history, change)
     _check_unique(made)
     return made
