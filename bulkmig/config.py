@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     target: str = ""
     allow_insecure: bool = False
+    password_command: str = ""
     connect_timeout: float = 2.0
     network_timeout: float = 10.0
     attempts: int = 5
@@ -46,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window: float | None = None
     operator: str = ""
     key_file: str = ""
+    key_command: str = ""
+    require_encryption: bool = False
     rollback_on_error: bool = False
     conflict: Strategy = "source_wins"
     full: bool = False

@@ -28,7 +28,7 @@ from bulkmig.checkpoint.others import WAITING
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.cluster.submit import Crew, crew, units_of
 from bulkmig.config import Settings, check
-from bulkmig.decide.fleet import Fleet, decide
+from bulkmig.decide.fleet import After, Fleet, decide
 from bulkmig.ends import Ends, worth_mending
 from bulkmig.errors import BulkmigError, PreflightError, ServerLost, UsageError
 from bulkmig.events import (
@@ -50,7 +50,6 @@ from bulkmig.preflight import both, joined, ready, room
 from bulkmig.processes import Job, Share, spread
 from bulkmig.recount import recount
 from bulkmig.report import SLOWEST, Failure, Report
-from bulkmig.security.seal import from_settings
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
@@ -90,6 +89,7 @@ async def decided(
     *,
     on_error: str,
     companies: Collection[str] = (),
+    after: After | None = None,
 ) -> Fleet:
     """Decides over the fleet for these vessels."""
     return await decide(
@@ -101,6 +101,7 @@ async def decided(
         target_catalogue=ends.target_catalogue,
         source_catalogue=ends.source_catalogue,
         companies=companies,
+        after=after,
     )
 
 
@@ -128,7 +129,7 @@ async def migrate(
         await room(ends, run.sessions(due))
         await run.begin(str(selection))
         async with run.to_its_end():
-            await run.shared(due, everything=selection.all)
+            await run.shared([*due, *before], everything=selection.all)
             await run.vessels(due)
             if settings.dry_run:
                 report.count_elsewhere()
@@ -179,7 +180,7 @@ class Migration:
         self.settings, self.ends, self.state, self.report = settings, ends, state, report
         self.listen, self.stop = listen, stop
         self.site = site(settings, ends, listen)
-        self.checkpoints = Checkpoints(report.run_id, from_settings(settings.key_file))
+        self.checkpoints = Checkpoints(report.run_id)
         self.who = audit.who(settings.operator)
         self.done: list[Loaded] = []
         self.dealt: dict[str, Vessel] = {}  # vessels that further processes were given
@@ -190,6 +191,7 @@ class Migration:
         self.older: set[str] = set()  # vessels that were read in an earlier snapshot
         self.verified: set[str] = set()
         self.confirmed = False
+        self.after: After | None = None
         self.syncs = False  # it brings up to date what is there
         self.pace = Pace()
 
@@ -272,13 +274,21 @@ class Migration:
         started = time.perf_counter()
         due, everything, companies = self.asked
         fleet = await decided(
-            self.settings, self.ends, due, self.state, on_error=self.settings.on_error, companies=companies
+            self.settings,
+            self.ends,
+            due,
+            self.state,
+            on_error=self.settings.on_error,
+            companies=companies,
+            after=self.after,
         )
-        if self.syncs:
-            # What the portal deleted is the conflict strategy's to bring back.
-            fleet.present = {
-                of: rows | fleet.deleted.get(of, frozenset()) for of, rows in fleet.present.items()
-            }
+        # Users whom the portal deleted are the conflict strategy's to bring back; so are companies in a sync.
+        for of in ("company", "user") if self.syncs else ("user",):
+            fleet.present[of] = fleet.present.get(of, frozenset()) | fleet.deleted[of]
+        if not self.syncs:
+            users = fleet.decisions.identity("user")
+            there = ~pl.col("source_id").is_in(list(fleet.deleted["user"]))
+            fleet.decisions.identities["user"] = users.filter(there)
         rows = Shared(fleet, before=self.rows)
         nowhere = await orphans.find(self.ends.holder) if everything and self.rows is None else None
         if not self.settings.dry_run:
@@ -303,6 +313,13 @@ class Migration:
         self.fleet, self.rows, self.outdated = fleet, rows, False
         self.report.phases["load"] += time.perf_counter() - started
 
+    async def late_users(self) -> None:
+        """Users whose e-mails were somebody else's until those who were there had changed."""
+        if self.rows is not None and self.fleet.late and not self.settings.dry_run:
+            before = self.rows.inserted.copy()
+            await self.rows.load_late(self.ends.target, self.checkpoints)
+            self.report.inserted.update(self.rows.inserted - before)
+
     def _count_shared(self, rows: Shared, sign: int) -> None:
         """What a look at the same companies and users under a new snapshot replaces."""
         for outcome in rows.fleet.shared:
@@ -315,7 +332,7 @@ class Migration:
         """The vessels, `parallel_vessels` units at a time."""
         self.listen(PhaseStarted("vessels", len(due)))
         await self._until_none_waits(due, self.report)
-        if not self.settings.dry_run:
+        if not self.settings.dry_run and not self.syncs:
             await self._confirm()
 
     async def _until_none_waits(self, due: list[Vessel], tally: Report) -> None:
@@ -369,7 +386,14 @@ class Migration:
             await self.step("the pace so far", self._read_pace)
         assert self.rows is not None
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
-        work = migrate_units.work(self.options(), self.rows, queue, tally or self.report, self.finished)
+        work = migrate_units.work(
+            self.options(),
+            self.rows,
+            queue,
+            tally or self.report,
+            self.finished,
+            continue_on_error=self.settings.continue_on_error,
+        )
         # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
         parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
         await run_units(self.site, queue, parallel, work)
@@ -483,6 +507,26 @@ class Migration:
             )
         self.listen(event)
 
+    def finished_again(self, results: list[Loaded], queue: Queue) -> None:
+        """For vessels that had to be looked at twice: what they wrote is added up, what is kept out and what
+        was found is as it was the second time."""
+        for result in results:
+            first = next((one for one in self.done if one.vessel.id == result.vessel.id), None)
+            if result.state == "failed" or first is None:
+                self.finished([result], queue)
+                self.report.done -= result.state != "failed"
+                continue
+            self._uncount([first])
+            for now, before in (
+                (result.inserted, first.inserted),
+                (result.updated, first.updated),
+                (result.deleted, first.deleted),
+                (result.conflicts, first.conflicts),
+            ):
+                now.update(before)
+            result.unchanged = first.unchanged
+            self.count(result)
+
     def _uncount(self, undone: Sequence[Loaded]) -> None:
         """These were committed, and a crash of the target has undone it."""
         report = self.report
@@ -538,7 +582,9 @@ class Migration:
         due = [
             result.vessel.id
             for result in self.done
-            if result.state == "migrated" and not result.held_back and result.vessel.id not in self.older
+            if result.state == "migrated"
+            and not (result.held_back or result.unsettled)
+            and result.vessel.id not in self.older
         ]
         if due and self.report.command in ("migrate", "sync"):
             now, _ = await see(self.ends.holder, dict.fromkeys(due, 0))
@@ -580,8 +626,9 @@ class Migration:
         report = self.report
         done = {result.vessel.id: result for result in self.done}
         wrong = [(done[id_].vessel, first) for id_, first in report.differing.items() if id_ in done]
-        undo = Undo(self.ends, report.run_id, self.settings.operator, self.checkpoints.seal, self.ends.seen)
-        undone, report.pending = await undo.vessels(wrong)
+        undo = Undo(self.ends, report.run_id, self.settings.operator, self.ends.seen)
+        known = {id_: result.vessel for id_, result in done.items()}
+        undone, report.pending = await undo.vessels(wrong, known)
         for one in undone:
             if one.back is None:
                 report.failures.append(

@@ -49,7 +49,7 @@ class AlreadyMigrated(Exception):
 @dataclass
 class Loaded:
     """What became of one vessel. `state`: migrated, quarantined, failed or skipped. `held_back`: deletions
-    that the brake stopped."""
+    that the brake stopped; `unsettled`: the next sync has to look at it again."""
 
     vessel: Vessel
     state: str
@@ -59,6 +59,7 @@ class Loaded:
     unchanged: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[str] = field(default_factory=Counter)  # "open", or the strategy that decided
     held_back: int = 0
+    unsettled: bool = False
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)  # (severity, code)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
     quarantined: Counter[str] = field(default_factory=Counter)  # source table

@@ -108,8 +108,9 @@ class Queue:
         self._next += 1
         return unit
 
-    def may_retry(self, unit: Sequence[Vessel]) -> bool:
-        """Whether a unit that has to be tried again may be: the window may be over meanwhile."""
+    def may_go_on(self, unit: Sequence[Vessel]) -> bool:
+        """Whether these of a unit that was taken may be started, or tried again: the window may be over
+        meanwhile."""
         return not self.stopped and self.go(unit)
 
     def split(self, unit: Sequence[Vessel]) -> None:

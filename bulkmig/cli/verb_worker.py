@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import lines, output, summary
-from bulkmig.cli.options import CONNECT, KEY, WORKER, Call, verb
+from bulkmig.cli.options import CONNECT, WORKER, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.report import Report
 
 
-@verb(WORKER, KEY, CONNECT)
+@verb(WORKER, CONNECT)
 def command(
     call: Call,
     once: Annotated[bool, typer.Option("--once", help="End when the run that it works on is over.")] = False,

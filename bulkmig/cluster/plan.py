@@ -18,13 +18,11 @@ from bulkmig.errors import PreflightError
 from bulkmig.fit import checks
 from bulkmig.postgres.session import Connection
 
-_Moved = dict[str, dict[str, dict[str, str]]]
-
 
 class Manner(msgspec.Struct):
     """How rows get in, as the run's command has it; what else a worker needs are its own settings.
 
-    `key`: which key seals checkpoints, "" for none. `came`, `left`, `ids`: a sync's moves."""
+    `key`: which key seals checkpoints, "" for none."""
 
     operator: str
     fk_set: bool
@@ -33,9 +31,6 @@ class Manner(msgspec.Struct):
     allow_deletions: bool = False
     brake_share: float = 0.2
     brake_least: int = 10
-    came: _Moved = {}
-    left: dict[str, dict[str, set[str]]] = {}
-    ids: dict[str, dict[str, str]] = {}
 
 
 class _Decided(msgspec.Struct):

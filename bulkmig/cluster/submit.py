@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import anyio
-import msgspec
 
 from bulkmig._core.stop import Stop
 from bulkmig.cluster import outcome, plan, roster, runs, view
@@ -28,7 +27,7 @@ from bulkmig.events import Listener, QueueMoved, VesselStarted
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.recount import recount
 from bulkmig.report import Report
-from bulkmig.security.seal import from_settings
+from bulkmig.security.keys import from_settings
 from bulkmig.selection import Selection, Vessel
 from bulkmig.shared import Shared
 from bulkmig.target.state import Mark, TargetState
@@ -85,12 +84,10 @@ class Crew:
             self.before = [vessel for vessel in selected if vessel.id in mine]
         return self.before
 
-    async def work(
-        self, run: Run, kind: str, units: Sequence[list[Vessel]], manner: Manner | None = None
-    ) -> None:
+    async def work(self, run: Run, kind: str, units: Sequence[list[Vessel]]) -> None:
         """Lets workers do these units and counts what became of them; returns when nothing is at work."""
         wanted = [vessel for unit in units for vessel in unit]
-        await run.step("the run in the queue", lambda: self._open(run, kind, manner))
+        await run.step("the run in the queue", lambda: self._open(run, kind))
         await run.step("filling the queue", lambda: self._fill(run, kind, units))
         try:
             await self._follow(run)
@@ -101,7 +98,7 @@ class Crew:
         left = [vessel for vessel in [*wanted, *self.before] if vessel.id not in run.ended]
         await run.step("what workers left", lambda: self._recount(run, left))
 
-    async def _open(self, run: Run, kind: str, manner: Manner | None) -> None:
+    async def _open(self, run: Run, kind: str) -> None:
         """The run's entry and its plan; of a run that was taken over, what became of its jobs meanwhile."""
         settings, target = run.settings, run.ends.target
         assert run.rows is not None
@@ -120,7 +117,7 @@ class Crew:
                 max_rows_per_second=settings.max_rows_per_second,
                 seconds_left=_seconds_left(run),
             )
-            made = Plan(manner or manner_of(settings), run.fleet.decisions, run.rows.failures)
+            made = Plan(manner_of(settings), run.fleet.decisions, run.rows.failures)
             await plan.publish(target, self.run_id, kind, made)
             if not self._opened:
                 self._old = await outcome.recall(target, self.run_id)
@@ -270,30 +267,15 @@ def _seconds_left(run: Run) -> float | None:
 
 def manner_of(settings: Settings) -> Manner:
     """How rows get in, as these settings have it."""
-    seal = from_settings(settings.key_file)
+    writer = from_settings(settings).writer
     return Manner(
         settings.operator,
         settings.fk_check == "set",
-        seal.id.hex() if seal is not None else "",
+        writer.id.hex() if writer is not None else "",
         settings.conflict,
         settings.allow_deletions,
         settings.brake_share,
         settings.brake_least,
-    )
-
-
-def sync_manner(
-    settings: Settings,
-    came: Mapping[str, Mapping[str, dict[str, str]]],
-    left: Mapping[str, Mapping[str, set[str]]],
-    ids: Mapping[str, dict[str, str]],
-) -> Manner:
-    """The same for a sync's vessels, with the rows that moved between them (`sync.moves.Moves`)."""
-    return msgspec.structs.replace(
-        manner_of(settings),
-        came={vessel: dict(of) for vessel, of in came.items()},
-        left={vessel: dict(of) for vessel, of in left.items()},
-        ids=dict(ids),
     )
 
 

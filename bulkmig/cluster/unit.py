@@ -22,7 +22,6 @@ from bulkmig.migrate_units import work as migrate_work
 from bulkmig.pace import Pace, from_history
 from bulkmig.recount import recount
 from bulkmig.report import Report
-from bulkmig.security.seal import Seal
 from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
 from bulkmig.sync.moves import Moves
@@ -47,7 +46,6 @@ class Hand:
     generation: int
     options: LoadOptions
     rules: Rules
-    moves: Moves
     ends: float | None
     pace: Pace
 
@@ -60,7 +58,6 @@ class Hand:
         run: QueueRun,
         settings: Settings,
         desk: Desk,
-        seal: Seal | None,
     ) -> Hand:
         """Makes the run's options out of its plan and this worker's settings."""
         manner, run_id = plan.manner, run.run_id
@@ -72,7 +69,7 @@ class Hand:
             run_id=run_id,
             decisions=plan.decisions,
             shared=Shared(Fleet(plan.decisions, []), failures=plan.refused),
-            checkpoints=Checkpoints(run_id, seal),
+            checkpoints=Checkpoints(run_id),
             who=audit.who(manner.operator or settings.operator),
             fk_set=manner.fk_set,
             limiter=limited(drawing, run.max_rows_per_second, settings.max_rows_per_second),
@@ -83,7 +80,6 @@ class Hand:
             generation,
             options,
             _rules(manner, plan),
-            _moves(manner),
             None if left is None else time.perf_counter() + left,
             Pace() if left is None else await desk.ask(from_history),
         )
@@ -101,17 +97,6 @@ def _rules(manner: Manner, plan: Plan) -> Rules:
         manner.brake_share,
         manner.brake_least,
     )
-
-
-def _moves(manner: Manner) -> Moves:
-    moves = Moves()
-    for vessel, came in manner.came.items():
-        moves.came[vessel].update(came)
-    for vessel, left in manner.left.items():
-        moves.left[vessel].update(left)
-    for entity, ids in manner.ids.items():
-        moves.ids[entity].update(ids)
-    return moves
 
 
 @dataclass
@@ -150,8 +135,11 @@ class Errand:
         hand = self.hand
         options = replace(hand.options, snapshot=self.view.seen)
         if hand.kind == "sync":
-            return sync_work(options, hand.rules, hand.moves, queue, self.tally, self._finished)
-        return migrate_work(options, options.shared, queue, self.tally, self._finished)
+            return sync_work(options, hand.rules, Moves(), queue, self.tally, self._finished)
+        # A job is done whole: after a failed vessel it is the submitter that starts no further job.
+        return migrate_work(
+            options, options.shared, queue, self.tally, self._finished, continue_on_error=True
+        )
 
     def _finished(self, results: list[Loaded], queue: Queue) -> None:
         self.results |= {result.vessel.id: result for result in results}

@@ -31,7 +31,7 @@ from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import SOURCE, session
 from bulkmig.preflight import address, patience, target_only
 from bulkmig.report import Report
-from bulkmig.security.seal import from_settings
+from bulkmig.security.keys import from_settings
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.workers import Lane, Site, sample
 
@@ -219,14 +219,14 @@ class _Shift:
             generation = self.desk.generation
             if known is None or known.generation < generation:
                 found = await self.desk.ask(lambda c: plan.read(c, self.run.run_id, kind))
-                seal = from_settings(self.settings.key_file)
-                if found.manner.key != (seal.id.hex() if seal is not None else ""):
+                writer = from_settings(self.settings).writer
+                if found.manner.key != (writer.id.hex() if writer is not None else ""):
                     raise PreflightError(
-                        "the run's checkpoints are sealed with another key than this worker has",
-                        "give every worker the submitter's key: --key-file or BULKMIG_KEY",
+                        "the run encrypts with another key than this worker",
+                        "give every worker the submitter's key: key_file, key_command or BULKMIG_KEY",
                     )
                 known = self.hands[kind] = await Hand.make(
-                    kind, found, generation, self.run, self.settings, self.desk, seal
+                    kind, found, generation, self.run, self.settings, self.desk
                 )
             return known
 
