@@ -131,7 +131,7 @@ async def migrate(
         await room(ends, run.sessions(due))
         await run.begin(str(selection))
         async with run.to_its_end():
-            await run.shared(due, everything=selection.all)
+            await run.shared([*due, *before], everything=selection.all)
             await run.vessels(due)
             if settings.dry_run:
                 report.count_elsewhere()
