@@ -111,7 +111,8 @@ async def _sync(
             gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
         results = await _apply(target, vessels, options, plans, moves)
         for vessel, gather, made, result in zip(vessels, gathered, plans, results, strict=True):
-            result.held_back, result.unsettled = made.brake, vessel.id in moves.unsettled
+            result.held_back = made.brake
+            result.unsettled = vessel.id in moves.unsettled or vessel.id in gather.unit.whole
             arrives = vessel.id in moves.arriving
             if arrives and vessel.id in gather.unit.whole:
                 result.state = "quarantined"

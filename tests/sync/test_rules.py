@@ -293,3 +293,28 @@ async def test_a_portal_user_who_saves_while_the_row_is_synced_keeps_the_change_
             assert location == "of the portal"
     finally:
         await portal.close()
+
+
+async def test_equipment_stays_with_a_part_that_target_wins_keeps(
+    origin: Origin, config: Settings, maintenance_url: str
+) -> None:
+    equipment = await fetchval(origin.url, "SELECT min(equipment_id::text) FROM critical_parts")
+    found = "FROM equipment e JOIN equipment_metadata m ON m.equipment_id = e.id WHERE m.original_id"
+    parts = f"SELECT count(*) FROM critical_parts WHERE equipment_id = (SELECT e.id {found} = $1::text::uuid)"
+    await execute(
+        maintenance_url,
+        "UPDATE critical_parts SET current_stock = 77 WHERE id = (SELECT min(p.id::text)::uuid"
+        f" FROM critical_parts p WHERE p.equipment_id = (SELECT e.id {found} = '{equipment}'))",
+    )
+    await execute(
+        origin.url,
+        "BEGIN; SET LOCAL session_replication_role = replica;"
+        f" DELETE FROM critical_parts WHERE equipment_id = '{equipment}';"
+        f" DELETE FROM equipment WHERE id = '{equipment}'; COMMIT",
+    )
+    report = await sync(msgspec.structs.replace(config, conflict="target_wins"), ALL)
+    assert (report.status, report.verified.differences) == ("completed", [])
+    assert await fetchval(maintenance_url, parts, equipment) == 1
+    again = await sync(config, ALL)
+    assert (again.status, again.deleted["equipment"]) == ("completed", 0)
+    assert await fetchval(maintenance_url, parts, equipment) == 1
