@@ -14,6 +14,7 @@ from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
 from bulkmig.ledger import write
+from bulkmig.ledger.compact import compact
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
@@ -185,6 +186,7 @@ async def _apply(
     ids = [new_id() for _ in vessels]
     steps = []
     for vessel, id_, made in zip(vessels, ids, plans, strict=True):
+        await compact(target, options.run_id, vessel.id, PER_VESSEL)
         checkpoint = await options.checkpoints.of_vessel(
             target,
             vessel.id,
