@@ -318,3 +318,24 @@ async def test_equipment_stays_with_a_part_that_target_wins_keeps(
     again = await sync(config, ALL)
     assert (again.status, again.deleted["equipment"]) == ("completed", 0)
     assert await fetchval(maintenance_url, parts, equipment) == 1
+
+
+async def test_a_row_on_equipment_that_the_portal_deleted_has_nowhere_to_go_and_fails_nothing(
+    origin: Origin, config: Settings, maintenance_url: str
+) -> None:
+    equipment = await fetchval(origin.url, "SELECT min(equipment_id::text) FROM critical_parts")
+    await execute(
+        maintenance_url,
+        "DELETE FROM equipment e USING equipment_metadata m"
+        f" WHERE m.equipment_id = e.id AND m.original_id = '{equipment}'",
+    )
+    await execute(
+        origin.url,
+        "UPDATE critical_parts SET current_stock = 55, updated_at = now()"
+        f" WHERE equipment_id = '{equipment}'; INSERT INTO critical_parts"
+        " (id, equipment_id, name, created_at, updated_at)"
+        f" VALUES (gen_random_uuid(), '{equipment}', 'new', now(), now())",
+    )
+    report = await sync(config, ALL)
+    assert (report.status, report.failures, report.inserted["critical_parts"]) == ("completed", [], 0)
+    assert report.conflicts["source_wins"] > 0
