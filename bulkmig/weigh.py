@@ -192,7 +192,8 @@ class Weigher:
             return set()
         table, ids = cells[0].table, list({mismatch.id for mismatch in cells})
         query = _AS_LEFT.format(table=table.name, key=table.own_key)
-        return {row[0] for row in await self.target.fetch(query, ids, entity.name, self._owners(ids))}
+        owners = list(self.vessels) or [NIL]  # also those to which rows have moved
+        return {row[0] for row in await self.target.fetch(query, ids, entity.name, owners)}
 
     def _owner(self, id_: str) -> str | None:
         """The vessel that a row with this id belongs to, by the prefix they share."""
