@@ -55,6 +55,7 @@ from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
 from bulkmig.source.changes import see
 from bulkmig.source.onboarding import SnapshotGone
+from bulkmig.target import numbers
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
 from bulkmig.undo import Undo
@@ -108,7 +109,7 @@ async def migrate(
 ) -> Report:
     """Migrates the selected vessels with their companies and users. Raises UsageError and PreflightError
     before anything was touched; a vessel that fails is in the report, and so is what ended the run early."""
-    check(settings)
+    settings = check(settings)
     report = Report("migrate", str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
@@ -210,7 +211,7 @@ class Migration:
             return min(len(due), 1)
         units = len(cut(due, settings.batch_bytes))
         if settings.processes == 1:
-            return min(units, settings.parallel_vessels)
+            return min(units, settings.loaders)
         return min(len(due), settings.processes)  # one each for certain, besides what their workers open
 
     async def step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -275,6 +276,7 @@ class Migration:
         rows = Shared(fleet, before=self.rows)
         nowhere = await orphans.find(self.ends.holder) if everything and self.rows is None else None
         if not self.settings.dry_run:
+            await numbers.assign(self.ends.holder, self.ends.target, fleet)
             try:
                 await rows.load(self.ends.target, self.checkpoints, nowhere, self.ends.seen)
             except CommitUnknown:
@@ -361,7 +363,7 @@ class Migration:
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
         work = migrate_units.work(self.options(), self.rows, queue, tally or self.report, self.finished)
         # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
-        parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
+        parallel = 1 if self.settings.dry_run else self.settings.loaders
         await run_units(self.site, queue, parallel, work)
         self.report.peak_in_flight = self.site.memory.peak
         self.renew = queue.renew and (self.settings.continue_on_error or not self.report.failed)

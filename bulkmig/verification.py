@@ -42,7 +42,7 @@ async def verify(
 
     Vessels that an interrupted verification of the same selection had behind it count as skipped, unless
     something was migrated since. So do vessels that were never migrated."""
-    check(settings)
+    settings = check(settings)
     report = Report("verify", str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=False, needs_ledger=True, listen=listen) as ends:

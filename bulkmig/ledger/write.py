@@ -8,8 +8,9 @@ import polars as pl
 
 from bulkmig._core.frames import to_csv
 from bulkmig._core.parcel import Parcel
-from bulkmig.ledger.audit import Who
+from bulkmig.ledger.audit import Who, entry
 from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.session import on_file
 from bulkmig.target.postgres import copy_in
 
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -125,29 +126,30 @@ async def mark(
 ) -> None:
     """The vessel's mark, and its entry in the audit log. A vessel that is migrated is never marked as failed.
     `snapshot`: what was seen of the source."""
-    await connection.execute(
-        "WITH marked AS (INSERT INTO bulkmig.vessels AS v"
+    marked = (
+        "INSERT INTO bulkmig.vessels AS v"
         " (vessel_id, state, run_id, name, phase, error, rows, seconds, source_snapshot)"
-        " VALUES ($1::text::uuid, $2, $3::text::uuid, $4, $5, $6, $7, $8, $12)"
+        " VALUES ($1::text::uuid, $2, $3::text::uuid, $4, $5, $6, $7, $8, $9)"
         " ON CONFLICT (vessel_id) DO UPDATE SET state = excluded.state, run_id = excluded.run_id,"
         " name = excluded.name, phase = excluded.phase, error = excluded.error, rows = excluded.rows,"
         " seconds = excluded.seconds, source_snapshot = excluded.source_snapshot,"
         " finished_at = clock_timestamp()"
-        " WHERE v.state <> 'migrated' OR excluded.state = 'migrated')"
+        " WHERE v.state <> 'migrated' OR excluded.state = 'migrated'"
+    )
+    values = (vessel_id, state, run_id, name, phase, error, rows, seconds, snapshot)
+    summary = error or f"{rows} rows"
+    if on_file(connection) is not None:
+        await connection.execute(marked, *values)
+        await entry(connection, by, state, summary, run_id=run_id, vessel_id=vessel_id)
+        return
+    await connection.execute(
+        f"WITH marked AS ({marked})"
         " INSERT INTO bulkmig.audit (run_id, vessel_id, action, operator, host, summary)"
-        " VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11)",
-        vessel_id,
-        state,
-        run_id,
-        name,
-        phase,
-        error,
-        rows,
-        seconds,
+        " VALUES ($3::text::uuid, $1::text::uuid, $2, $10, $11, $12)",
+        *values,
         by.operator,
         by.host,
-        error or f"{rows} rows",
-        snapshot,
+        summary,
     )
 
 
