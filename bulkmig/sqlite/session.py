@@ -30,7 +30,7 @@ from bulkmig.sqlite.errors import translated
 from bulkmig.sqlite.portal import IDS, PortalTable
 from bulkmig.sqlite.rows import Row
 from bulkmig.sqlite.translate import Statement, split, tables, translate
-from bulkmig.sqlite.values import own_uuid, store
+from bulkmig.sqlite.values import own_number, own_uuid, store
 
 T = TypeVar("T")
 BUSY_SECONDS = 30.0  # how long the write lock is waited for: the lock time-out of sessions on PostgreSQL
@@ -226,7 +226,7 @@ class Session:
 
     async def number(self, table: str, rows: Sequence[tuple[str, str | None]]) -> None:
         """Gives new rows (UUID, source id) of a table their numbers, in their order."""
-        await self._run(lambda: self._number(self.tables[table], rows))
+        await self._run(lambda: self._number(self.tables[table], rows, arriving=False))
 
     def catalogue(self) -> Catalogue:
         """Table -> column -> what it is, in PostgreSQL's words; nothing has a length."""
@@ -358,7 +358,7 @@ class Session:
             return frame.height
         kinds = {column.name: column.kind for column in table.columns}
         if table.own is not None:
-            self._number(table, [(uuid, None) for uuid in frame[table.own.name]])
+            self._number(table, [(uuid, None) for uuid in frame[table.own.name]], arriving=True)
         cells = [store(kinds[column], frame[column]).to_list() for column in columns]
         line = 0
 
@@ -376,13 +376,19 @@ class Session:
             raise refused from None
         return frame.height
 
-    def _number(self, table: PortalTable, rows: Sequence[tuple[str, str | None]]) -> None:
-        """Gives rows (UUID, source id) a number, in their order, that have none yet or whose number the portal
-        has taken for a row of its own meanwhile."""
+    def _number(
+        self, table: PortalTable, rows: Sequence[tuple[str, str | None]], *, arriving: bool
+    ) -> None:
+        """Gives rows (UUID, source id) a number, in their order, that have none yet; where they are about to
+        be inserted also those whose number the portal has taken for a row of its own meanwhile."""
         if table.own is None or not rows:
             return
         listed = orjson.dumps([uuid for uuid, _ in rows]).decode()
-        found = self.connection.execute(portal.unnumbered(table), (listed,)).fetchall()
+        found = [
+            (place, number)
+            for place, number in self.connection.execute(portal.unnumbered(table), (listed,))
+            if number is None or (arriving and own_number(table.name, rows[place][0]) is None)
+        ]
         if not found:
             return
         (first,) = self.connection.execute(f"SELECT {portal.next_free(table)}").fetchone()

@@ -71,7 +71,7 @@ def stored(kind: str, value: str) -> str:
         plain = (
             f"CASE WHEN {value} GLOB '{_DATE} {_TIME}*+00' AND length({value}) BETWEEN 22 AND 29"
             f" THEN substr({value}, 1, 10) || 'T' || substr({value}, 12, 8) || '.' ||"
-            f" substr(substr({value}, 21, length({value}) - 23) || '000000', 1, 6) || 'Z' ELSE {value} END"
+            f" substr(substr({value}, 21, max(length({value}) - 23, 0)) || '000000', 1, 6) || 'Z' ELSE {value} END"
         )
     elif kind == "bool":
         plain = f"CASE {value} WHEN 't' THEN 1 WHEN 'f' THEN 0 ELSE {value} END"
