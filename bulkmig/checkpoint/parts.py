@@ -67,7 +67,7 @@ class Packed:
         written = 0
         records = []
         for number, (role, table, columns, packed) in enumerate(self.parts, first):
-            payload = seal.close(packed, _place(checkpoint, number, role, table)) if seal else packed
+            payload = seal.close(packed, place(checkpoint, number, role, table)) if seal else packed
             digest = hashlib.sha256(payload).digest()
             records.append((checkpoint, number, role, table, list(columns), payload, digest))
             written += len(payload)
@@ -118,7 +118,7 @@ def _opened(checkpoint: str, row: Record, *, encrypted: bool, seal: Seal | None)
             raise CheckpointError(
                 f"checkpoint {checkpoint} is encrypted and no key is given", "say --key-file FILE"
             )
-        payload = seal.open(payload, _place(checkpoint, number, role, table))
+        payload = seal.open(payload, place(checkpoint, number, role, table))
     return Part(role, table, tuple(row["columns"]), _expand(payload, checkpoint, number))
 
 
@@ -173,6 +173,6 @@ def _expand(payload: bytes, checkpoint: str, number: int) -> bytes:
         ) from None
 
 
-def _place(checkpoint: str, number: int, role: str, table: str) -> bytes:
+def place(checkpoint: str, number: int, role: str, table: str) -> bytes:
     """What ties an encrypted part to its place: a part that was moved or exchanged doesn't open."""
     return f"{checkpoint}/{number}/{role}/{table}".encode()

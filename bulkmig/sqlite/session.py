@@ -228,6 +228,33 @@ class Session:
         """Gives new rows (UUID, source id) of a table their numbers, in their order."""
         await self._run(lambda: self._number(self.tables[table], rows, arriving=False))
 
+    async def refresh(self) -> None:
+        """Gives the portal's new rows their UUIDs."""
+        await self._run(self._note_new)
+
+    async def frames(self, query: str) -> AsyncIterator[pl.DataFrame]:
+        """A query's rows as frames of texts."""
+        cursor = await self._run(lambda: self._open(query))
+        names = [column[0] for column in cursor.description]
+        while rows := await self._run(lambda: cursor.fetchmany(_ROWS)):
+            yield await to_thread.run_sync(_frame, rows, names, limiter=self._thread)
+
+    async def cursor(self, sql: str) -> Callable[[int], Coroutine[Any, Any, list[tuple[Any, ...]]]]:
+        """A query in SQLite's own words; what is returned fetches so many rows more."""
+        found = await self._run(lambda: self.connection.execute(sql))
+
+        async def fetch(count: int) -> list[tuple[Any, ...]]:
+            return await self._run(lambda: found.fetchmany(count))
+
+        return fetch
+
+    async def sources(self, uuids: Sequence[str]) -> dict[str, str]:
+        """UUID -> id of the source row that it was made for, where there is one."""
+        listed = orjson.dumps(list(uuids)).decode()
+        query = f"SELECT uuid, source_id FROM {IDS} WHERE uuid IN (SELECT value FROM json_each(?1))"
+        rows = await self._run(lambda: self.connection.execute(query, (listed,)).fetchall())
+        return {uuid: source_id for uuid, source_id in rows if source_id}
+
     def catalogue(self) -> Catalogue:
         """Table -> column -> what it is, in PostgreSQL's words; nothing has a length."""
         return {
@@ -463,14 +490,18 @@ def _read(name: str, value: Any) -> Any:
     return functions.moment(value) if name in _TIMES else orjson.loads(value)
 
 
-def _csv(rows: list[tuple[Any, ...]]) -> bytes:
+def _frame(rows: list[tuple[Any, ...]], names: Sequence[str]) -> pl.DataFrame:
     columns = {}
-    for n, values in enumerate(zip(*rows, strict=True)):
+    for name, values in zip(names, zip(*rows, strict=True), strict=True):
         try:
-            columns[str(n)] = pl.Series(values, dtype=pl.String, strict=True)
+            columns[name] = pl.Series(values, dtype=pl.String, strict=True)
         except TypeError:
-            columns[str(n)] = pl.Series([None if v is None else str(v) for v in values], dtype=pl.String)
-    return to_csv(pl.DataFrame(columns))
+            columns[name] = pl.Series([None if v is None else str(v) for v in values], dtype=pl.String)
+    return pl.DataFrame(columns)
+
+
+def _csv(rows: list[tuple[Any, ...]]) -> bytes:
+    return to_csv(_frame(rows, [str(n) for n in range(len(rows[0]))]))
 
 
 def on_file(connection: object) -> Session | None:
