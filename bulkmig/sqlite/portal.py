@@ -37,6 +37,7 @@ class PortalColumn:
     key: int
     writable: bool
     parent: str | None = None
+    default: str | None = None
 
     @property
     def quoted(self) -> str:
@@ -119,11 +120,13 @@ def _table(connection: sqlite3.Connection, name: str) -> PortalTable:
     rows = connection.execute("SELECT * FROM pragma_table_xinfo(?1, 'main')", (name,)).fetchall()
     typed = contract()
     columns = []
-    for _, column, type_, notnull, _, key, hidden in rows:
+    for _, column, type_, notnull, default, key, hidden in rows:
         if hidden == 1:
             continue
         kind, shown = _kind(type_, typed.get((name, column)))
-        columns.append(PortalColumn(column, kind, shown, not notnull and not key, key, hidden == 0))
+        columns.append(
+            PortalColumn(column, kind, shown, not notnull and not key, key, hidden == 0, default=default)
+        )
     table = PortalTable(name, columns)
     keys = table.key
     declared = {column: type_ for _, column, type_, *_ in rows}
@@ -185,7 +188,12 @@ def _view(table: PortalTable) -> list[str]:
     name = f"{VIEW}{table.name}"
     writable = [column for column in table.columns if column.writable]
     names = ", ".join(column.quoted for column in writable)
-    new = ", ".join(into(table, column, f"NEW.{column.quoted}") for column in writable)
+    new = ", ".join(
+        f"coalesce({into(table, c, f'NEW.{c.quoted}')}, {c.default})"
+        if c.default and not c.nullable and c is not table.own
+        else into(table, c, f"NEW.{c.quoted}")
+        for c in writable
+    )
     this = " AND ".join(
         f"{column.quoted} IS {into(table, column, f'OLD.{column.quoted}')}" for column in table.key
     )

@@ -128,6 +128,9 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
     changed = re.match(rf"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+{VIEW}(\w+)", text)
     if changed:
         text = re.sub(r"\bON CONFLICT DO NOTHING\b", "", text)
+    alias = re.match(rf"\s*DELETE FROM\s+({VIEW}\w+) AS (\w+)\b", text)
+    if alias:  # which a view doesn't take
+        text = re.sub(rf"\b{alias[2]}\.", f"{alias[1]}.", text.replace(f" AS {alias[2]}", "", 1))
     head, returning, tail = text.partition(" RETURNING ")
     if returning:
         text = head + returning + re.sub(r"\b[a-z_]\w*\.(?=\w)", "", tail)

@@ -17,8 +17,10 @@ _PAIRS: list[tuple[str, str]] = [
         "SELECT to_regclass('bulkmig.migrations')",
         "SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_migrations'",
     ),
-    # A mark and its audit entry: SQLite changes no data in a WITH clause. The entry follows by a trigger of
-    # the session's own.
+    (
+        "SELECT to_regclass('bulkmig.vessels')",
+        "SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_vessels'",
+    ),
     # Vessels that were rolled back last.
     (
         "SELECT vessel_id::text FROM (SELECT DISTINCT ON (vessel_id) vessel_id, restored FROM"

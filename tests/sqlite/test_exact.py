@@ -14,7 +14,7 @@ from bulkmig.config import OnError
 from bulkmig.generate import FleetSpec
 from tests.oracle.expect import expect
 from tests.oracle.file import read_file
-from tests.support.files import dump, portal, with_rows
+from tests.support.files import portal, stored, with_rows
 from tests.support.fleets import Fleets, Origin
 from tests.support.outcome import differences
 from tests.support.servers import Databases
@@ -59,7 +59,7 @@ async def test_two_runs_give_the_same_tables_with_the_same_ids(fleets: Fleets, t
     await migrate(settings(origin, one, "quarantine"), ALL)
     several = {"parallel_vessels": 8, "processes": 2, "memory": 4 * 2**20}
     await migrate(Settings(**{**_fields(settings(origin, other, "quarantine")), **several}), ALL)
-    assert dump(one) == dump(other)
+    assert stored(one) == stored(other)
 
 
 def _fields(of: Settings) -> dict[str, object]:

@@ -26,7 +26,7 @@ async def with_rows(path: Path, empty_url: str, origin: Origin, spec: FleetSpec)
     return write_file(path, schemas.read(SCHEMA), await read_rows(empty_url))
 
 
-def dump(url: str) -> dict[str, list[tuple[object, ...]]]:
+def stored(url: str) -> dict[str, list[tuple[object, ...]]]:
     """Every cell of the contract's tables as it is stored, with its type."""
     connection = sqlite3.connect(path_of(url))
     try:
