@@ -20,7 +20,7 @@ import msgspec
 import polars as pl
 from aiolimiter import AsyncLimiter
 
-from bulkmig import migrate_units, orphans
+from bulkmig import migrate_units, numbers, orphans, shown
 from bulkmig._core.memory import Memory
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
@@ -55,7 +55,6 @@ from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
 from bulkmig.source.changes import see
 from bulkmig.source.onboarding import SnapshotGone
-from bulkmig.target import numbers
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
 from bulkmig.undo import Undo
@@ -639,6 +638,7 @@ class Migration:
                 safe = await runs.durable(self.ends.target, report.run_id)
                 self._uncount([result for result in self.done if result.vessel.id not in safe])
             self.confirmed = True
+            await shown.in_report(self.ends.target, report)
             report.finish()
             await runs.end(self.ends.target, report.run_id, report.status, report.document())
         report.finish()

@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 from bulkmig.embedded import Server
@@ -17,9 +16,8 @@ from tests.support import lane
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases, EmbeddedServers, by_major
 
-
 if os.environ.get("BULKMIG_TARGET") == "sqlite":
-    asyncpg.connect = lane.connect
+    lane.begin()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -96,7 +96,8 @@ async def bring_back(connection: Connection, stage: Stage, parts: Iterable[Part]
         rows = await connection.fetch(
             f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM new_{n} w"
             f" WHERE true{there} AND NOT EXISTS (SELECT FROM {table.name} x"
-            f" WHERE {stage.same(table, 'x', 'w')}) ON CONFLICT DO NOTHING RETURNING {table.key[0]}::text AS id"
+            f" WHERE {stage.same(table, 'x', 'w')})"
+            f" ON CONFLICT DO NOTHING RETURNING {table.key[0]}::text AS id"
         )
         await connection.execute(f"DELETE FROM new_{n}")
         back[table.name] += [row["id"] for row in rows]

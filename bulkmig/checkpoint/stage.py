@@ -186,7 +186,8 @@ class Stage:
             f"new.{column}" if column in table.cells else f"now.{column}" for column in target.columns
         )
         await self.connection.execute(
-            f"DELETE FROM one_{n} d WHERE EXISTS (SELECT FROM new_{n} new WHERE {self.same(target, 'd', 'new')});"
+            f"DELETE FROM one_{n} d WHERE EXISTS"
+            f" (SELECT FROM new_{n} new WHERE {self.same(target, 'd', 'new')});"
             f"INSERT INTO one_{n} ({', '.join(target.columns)}) SELECT {values} FROM new_{n} new"
             f" LEFT JOIN now_{n} now ON {self.same(target, 'new', 'now')};"
             f"DELETE FROM new_{n}"

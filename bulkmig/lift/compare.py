@@ -30,9 +30,7 @@ async def table(
     result = Verified(checks=1)
     columns = [key, *(column for column in expected.columns if column != key)]
     low, high = expected[key][0], expected[key][-1]
-    query = (
-        f"SELECT {', '.join(columns)} FROM {name} WHERE {key} BETWEEN '{low}' AND '{high}' ORDER BY {key}"
-    )
+    query = f"SELECT {', '.join(columns)} FROM {name} WHERE {key} BETWEEN '{low}' AND '{high}' ORDER BY {key}"
     actual = from_csv(await read_all(target, query), columns)
     result.rows[name] = actual.height
     if not expected[key].equals(actual[key]):

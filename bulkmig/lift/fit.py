@@ -1,5 +1,5 @@
-"""Makes values of a SQLite portal what a direct migration to PostgreSQL would have written: cut and set to NULL
-where the column can't hold them, repaired where PostgreSQL can't (mapping.md, "Lift")."""
+"""Makes values of a SQLite portal what a direct migration to PostgreSQL would have written: cut and set to
+NULL where the column can't hold them, repaired where PostgreSQL can't (mapping.md, "Lift")."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _INTEGERS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
 _USUAL = {
     "date": r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$",
-    "timestamptz": r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])[ T]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{1,6})?(\+00|Z)$",
+    "timestamptz": r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])[ T]([01]\d|2[0-3]):[0-5]\d:[0-5]\d"
+    r"(\.\d{1,6})?(\+00|Z)$",
     "numeric": r"^-?\d{1,8}(\.\d{1,2})?$",
     "uuid": r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
     "bool": r"^[tf]$",
@@ -147,7 +148,7 @@ def _is_json(text: str) -> bool:
     return "\0" not in text
 
 
-def _is_date(text: str, _: TargetColumn) -> bool:
+def _is_date(text: str, kind: TargetColumn) -> bool:
     if text in ("infinity", "-infinity"):
         return True
     year, _, rest = text.removesuffix(" BC").partition("-")

@@ -1,5 +1,5 @@
-"""The ledger on its way: table by table as it is, since its ids are PostgreSQL's already; what was written and
-what checkpoints hold, with the values that PostgreSQL's columns can hold."""
+"""The ledger on its way: table by table as it is, since its ids are PostgreSQL's already; what was written
+and what checkpoints hold, with the values that PostgreSQL's columns can hold."""
 
 from __future__ import annotations
 
@@ -130,6 +130,8 @@ def _text(value: Any, type_: str) -> str | None:
     if type_ == "boolean":
         return "t" if value else "f"
     if type_.endswith("[]"):
-        items = ('"' + str(item).replace("\\", "\\\\").replace('"', '\\"') + '"' for item in orjson.loads(value))
+        items = (
+            '"' + str(item).replace("\\", "\\\\").replace('"', '\\"') + '"' for item in orjson.loads(value)
+        )
         return "{" + ",".join(items) + "}"
     return str(value)

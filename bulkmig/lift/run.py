@@ -1,9 +1,10 @@
-"""`bulkmig lift`: a whole portal, its own rows and bulkmig's ledger included, into an empty one on PostgreSQL.
+"""`bulkmig lift`: a whole portal, its own rows and bulkmig's ledger included, into an empty one on
+PostgreSQL.
 
 both ends ▶ rows, table by table ▶ ledger ▶ compare every cell ▶ commit
 
-All of it is one transaction of the target, so a lift that was killed is just started again. The SQLite file is
-only read; whoever would write it waits until the lift has ended.
+All of it is one transaction of the target, so a lift that was killed is just started again. The SQLite file
+is only read; whoever would write it waits until the lift has ended.
 """
 
 from __future__ import annotations
@@ -63,7 +64,10 @@ async def lift(settings: Settings, file_url: str, server_url: str, *, stop: Stop
     )
     report = Report("lift", str(uuid4()))
     with (stop or Stop()).scope() as scope:
-        async with session(where, DURABLE, role="source") as held, session(address, DURABLE, role="target") as target:
+        async with (
+            session(where, DURABLE, role="source") as held,
+            session(address, DURABLE, role="target") as target,
+        ):
             file = on_file(held)
             assert file is not None
             try:
@@ -157,7 +161,15 @@ class _Lift:
             for code, column, keys in found:
                 sources = await self.file.sources(keys)
                 rows = [
-                    ("warning", code, None, names.get(table, table), sources.get(key, key), column, _LOSSY[code])
+                    (
+                        "warning",
+                        code,
+                        None,
+                        names.get(table, table),
+                        sources.get(key, key),
+                        column,
+                        _LOSSY[code],
+                    )
                     for key in keys
                 ]
                 findings = pl.DataFrame(rows, schema=FINDING, orient="row")

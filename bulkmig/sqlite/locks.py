@@ -58,7 +58,9 @@ class Held:
         if call is None:
             return None
         function, key = call[1], values[0]
-        return self._drop(key) if "unlock" in function else self._take(key, probe=function.endswith("_shared"))
+        return (
+            self._drop(key) if "unlock" in function else self._take(key, probe=function.endswith("_shared"))
+        )
 
     def _take(self, key: int, *, probe: bool) -> bool:
         if self._connection.execute(_TABLE).fetchone() is None:

@@ -1,5 +1,5 @@
-"""The portal in PostgreSQL's shape: a temporary view of each table, with UUIDs for its integer ids, and triggers
-that take changes to the view apart again.
+"""The portal in PostgreSQL's shape: a temporary view of each table, with UUIDs for its integer ids, and
+triggers that take changes to the view apart again.
 
 Every row has its UUID in the table of ids: rows that bulkmig created the derived one, which a migration to
 PostgreSQL would have given them, all others one made of table and number (`values.own_uuid`).
@@ -82,8 +82,9 @@ def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
     names = [
         name
         for (name,) in connection.execute(
-            "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-            " AND name NOT LIKE 'bulkmig\\_%' ESCAPE '\\' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
+            "SELECT name FROM main.sqlite_master WHERE type = 'table'"
+            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'bulkmig\\_%' ESCAPE '\\'"
+            " AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
         )
     ]
     tables = {name: _table(connection, name) for name in names}
@@ -204,7 +205,9 @@ def _view(table: PortalTable) -> list[str]:
         if c is not table.own
     )
     note = note_id(table) if table.own is not None else ""
-    made = [f"CREATE TEMP VIEW {name} AS SELECT {', '.join(shown)} FROM main.\"{table.name}\" t {' '.join(joins)}"]
+    made = [
+        f'CREATE TEMP VIEW {name} AS SELECT {", ".join(shown)} FROM main."{table.name}" t {" ".join(joins)}'
+    ]
     made.append(
         f"CREATE TEMP TRIGGER {name}_i INSTEAD OF INSERT ON {name} BEGIN {note}"
         f' INSERT INTO "{table.name}" ({names}) VALUES ({new}); END'

@@ -29,7 +29,7 @@ from bulkmig.sqlite.address import FileAddress
 from bulkmig.sqlite.errors import translated
 from bulkmig.sqlite.portal import IDS, PortalTable
 from bulkmig.sqlite.rows import Row
-from bulkmig.sqlite.translate import Statement, split, tables, translate
+from bulkmig.sqlite.translate import VIEW, Statement, split, translate
 from bulkmig.sqlite.values import own_number, own_uuid, store
 
 T = TypeVar("T")
@@ -106,7 +106,7 @@ class Session:
     async def fetchval(self, sql: str, *values: Any) -> Any:
         """The first value of the first row."""
         rows = await self.fetch(sql, *values)
-        return tuple(rows[0])[0] if rows else None
+        return next(iter(rows[0])) if rows else None
 
     async def copy_to_table(
         self,
@@ -115,7 +115,7 @@ class Session:
         source: AsyncIterator[bytes],
         columns: Sequence[str],
         schema_name: str | None = None,
-        format: str = "csv",  # noqa: A002
+        format: str = "csv",
     ) -> str:
         """Inserts headerless CSV."""
         data = b"".join([chunk async for chunk in source])
@@ -123,7 +123,11 @@ class Session:
         return await self._run(lambda: f"COPY {self._copy_in(table, list(columns), data)}")
 
     async def copy_from_query(
-        self, query: str, *, output: Callable[[bytes], Coroutine[Any, Any, None]], format: str = "csv"  # noqa: A002
+        self,
+        query: str,
+        *,
+        output: Callable[[bytes], Coroutine[Any, Any, None]],
+        format: str = "csv",
     ) -> str:
         """A query's rows as headerless CSV, whole rows at a time."""
         cursor = await self._run(lambda: self._open(query))
@@ -228,6 +232,44 @@ class Session:
         """Gives new rows (UUID, source id) of a table their numbers, in their order."""
         await self._run(lambda: self._number(self.tables[table], rows, arriving=False))
 
+    async def numbers_of(self, uuids: Sequence[str]) -> list[tuple[str, int]]:
+        """(UUID, number) of those that are there."""
+        listed = orjson.dumps(list(uuids)).decode()
+        query = f"SELECT uuid, id FROM {IDS} WHERE uuid IN (SELECT value FROM json_each(?1))"
+        return await self._run(lambda: self.connection.execute(query, (listed,)).fetchall())
+
+    async def numbered(self, rows: Sequence[tuple[str, int]]) -> list[tuple[tuple[str, int], bool]]:
+        """Whether rows, by table and number, came from the source; a detail row goes with its main row."""
+
+        def work() -> list[tuple[tuple[str, int], bool]]:
+            found = []
+            for table, number in rows:
+                key = self.tables[table].key[0] if table in self.tables and self.tables[table].key else None
+                of = (key.parent or table) if key is not None else table
+                query = f"SELECT 1 FROM {IDS} WHERE tbl = ?1 AND id = ?2 AND source_id IS NOT NULL"
+                there = self.connection.execute(query, (of, number)).fetchone()
+                found.append(((table, number), there is not None))
+            return found
+
+        return await self._run(work)
+
+    async def broken(self) -> tuple[list[str], list[tuple[str, int, str, str]]]:
+        """What the file's own checks find: damage, and references (table, number of the row, column, parent)
+        that lead nowhere."""
+
+        def work() -> tuple[list[str], list[tuple[str, int, str, str]]]:
+            damage = [
+                text for (text,) in self.connection.execute("PRAGMA main.integrity_check") if text != "ok"
+            ]
+            lost = []
+            for table, number, parent, _ in self.connection.execute("PRAGMA main.foreign_key_check"):
+                known = self.tables.get(table)
+                column = next((c for c, p, _ in known.references if p == parent), "") if known else ""
+                lost.append((table, number, column, parent))
+            return damage, lost
+
+        return await self._run(work)
+
     async def refresh(self) -> None:
         """Gives the portal's new rows their UUIDs."""
         await self._run(self._note_new)
@@ -258,9 +300,7 @@ class Session:
     def catalogue(self) -> Catalogue:
         """Table -> column -> what it is, in PostgreSQL's words; nothing has a length."""
         return {
-            table.name: {
-                column.name: TargetColumn(column.typed, column.nullable) for column in table.columns
-            }
+            table.name: {column.name: TargetColumn(column.typed, column.nullable) for column in table.columns}
             for table in self.tables.values()
         }
 
@@ -399,13 +439,11 @@ class Session:
             self.connection.executemany(portal.insert(table, columns), rows())
         except sqlite3.Error as error:
             refused = translated(error)
-            refused.context = f"COPY {name}, line {line}"  # type: ignore[attr-defined]
+            refused.context = f"COPY {name}, line {line}"
             raise refused from None
         return frame.height
 
-    def _number(
-        self, table: PortalTable, rows: Sequence[tuple[str, str | None]], *, arriving: bool
-    ) -> None:
+    def _number(self, table: PortalTable, rows: Sequence[tuple[str, str | None]], *, arriving: bool) -> None:
         """Gives rows (UUID, source id) a number, in their order, that have none yet; where they are about to
         be inserted also those whose number the portal has taken for a row of its own meanwhile."""
         if table.own is None or not rows:
@@ -435,9 +473,9 @@ class Session:
         connection = self.connection
         for table in self.tables.values():
             if table.shaped:
-                connection.execute(f'DROP VIEW IF EXISTS temp."{portal.VIEW}{table.name}"')
+                connection.execute(f'DROP VIEW IF EXISTS temp."{VIEW}{table.name}"')
         self.tables = portal.read(connection)
-        self._names = tables(name for name, table in self.tables.items() if table.shaped)
+        self._names = frozenset(name for name, table in self.tables.items() if table.shaped)
         there = connection.execute(f"SELECT 1 FROM main.sqlite_master WHERE name = '{IDS}'").fetchone()
         self._drop_scratch()
         self._scratch = self.address.scratch or not there
@@ -468,7 +506,9 @@ class Session:
             for (number,) in self.connection.execute(portal.unnoted(table))
         ]
         if found:
-            self.connection.executemany(f"INSERT OR IGNORE INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)", found)
+            self.connection.executemany(
+                f"INSERT OR IGNORE INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)", found
+            )
         self._version = version
 
 
@@ -523,7 +563,7 @@ async def connect(address: FileAddress, *, durable: bool) -> Session:
     return session
 
 
-def _open(address: FileAddress, durable: bool) -> Session:  # noqa: FBT001
+def _open(address: FileAddress, durable: bool) -> Session:
     if sqlite3.sqlite_version_info < _OLDEST:
         raise PreflightError(
             f"this Python has SQLite {sqlite3.sqlite_version}, bulkmig needs {'.'.join(map(str, _OLDEST))}",

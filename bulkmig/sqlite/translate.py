@@ -1,15 +1,14 @@
 """bulkmig's own PostgreSQL statements as SQLite reads them.
 
 Only what bulkmig itself writes is translated: a dozen rewritings of tokens, outside of literals. What is
-PostgreSQL's alone has a variant of its own (`variants.py`); what is left of it after that is an error, so that
-no statement silently means something else.
+PostgreSQL's alone has a variant of its own (`variants.py`); what is left of it after that is an error, so
+that no statement silently means something else.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -157,7 +156,8 @@ def _compound(text: str) -> str:
     """Members of a UNION that stand in parentheses, which may order and limit their rows."""
     if not re.match(r"\s*\(\s*SELECT\b", text) and not re.search(r"UNION ALL\s*\(\s*SELECT\b", text):
         return text
-    made, depth = [], 0
+    made: list[str] = []
+    depth = 0
     for piece in re.split(r"(\(\s*(?=SELECT\b)|\(|\))", text):
         if piece.startswith("("):
             if depth == 0 and len(piece.strip()) == 1 and re.search(r"(^|UNION ALL)\s*$", "".join(made[-2:])):
@@ -179,8 +179,3 @@ def split(script: str) -> list[str]:
             begin = match.end()
     pieces.append(script[begin:])
     return [piece.strip() for piece in pieces if piece.strip()]
-
-
-def tables(names: Collection[str]) -> frozenset[str]:
-    """The names as `translate` takes them."""
-    return frozenset(names)

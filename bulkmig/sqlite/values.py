@@ -47,7 +47,8 @@ def own_number(table: str, uuid: str | None) -> int | None:
 def printed(kind: str, column: str) -> str:
     """SQL: what is stored in a column, as PostgreSQL prints a value of that kind."""
     if kind == "timestamptz":
-        fraction = f"CASE substr({column}, 21, 6) WHEN '000000' THEN '' ELSE '.' || rtrim(substr({column}, 21, 6), '0') END"
+        digits = f"substr({column}, 21, 6)"
+        fraction = f"CASE {digits} WHEN '000000' THEN '' ELSE '.' || rtrim({digits}, '0') END"
         plain = (
             f"CASE WHEN {column} GLOB '{_STORED}' THEN substr({column}, 1, 10) || ' ' ||"
             f" substr({column}, 12, 8) || {fraction} || '+00' ELSE {column} END"
@@ -71,7 +72,8 @@ def stored(kind: str, value: str) -> str:
         plain = (
             f"CASE WHEN {value} GLOB '{_DATE} {_TIME}*+00' AND length({value}) BETWEEN 22 AND 29"
             f" THEN substr({value}, 1, 10) || 'T' || substr({value}, 12, 8) || '.' ||"
-            f" substr(substr({value}, 21, max(length({value}) - 23, 0)) || '000000', 1, 6) || 'Z' ELSE {value} END"
+            f" substr(substr({value}, 21, max(length({value}) - 23, 0)) || '000000', 1, 6) || 'Z'"
+            f" ELSE {value} END"
         )
     elif kind == "bool":
         plain = f"CASE {value} WHEN 't' THEN 1 WHEN 'f' THEN 0 ELSE {value} END"

@@ -1,5 +1,5 @@
-"""Statements that are PostgreSQL's alone, with what says the same in SQLite. A statement is found by its text,
-so one that changes is missed here and then refused by `translate`."""
+"""Statements that are PostgreSQL's alone, with what says the same in SQLite. A statement is found by its
+text, so one that changes is missed here and then refused by `translate`."""
 
 from __future__ import annotations
 

@@ -88,7 +88,9 @@ def _told(table: str, column: str, value: object) -> str | None:
     if parent is not None:
         return f"{parent}/{value:020d}" if isinstance(value, int) else f"<{type(value).__name__} {value!r}>"
     if (table, column) in BOOLEANS:
-        return {0: "false", 1: "true"}.get(value, f"<{value!r}>") if isinstance(value, int) else f"<{value!r}>"
+        return (
+            {0: "false", 1: "true"}.get(value, f"<{value!r}>") if isinstance(value, int) else f"<{value!r}>"
+        )
     if (table, column) in INTEGERS:
         return str(value) if isinstance(value, int) else f"<{type(value).__name__} {value!r}>"
     if not isinstance(value, str):

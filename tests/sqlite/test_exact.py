@@ -1,5 +1,5 @@
-"""Fleets full of traps, migrated into SQLite under both modes: every cell, finding and quarantined row is what
-the second statement of the mapping (tests/oracle) says."""
+"""Fleets full of traps, migrated into SQLite under both modes: every cell, finding and quarantined row is
+what the second statement of the mapping (tests/oracle) says."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_settings
 
 from bulkmig import Selection, Settings, migrate, verify
 from bulkmig.config import OnError
@@ -57,13 +58,11 @@ async def test_two_runs_give_the_same_tables_with_the_same_ids(fleets: Fleets, t
     origin = await fleets(NASTY)
     one, other = portal(tmp_path / "one.db"), portal(tmp_path / "other.db")
     await migrate(settings(origin, one, "quarantine"), ALL)
-    several = {"parallel_vessels": 8, "processes": 2, "memory": 4 * 2**20}
-    await migrate(Settings(**{**_fields(settings(origin, other, "quarantine")), **several}), ALL)
+    several = replace_settings(
+        settings(origin, other, "quarantine"), parallel_vessels=8, processes=2, memory=4 * 2**20
+    )
+    await migrate(several, ALL)
     assert stored(one) == stored(other)
-
-
-def _fields(of: Settings) -> dict[str, object]:
-    return {name: getattr(of, name) for name in of.__struct_fields__}
 
 
 async def test_verify_finds_what_somebody_changed(fleets: Fleets, tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
-"""The integer ids of a SQLite portal: assigned before anything is written, in order of source id within vessels
-in order of source id, so that they depend on nothing else (mapping.md, "Ids").
+"""The integer ids of a SQLite portal: assigned before anything is written, in order of source id within
+vessels in order of source id, so that they depend on nothing else (mapping.md, "Ids").
 
 Every source row of the vessels that are due gets its number, also one that is quarantined or waits: when it
 comes in later, it stands where it belongs. Numbers are recorded for good.
