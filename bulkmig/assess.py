@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -15,7 +16,16 @@ from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import parcels
 from bulkmig.ends import Ends
-from bulkmig.events import Listener, RunStarted, silent
+from bulkmig.events import (
+    Listener,
+    PhaseStarted,
+    RunEnded,
+    RunStarted,
+    VesselDone,
+    VesselFailed,
+    VesselStarted,
+    silent,
+)
 from bulkmig.fleet import decided, site
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.orphans import find
@@ -23,7 +33,7 @@ from bulkmig.pipeline import Tally, run
 from bulkmig.preflight import both, joined
 from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Failure, Report
-from bulkmig.selection import Selection, Vessel, resolve
+from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.shared import Shared
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
@@ -68,6 +78,7 @@ async def _assess(
         due = [v for v in selected if everything or v.id not in migrated]
         report.selected, report.skipped = len(selected), len(selected) - len(due)
         listen(RunStarted(command, "", len(due), report.skipped))
+        listen(listed(due))
         fleet = await decided(settings, ends, due, state, on_error=settings.on_error)
         _count_shared(fleet, report, everything=everything)
         if selection.all:
@@ -75,6 +86,7 @@ async def _assess(
                 report.count_findings(rows.findings)
                 report.quarantined[rows.source] += rows.quarantined.height
         known = frozenset(vessel.id for vessel in due).union(migrated)
+        listen(PhaseStarted("vessels", len(due)))
         with stop.scope() as scope:
             if settings.processes > 1:
                 due_ids = fleet.decisions.vessels_due
@@ -82,13 +94,14 @@ async def _assess(
                 job.companies = frozenset(vessel.company_id for vessel in due)
                 await spread(job, due, lambda share: report.merge(share.report), listen)
             else:
-                await _vessels(settings, ends, fleet, due, known, report)
+                await _vessels(settings, ends, fleet, due, known, report, listen)
         if scope.cancelled_caught:
             report.status = "stopped"
         report.count_elsewhere()
         total = sum(report.inserted.values()) + sum(report.updated.values())
         report.estimate = {"seconds": round(total / ROWS_PER_SECOND, 1), "bytes": total * BYTES_PER_ROW}
     report.finish()
+    listen(RunEnded(command, "", report.status))
     return report
 
 
@@ -118,7 +131,7 @@ async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
         )
         fleet.decisions.vessels_due = job.due
         with stop.scope():
-            await _vessels(job.settings, ends, fleet, vessels, job.known, report)
+            await _vessels(job.settings, ends, fleet, vessels, job.known, report, listen)
     return Share(report)
 
 
@@ -129,10 +142,14 @@ async def _vessels(
     due: list[Vessel],
     known: frozenset[str],
     report: Report,
+    listen: Listener,
 ) -> None:
-
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
+        started = time.perf_counter()
+
         async def attempt(number: int) -> tuple[Unit, _Counter, Tally]:
+            for vessel in vessels:
+                listen(VesselStarted(vessel.id, vessel.name))
             unit = new_unit(fleet.decisions, vessels, {})
             counter = _Counter(unit, known, report)
             try:
@@ -146,17 +163,19 @@ async def _vessels(
         for findings in counter.findings:
             report.count_findings(findings)
         report.elsewhere += counter.elsewhere
+        seconds = time.perf_counter() - started
         for vessel in vessels:
             if vessel.id in unit.failing:
+                why = unit.failing[vessel.id]
                 report.failed += 1
-                report.failures.append(
-                    Failure(vessel.id, vessel.name, vessel.imo_number, "validate", unit.failing[vessel.id])
-                )
+                report.failures.append(Failure(vessel.id, vessel.name, vessel.imo_number, "validate", why))
+                listen(VesselFailed(vessel.id, vessel.name, "validate", why))
             else:
                 report.done += 1
-                counter.commit(vessel.id)
+                rows = counter.commit(vessel.id)
+                listen(VesselDone(vessel.id, vessel.name, "validated", rows, seconds))
 
-    place = site(settings, ends)
+    place = site(settings, ends, listen)
     queue = Queue(cut(due, settings.batch_bytes))
     await run_units(place, queue, settings.parallel_vessels, one)
     if queue.renew:
@@ -210,7 +229,8 @@ class _Counter:
     async def finish(self) -> None:
         """Nothing is left."""
 
-    def commit(self, vessel: str) -> None:
+    def commit(self, vessel: str) -> int:
+        """Returns how many target rows the vessel would have."""
         adopted = ("vessel", vessel) in self.unit.decisions.adopted
         for (owner, table), n in self.rows.items():
             if owner == vessel:
@@ -220,3 +240,4 @@ class _Counter:
             if owner == vessel:
                 self.report.quarantined[source] += n
         self.report.pending += self.pending[vessel]
+        return sum(n for (owner, _), n in self.rows.items() if owner == vessel)

@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     target: str = ""
     allow_insecure: bool = False
+    password_command: str = ""
     connect_timeout: float = 2.0
     network_timeout: float = 10.0
     attempts: int = 5
@@ -46,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window: float | None = None
     operator: str = ""
     key_file: str = ""
+    key_command: str = ""
+    require_encryption: bool = False
     rollback_on_error: bool = False
     conflict: Strategy = "source_wins"
     full: bool = False
@@ -56,6 +59,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_checkpoints: int = 3
     keep_days: float = 30.0
     reveal: bool = False
+    queue: bool = False
+    max_source_connections: int | None = None
+    max_target_connections: int | None = None
+    heartbeat: float = 30.0
 
     def __repr__(self) -> str:
         return f"Settings(on_error={self.on_error!r}, parallel_vessels={self.parallel_vessels}, …)"
@@ -86,6 +93,12 @@ def check(settings: Settings) -> Settings:
         raise UsageError(
             "time-outs are positive numbers of seconds", "see connect_timeout, network_timeout and outage"
         )
+    if settings.heartbeat < 1:
+        raise UsageError("--heartbeat is at least 1 second", "e.g. --heartbeat 30")
+    if settings.queue and settings.dry_run:
+        raise UsageError("--queue writes, and --dry-run writes nothing", "leave out one of them")
+    if settings.queue and settings.target.startswith("sqlite:"):
+        raise UsageError("--queue needs a target in PostgreSQL, where its queue lies", "leave out --queue")
     if settings.memory < MEBIBYTE:
         raise UsageError("--memory is at least 1MB", "e.g. --memory 256MB")
     if settings.target.startswith("sqlite:"):

@@ -14,11 +14,14 @@ from bulkmig.ends import Ends
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.events import Listener, Retrying, silent
+from bulkmig.ledger import keys as ledger_keys
 from bulkmig.ledger import schema
 from bulkmig.postgres import dsn
 from bulkmig.postgres.again import Patience
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import DURABLE, Connection, session, transaction
+from bulkmig.security import keys
+from bulkmig.security.seal import NO_KEYS
 from bulkmig.source import onboarding
 from bulkmig.sqlite.address import FileAddress, is_file, parse
 from bulkmig.sqlite.session import on_file
@@ -32,12 +35,15 @@ def address(settings: Settings, role: str) -> dsn.Address:
         variable = "ONBOARDING_DB_URL" if role == "source" else "MAINTENANCE_DB_URL"
         raise UsageError(f"no {role} is given", f"say --{role} URL or set {variable}")
     if role == "target" and is_file(url):
-        return parse(url)
+        return replace(parse(url), keys=keys.from_settings(settings))
     return dsn.parse(
         url,
         allow_insecure=settings.allow_insecure,
         connect_timeout=settings.connect_timeout,
         network_timeout=settings.network_timeout,
+        password_command=settings.password_command,
+        end=role,
+        keys=keys.from_settings(settings) if role == "target" else NO_KEYS,
     )
 
 
@@ -72,6 +78,8 @@ async def both(
     settings: Settings, *, writing: bool, needs_ledger: bool = False, listen: Listener = silent
 ) -> AsyncIterator[Ends]:
     """Connects and checks; touches nothing. `writing`: the target must take writes. Raises PreflightError."""
+    if writing:
+        keys.required(settings)
     source, target = address(settings, "source"), address(settings, "target")
     if isinstance(target, FileAddress):
         target = replace(target, scratch=not writing and not needs_ledger)
@@ -79,6 +87,7 @@ async def both(
         await _read_catalogues(found, writing=writing)
         await not_the_same(found.holder, found.target)
         version = await schema.version(found.target)
+        await ledger_keys.check(found.target)
         if writing:
             await _writable(found.target)
         elif needs_ledger and version == 0:
@@ -147,11 +156,19 @@ async def joined(
 
 
 @asynccontextmanager
-async def target_only(settings: Settings, *, needs_ledger: bool = True) -> AsyncIterator[Connection]:
-    """The target alone, for commands that read the ledger."""
+async def target_only(
+    settings: Settings, *, needs_ledger: bool = True, unsealed: bool = False, current: bool = False
+) -> AsyncIterator[Connection]:
+    """The target alone, for commands that read the ledger. `unsealed`: they read what may be encrypted, and
+    must have the keys; `current`: they need what only the newest ledger has."""
     async with session(address(settings, "target"), DURABLE, role="target") as connection:
-        if await schema.version(connection) == 0 and needs_ledger:
+        version = await schema.version(connection)
+        if version == 0 and needs_ledger:
             raise PreflightError("the target has no ledger yet", "run `bulkmig init` or `bulkmig migrate`")
+        if current and version < schema.migrations()[-1][0]:
+            raise PreflightError("the target's ledger is of an older bulkmig", "run `bulkmig init`")
+        if unsealed:
+            await ledger_keys.check(connection)
         yield connection
 
 

@@ -28,6 +28,7 @@ from bulkmig.errors import UsageError
 from bulkmig.events import Listener, RunStarted, silent
 from bulkmig.fleet import Migration
 from bulkmig.ledger import write
+from bulkmig.ledger.read import values
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
@@ -43,7 +44,7 @@ from bulkmig.vessel_load import Loaded, LoadOptions, count_findings, lock_key
 from bulkmig.workers import Lane, Queue, Work, run_units
 
 _ENTRIES = """
-SELECT entity, source_id::text, vessel_id::text, row FROM bulkmig.quarantine
+SELECT entity, source_id::text, vessel_id::text, run_id::text, row FROM bulkmig.quarantine
  WHERE cardinality($1::text[]) = 0 OR vessel_id::text = ANY ($1::text[])
 """
 
@@ -105,7 +106,9 @@ async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], 
     """The vessels with quarantined rows that the source still has, and the companies of quarantined users."""
     entries = await ends.target.fetch(_ENTRIES, list(vessels))
     wanted = {row["vessel_id"] for row in entries if row["vessel_id"]}
-    companies = {orjson.loads(row["row"])["company_id"] for row in entries if row["entity"] == "user"}
+    companies = {
+        orjson.loads(values(ends.target, row))["company_id"] for row in entries if row["entity"] == "user"
+    }
     companies |= {row["source_id"] for row in entries if row["entity"] == "company"}
     parts = [row["source_id"] for row in entries if row["entity"] == "critical_part" and not row["vessel_id"]]
     found = await ends.holder.fetch(

@@ -27,7 +27,7 @@ from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.preflight import target_only
 from bulkmig.report import Failure, Report
-from bulkmig.security.seal import from_settings
+from bulkmig.security import keys
 
 
 async def rollback(
@@ -45,11 +45,12 @@ async def rollback(
     and stays as it is, unless `force`."""
     if sum(map(bool, (checkpoint, run, vessel))) != 1:
         raise UsageError("one of a checkpoint, --run or --vessel", "see `bulkmig rollback --help`")
+    keys.required(settings)
     report = Report("rollback", str(uuid4()), memory_bound=settings.memory)
     async with target_only(settings) as target:
         await schema.upgrade(target)
         chosen = await _choose(target, checkpoint=checkpoint, run=run, vessel=vessel)
-        own = Checkpoints(report.run_id, from_settings(settings.key_file))
+        own = Checkpoints(report.run_id)
         way = await Way.open(target, own, audit.who(settings.operator))
         what = checkpoint or (f"--run {run}" if run else f"--vessel {vessel}")
         await runs.begin(

@@ -134,13 +134,20 @@ async def _find_out(target: Connection, result: Settled) -> None:
 async def _look(
     source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
 ) -> Outcome:
+    return (await look(source, target, decisions, entity, ids))[0]
+
+
+async def look(
+    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
+) -> tuple[Outcome, pl.DataFrame]:
+    """What becomes of these rows of any vessel, as the target is now, and what is known of their ends."""
     frame = from_csv(await read_all(source, queries.by_id(entity, ids)), queries.columns(entity))
     wanted = {
         id_ for r in entity.references if r.entity == "equipment" for id_ in frame[r.column].drop_nulls()
     }
     unit = Unit(replace(decisions, on_error="quarantine"), ())
     unit.ends = await ends(target, sorted(wanted))
-    return transform(entity, frame, unit)
+    return transform(entity, frame, unit), unit.ends
 
 
 async def _kept_out(

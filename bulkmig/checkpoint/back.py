@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bulkmig.checkpoint import changes, ledger, others, parts
@@ -10,6 +10,7 @@ from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.restore import Restored, check_unique, insert_missing, prove, restore
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.checkpoint.take import Checkpoints, new_id
+from bulkmig.entities import FLEET
 from bulkmig.ledger import audit
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.target.graph import Graph, TargetTable
@@ -102,6 +103,7 @@ async def go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writte
             await others.let_wait(connection, stage, one.table.name, one.keys, run_id)
             await _discard(stage, one)
         await _restore_context(way, targets)
+        await _own_context(way, targets, own)
         await ledger.keep_assigned(stage)
         back = Back(await restore(stage), list(own.values()), undone, drift)
         back.waiting = sum(len(one.keys) for one in hanging)
@@ -133,9 +135,7 @@ def _now(stage: Stage) -> parts.Rows:
 
 
 def _read(way: Way, change: Change, role: parts.Role) -> parts.Parts:
-    return parts.read(
-        way.connection, change.id, [role], encrypted=change.encrypted, seal=way.checkpoints.seal
-    )
+    return parts.read(way.connection, change, [role])
 
 
 async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> None:
@@ -205,3 +205,18 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
     await check_unique(stage, stage.scope.tables)
     for table in stage.scope.tables:
         await stage.connection.execute(insert_missing(stage, table))
+
+
+async def _own_context(way: Way, targets: Sequence[Change], own: Mapping[str, str]) -> None:
+    """Companies and users that came back are bulkmig's again, as it had last written them then."""
+    stage = way.companies
+    for of in FLEET:
+        main = of.tables[0]
+        rows = await way.connection.fetch(
+            f"SELECT i.source_id::text AS id FROM was_{stage.number[main.name]} w JOIN bulkmig.identities i"
+            f" ON i.entity = $1 AND i.target_id = w.{main.own_key}",
+            of.name,
+        )
+        ids = {row["id"] for row in rows}
+        for change in targets if ids else ():
+            await ledger.own_again(way.connection, way.checkpoints.run_id, of, change, own[change.id], ids)

@@ -9,21 +9,18 @@ from datetime import datetime
 
 import msgspec
 
+from bulkmig.checkpoint.parts import Owner
 from bulkmig.errors import UsageError
 from bulkmig.ledger.write import NIL
-from bulkmig.postgres.session import Connection
-from bulkmig.security.seal import Seal
+from bulkmig.postgres.session import Connection, keys_of
 
 
 @dataclass(frozen=True)
-class Change:
-    """A checkpoint as the ledger lists it; see `ledger/sql/0002_checkpoints.sql`. `vessel_id` is None for
-    companies and users, `restored` is set where the change was a rollback."""
+class Change(Owner):
+    """A checkpoint as the ledger lists it; see `ledger/sql/0002_checkpoints.sql`. `restored` is set where the
+    change was a rollback."""
 
-    id: str
     seq: int
-    run_id: str
-    vessel_id: str | None
     roots: tuple[str, ...]
     absent: bool
     base: tuple[int, ...]
@@ -34,7 +31,6 @@ class Change:
     parts: int
     rows: int
     bytes: int
-    encrypted: bool
     command: str
 
 
@@ -57,14 +53,14 @@ _WHOLE = """
 SELECT c.id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.checkpoint_parts p ON p.checkpoint_id = c.id
  GROUP BY c.id
 HAVING count(*) FILTER (WHERE sha256(p.payload) = p.digest
-                          AND (NOT c.encrypted OR substr(p.payload, 2, 8) = $1::bytea)) = c.parts
+                          AND (NOT c.encrypted OR substr(p.payload, 2, 8) = ANY ($1::bytea[]))) = c.parts
    AND count(p.part) = c.parts
 """
 
 
-async def whole(connection: Connection, seal: Seal | None) -> set[str]:
-    """Ids of the checkpoints that have all their parts, unharmed and, where encrypted, for this key."""
-    rows = await connection.fetch(_WHOLE, seal.id if seal else None)
+async def whole(connection: Connection) -> set[str]:
+    """Ids of the checkpoints that have all their parts, unharmed and, where encrypted, for a key at hand."""
+    rows = await connection.fetch(_WHOLE, keys_of(connection).ids)
     return {row["id"] for row in rows}
 
 

@@ -15,6 +15,7 @@ from bulkmig.checkpoint.parts import Part, copy_part
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.encode import read_base
 from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger.base import SEALED, opened
 from bulkmig.postgres.session import Connection
 from bulkmig.target.graph import ForeignKey, TargetTable
 
@@ -180,12 +181,12 @@ async def _sources(
             continue
         seen: dict[str, str] = {}
         for row in await connection.fetch(
-            "SELECT payload FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
+            f"SELECT {SEALED} FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
             " AND kind = 'rows' ORDER BY id",
             owner["id"],
             entity,
         ):
-            frame = read_base(row["payload"]).filter(pl.col(cell).is_in(wanted))
+            frame = read_base(opened(connection, row)).filter(pl.col(cell).is_in(wanted))
             seen |= dict(frame.select(cell, "source_id").iter_rows())
         if seen:
             found[owner["id"]] = list(seen.items())

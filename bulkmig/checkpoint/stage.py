@@ -34,7 +34,6 @@ _WRITTEN = """
 SELECT id, entity, kind FROM bulkmig.base
  WHERE checkpoint_id = $1::text::uuid AND kind <> 'forgotten' ORDER BY id
 """
-_PAYLOAD = "SELECT payload FROM bulkmig.base WHERE id = $1"
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Stage:
         for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint):
             if name not in names:
                 continue
-            payload = await self.connection.fetchval(_PAYLOAD, id_)
+            payload = await base.payload_of(self.connection, id_)
             if kind == "removed":
                 await self._remove(base.read_keys(payload))
                 continue

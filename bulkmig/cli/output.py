@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -42,6 +43,15 @@ def table(
     for row in rows:
         made.add_row(*(plain(f"{v:,}" if isinstance(v, int) else v) for v in row))
     return made
+
+
+def warn(text: str, *, as_json: bool) -> None:
+    """A line on standard error for what is no error and ought to be known."""
+    if as_json:
+        now = datetime.now(UTC).isoformat()
+        sys.stderr.write(orjson.dumps({"event": text, "level": "warning", "timestamp": now}).decode() + "\n")
+    else:
+        sys.stderr.write(f"warning: {text}\n")
 
 
 def ended_early(report: Report) -> None:

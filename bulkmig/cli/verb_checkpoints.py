@@ -12,11 +12,10 @@ from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.contents import Contents, contents
 from bulkmig.checkpoint.retention import Pruned, prune
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, KEY, Call, verb
+from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.ledger import audit, schema
 from bulkmig.preflight import target_only
-from bulkmig.security.seal import from_settings
 
 group = typer.Typer(
     help="What vessels were before a change, and for how long that is kept.", no_args_is_help=True
@@ -39,14 +38,13 @@ def _document(change: Change, *, restorable: bool) -> dict[str, Any]:
     }
 
 
-@verb(KEY, CONNECT)
+@verb(CONNECT)
 def list_command(
     call: Call,
     vessel: Annotated[str | None, typer.Option(metavar="ID", help="Of one vessel.")] = None,
     run_id: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Of one run.")] = None,
 ) -> int:
     """Lists checkpoints, the oldest first."""
-    seal = from_settings(call.settings.key_file)
 
     async def look(stop: Stop) -> list[dict[str, Any]]:
         async with target_only(call.settings) as target:
@@ -57,7 +55,7 @@ def list_command(
                 vessel,
                 run_id,
             )
-            whole = await changes.whole(target, seal)
+            whole = await changes.whole(target)
             in_force = {one.id for one in await changes.all_in_force(target)}
             return [
                 _document(one, restorable=one.id in whole) | {"in_force": one.id in in_force} for one in found
@@ -84,14 +82,14 @@ def list_command(
     return 0
 
 
-@verb(KEY, CONNECT)
+@verb(CONNECT)
 def show_command(call: Call, checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT")]) -> int:
     """Shows what a checkpoint holds, and reads all of it to see that it is unharmed."""
 
     async def look(stop: Stop) -> tuple[Change, Contents]:
         async with target_only(call.settings) as target:
             change = await changes.by_id(target, checkpoint)
-            return change, await contents(target, change, from_settings(call.settings.key_file))
+            return change, await contents(target, change)
 
     change, held = run(look)
     if call.json:

@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import CONNECT, KEY, Call, verb
+from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.lift.run import lift
 
 
-@verb(KEY, CONNECT)
+@verb(CONNECT)
 def command(
     call: Call,
     sqlite_url: Annotated[str, typer.Argument(metavar="SQLITE_URL", help="sqlite:///path/to/portal.db")],

@@ -8,7 +8,7 @@ from bulkmig.errors import BulkmigError, PreflightError
 from bulkmig.ledger import schema
 from bulkmig.ledger.runs import is_alive
 from bulkmig.postgres.session import Connection
-from bulkmig.security.seal import VARIABLE, from_settings
+from bulkmig.security.keys import VARIABLE, from_settings
 from bulkmig.sqlite.session import on_file
 
 
@@ -47,7 +47,7 @@ async def encryption(connection: Connection | None, settings: Settings) -> Check
     name = "encryption at rest"
     remedy = f"make a key (openssl rand -base64 32) and name its file: key_file, --key-file or {VARIABLE}"
     try:
-        seal = from_settings(settings.key_file)
+        seal = from_settings(settings)
     except BulkmigError as error:
         return Check(name, False, error.message, error.hint)
     plain = 0
@@ -60,9 +60,9 @@ async def encryption(connection: Connection | None, settings: Settings) -> Check
         detail += f", {plain} older ones are not"
     return Check(
         name,
-        seal is not None and not plain,
+        bool(seal) and not plain,
         f"{detail}; whether the servers' disks are encrypted can't be seen from here",
-        remedy if seal is None else "bulkmig checkpoints prune, or keep them until they are out of use",
+        remedy if not seal else "bulkmig checkpoints prune, or keep them until they are out of use",
         needed=False,
     )
 

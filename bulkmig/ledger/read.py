@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from asyncpg import Record
 
 from bulkmig.entities import entity
-from bulkmig.postgres.session import Connection
+from bulkmig.ledger.write import quarantine_place
+from bulkmig.postgres.session import Connection, keys_of
 
 MASK = "(masked)"
 
@@ -69,10 +71,16 @@ async def quarantine_list(
         {
             **dict(row),
             "since": row["since"].isoformat(),
-            "row": _row(row["entity"], row["row"], reveal=reveal),
+            "row": _row(row["entity"], values(connection, row), reveal=reveal),
         }
         for row in rows
     ]
+
+
+def values(connection: Connection, row: Record) -> str:
+    """What the source held of a quarantined row, as JSON, decrypted. Raises CheckpointError."""
+    place = quarantine_place(row["entity"], row["source_id"], row["vessel_id"], row["run_id"])
+    return keys_of(connection).open_text(row["row"], place)
 
 
 def _row(name: str, text: str, *, reveal: bool) -> dict[str, Any]:

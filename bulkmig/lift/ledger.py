@@ -5,21 +5,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import polars as pl
 import zstandard
 
 from bulkmig._core.frames import from_csv, to_csv
-from bulkmig.checkpoint.parts import place
+from bulkmig.checkpoint.parts import Owner, opened, sealed
 from bulkmig.encode import base, read_base
 from bulkmig.entities import ENTITIES, entity
+from bulkmig.ledger.base import place as base_place
 from bulkmig.lift.fit import Fit
 from bulkmig.postgres.session import Connection
-from bulkmig.security.seal import Seal
 from bulkmig.sqlite.session import Session
-from bulkmig.target.graph import Graph
 from bulkmig.target.postgres import copy_in
 
 _NOT = frozenset({"ids", "locks", "migrations"})
@@ -31,10 +30,9 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute
 _COUNTERS = (("base", "id"), ("checkpoints", "seq"), ("audit", "id"))
 
 
-async def move(file: Session, target: Connection, graph: Graph, fit: Fit, seal: Seal | None) -> int:
-    """Copies every table; returns how many parts of checkpoints stay as they are, because they are encrypted
-    and their key isn't at hand."""
-    shut = 0
+async def move(file: Session, target: Connection, fit: Fit) -> None:
+    """Copies every table. The keys of what is encrypted are those of the sessions."""
+    await target.execute("DELETE FROM bulkmig.audit_head")  # of a chain that has no entry
     for name, columns, key in await file.ledger():
         if name in _NOT:
             continue
@@ -46,9 +44,15 @@ async def move(file: Session, target: Connection, graph: Graph, fit: Fit, seal: 
             given = [dict(zip(both, row, strict=True)) for row in rows]
             if name == "base":
                 for row in given:
-                    row["payload"] = rewritten(row["kind"], row["entity"], row["payload"], fit)
+                    at = base_place(
+                        *(row[c] for c in ("vessel_id", "run_id", "entity", "kind", "checkpoint_id"))
+                    )
+                    written = file.keys.open(row["payload"], at)
+                    made = rewritten(row["kind"], row["entity"], written, fit)
+                    if made is not written:
+                        row["payload"] = file.keys.close(made, at)
             elif name == "checkpoint_parts":
-                shut += await _parts(file, given, graph, fit, seal)
+                await _parts(file, given, fit)
             frame = pl.DataFrame(
                 {
                     column: pl.Series([_text(row[column], types[column]) for row in given], dtype=pl.String)
@@ -61,7 +65,6 @@ async def move(file: Session, target: Connection, graph: Graph, fit: Fit, seal: 
             f"SELECT setval(pg_get_serial_sequence('bulkmig.{name}', '{column}'), max({column}))"
             f" FROM bulkmig.{name} HAVING max({column}) IS NOT NULL"
         )
-    return shut
 
 
 async def _batches(file: Session, query: str) -> AsyncIterator[list[tuple[Any, ...]]]:
@@ -92,33 +95,23 @@ def rewritten(kind: str, of: str, payload: bytes, fit: Fit) -> bytes:
     return payload if made is frame else base(entity(of), made)
 
 
-async def _parts(
-    file: Session, rows: Sequence[dict[str, Any]], graph: Graph, fit: Fit, seal: Seal | None
-) -> int:
-    shut = 0
+async def _parts(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> None:
     for row in rows:
-        columns = orjson.loads(row["columns"])
-        known = {column.strip('"'): column for column in graph.tables[row["table_name"]].columns}
-        row["columns"] = orjson.dumps([known.get(column, column) for column in columns]).decode()
         if row["role"] == "ledger":
             continue
-        at = place(row["checkpoint_id"], row["part"], row["role"], row["table_name"])
-        sealed = await file.pragma(
-            f"SELECT encrypted FROM main.bulkmig_checkpoints WHERE id = '{row['checkpoint_id']}'"
+        columns = orjson.loads(row["columns"])
+        ((run_id, vessel_id, encrypted),) = await file.pragma(
+            "SELECT run_id, vessel_id, encrypted FROM main.bulkmig_checkpoints"
+            f" WHERE id = '{row['checkpoint_id']}'"
         )
-        encrypted = bool(sealed and sealed[0][0])
-        if encrypted and (seal is None or row["payload"][1:9] != seal.id):
-            shut += 1
-            continue
-        packed = seal.open(row["payload"], at) if encrypted and seal is not None else row["payload"]
-        frame = from_csv(zstandard.decompress(packed), columns)
-        fitted = fit.table(row["table_name"], frame, columns[0], quiet=True)
-        if fitted.equals(frame):
-            continue
-        packed = zstandard.ZstdCompressor(level=1).compress(to_csv(fitted))
-        row["payload"] = seal.close(packed, at) if encrypted and seal is not None else packed
-        row["digest"] = hashlib.sha256(row["payload"]).digest()
-    return shut
+        of = Owner(row["checkpoint_id"], run_id, vessel_id, bool(encrypted))
+        part = opened(of, cast("Any", {**row, "columns": columns}), file.keys)
+        frame = from_csv(part.data, columns)
+        fitted = fit.table(part.table, frame, columns[0], quiet=True)
+        if not fitted.equals(frame):
+            packed = zstandard.ZstdCompressor(level=1).compress(to_csv(fitted))
+            row["payload"] = sealed(of, row["part"], part, packed, file.keys)
+            row["digest"] = hashlib.sha256(row["payload"]).digest()
 
 
 def _text(value: Any, type_: str) -> str | None:

@@ -26,13 +26,14 @@ from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.ledger import audit, runs, schema, write
+from bulkmig.ledger import keys as ledger_keys
 from bulkmig.lift import compare, ledger
 from bulkmig.lift.fit import Fit
 from bulkmig.postgres import dsn
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import DURABLE, Connection, session, transaction
 from bulkmig.report import Report
-from bulkmig.security.seal import from_settings
+from bulkmig.security import keys
 from bulkmig.sqlite.address import FileAddress, is_file, parse
 from bulkmig.sqlite.portal import PortalTable, contract
 from bulkmig.sqlite.session import Session, on_file
@@ -53,7 +54,8 @@ async def lift(settings: Settings, file_url: str, server_url: str, *, stop: Stop
     PreflightError, and BulkmigError where a value fits no column: then nothing was written."""
     if not is_file(file_url) or is_file(server_url):
         raise UsageError("lift moves from SQLite to PostgreSQL", "bulkmig lift sqlite:///… postgresql://…")
-    where = parse(file_url)
+    ring = keys.from_settings(settings)
+    where = replace(parse(file_url), keys=ring)
     if not os.access(where.path, os.W_OK):
         where = replace(where, scratch=True)
     address = dsn.parse(
@@ -61,6 +63,7 @@ async def lift(settings: Settings, file_url: str, server_url: str, *, stop: Stop
         allow_insecure=settings.allow_insecure,
         connect_timeout=settings.connect_timeout,
         network_timeout=settings.network_timeout,
+        keys=ring,
     )
     report = Report("lift", str(uuid4()))
     with (stop or Stop()).scope() as scope:
@@ -92,10 +95,11 @@ class _Lift:
         """Everything, in one transaction."""
         report = self.report
         fit = Fit(await _both(held, self.target))
+        if await schema.version(held) > 0:
+            await ledger_keys.check(held)
         await schema.upgrade(self.target)
         graph = await target_graph.read(self.target)
         tables = [self.file.tables[name] for name in _order(graph)]
-        seal = from_settings(self.settings.key_file)
         begin = "BEGIN READ ONLY" if self.where.scratch else "BEGIN"
         async with transaction(held, begin, commit=False):
             await self.file.refresh()
@@ -109,7 +113,7 @@ class _Lift:
                 # A transaction within, which marks its rows otherwise than the portal's: what has the mark of
                 # its base counts as untouched since (`weigh.py`), and the portal did touch some.
                 await self.target.execute("SAVEPOINT ledger")
-                shut = await ledger.move(self.file, self.target, graph, fit, seal)
+                await ledger.move(self.file, self.target, fit)
                 await self.target.execute("RELEASE SAVEPOINT ledger")
                 report.phases["load"] = time.perf_counter() - started
                 await self._record(fit)
@@ -122,7 +126,7 @@ class _Lift:
                 report.phases["verify"] = time.perf_counter() - started
                 if report.verified.difference_count:
                     raise _Differs
-                await self._end(shut)
+                await self._end()
 
     async def _rows(self, table: PortalTable, fit: Fit) -> None:
         columns, key = _columns(table), _key(table)
@@ -158,8 +162,8 @@ class _Lift:
         )
         names = {table.name: entity.name for entity in ENTITIES for table in entity.tables}
         for table, found in fit.found.items():
-            for code, column, keys in found:
-                sources = await self.file.sources(keys)
+            for code, column, ids in found:
+                sources = await self.file.sources(ids)
                 rows = [
                     (
                         "warning",
@@ -170,16 +174,14 @@ class _Lift:
                         column,
                         _LOSSY[code],
                     )
-                    for key in keys
+                    for key in ids
                 ]
                 findings = pl.DataFrame(rows, schema=FINDING, orient="row")
                 self.report.count_findings(findings)
-                self.report.lossiness[code] += len(keys)
+                self.report.lossiness[code] += len(ids)
                 await write.findings(self.target, self.report.run_id, [findings])
 
-    async def _end(self, shut: int) -> None:
-        if shut:
-            self.report.notes["encrypted_parts_as_they_were"] = shut
+    async def _end(self) -> None:
         rows = self.report.inserted.total()
         run_id = self.report.run_id
         await audit.entry(self.target, self.who, "lifted", f"{rows} rows from SQLite", run_id=run_id)
@@ -230,10 +232,10 @@ async def _both(file: Connection, target: Connection) -> Catalogue:
 async def _empty(target: Connection, tables: Sequence[str]) -> None:
     await target.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
     held = [name for name in tables if await target.fetchval(f"SELECT EXISTS (SELECT FROM {name})")]
-    ledger_rows = await target.fetchval("SELECT EXISTS (SELECT FROM bulkmig.vessels)")
-    if held or ledger_rows:
+    used = await target.fetchval("SELECT EXISTS (SELECT FROM bulkmig.audit)")
+    if held or used:
         raise PreflightError(
-            f"the PostgreSQL portal is not empty: {', '.join(held) or 'its ledger has vessels'}",
+            f"the PostgreSQL portal is not empty: {', '.join(held) or 'its ledger has entries'}",
             "lift needs a fresh portal; if an earlier lift has ended, bulkmig status lists it",
         )
 

@@ -29,7 +29,7 @@ from bulkmig.sqlite.address import FileAddress
 from bulkmig.sqlite.errors import translated
 from bulkmig.sqlite.portal import IDS, PortalTable
 from bulkmig.sqlite.rows import Row
-from bulkmig.sqlite.translate import VIEW, Statement, split, translate
+from bulkmig.sqlite.translate import VIEW, Statement, apart, split, translate
 from bulkmig.sqlite.values import own_number, own_uuid, store
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Session:
     """See the module. Raises the driver's errors (`errors.py`)."""
 
     def __init__(self, connection: sqlite3.Connection, address: FileAddress) -> None:
-        self.connection, self.address = connection, address
+        self.connection, self.address, self.keys = connection, address, address.keys
         self.tables: dict[str, PortalTable] = {}
         self._names: frozenset[str] = frozenset()
         self._lock = anyio.Lock()
@@ -64,7 +64,9 @@ class Session:
         if values:
             if await self._run(lambda: self.locks.answer(sql, values)) is not None:
                 return "SELECT 1"
-            return await self._run(lambda: self._execute(sql, values))
+            for one in apart(sql):
+                status = await self._run(lambda one=one: self._execute(one, values))  # type: ignore[misc]
+            return status
         status = ""
         for statement in split(sql):
             word = statement.split(None, 1)[0].upper()
@@ -378,7 +380,7 @@ class Session:
         return made
 
     def _cursor(self, made: Statement, values: Sequence[Any]) -> sqlite3.Cursor:
-        given = list(values)
+        given = list(values[: made.given])
         for numbers in made.zipped:
             arrays = [orjson.loads(given[number - 1]) for number in numbers]
             given.append(orjson.dumps(list(zip(*arrays, strict=True))).decode())
@@ -515,7 +517,7 @@ class Session:
 def _bound(value: Any) -> Any:
     """A parameter as SQLite takes it; arrays as JSON."""
     if isinstance(value, (list, tuple, set, frozenset)):
-        return orjson.dumps(list(value)).decode()
+        return orjson.dumps([v.hex() if isinstance(v, bytes) else v for v in value]).decode()
     if isinstance(value, datetime):
         return functions.stamp(value)
     return value

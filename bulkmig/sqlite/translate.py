@@ -21,7 +21,7 @@ _HELD = re.compile("\x01(\\d+)\x01")
 _CAST = r"(?:::[a-z_0-9]+(?:\[\])*)"
 _ANY = re.compile(rf"=\s*ANY\s*\(\s*([^()\s]+?){_CAST}*\s*\)")
 _OVERLAP = re.compile(rf"([\w.]+)\s*&&\s*(\$\d+){_CAST}*")
-_UNNEST = re.compile(r"unnest\(([^()]*)\)\s+AS\s+(\w+)\s*\(([^()]*)\)(\s+ON\s+CONFLICT)?")
+_UNNEST = re.compile(r"unnest\(([^()]*)\)(?:\s+AS\s+(\w+)\s*\(([^()]*)\))?(\s+ON\s+CONFLICT)?")
 _LIST = re.compile(r"coalesce\(array_agg\((\w+) ORDER BY \1\), \x01\d+\x01\)")
 _EPOCH = re.compile(r"extract\(epoch FROM (.+?) - ([\w.]+)\)")
 _REWRITINGS = [
@@ -50,7 +50,7 @@ _KNOWN = re.compile(r"\bpg_advisory_xact_lock\b")
 class Statement:
     """A statement for SQLite. `zipped`: parameters made of several arrays, the numbers of which they name;
     `tables`: the portal's tables that it is about; `changes`: the one whose rows it changes; `emptied`: the
-    temporary table that a commit empties."""
+    temporary table that a commit empties; `given`: how many parameters it has."""
 
     sql: str
     zipped: tuple[tuple[int, ...], ...]
@@ -58,6 +58,7 @@ class Statement:
     changes: str | None
     emptied: str | None = None
     returning: bool = False
+    given: int = 0
 
 
 def translate(sql: str, portal: frozenset[str]) -> Statement:
@@ -87,7 +88,8 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
         return f"\x01{len(literals) - 1}\x01"
 
     def is_in(match: re.Match[str]) -> str:
-        return f" IN (SELECT value FROM json_each({array(match[1])}))"
+        value = "unpack(value)" if "bytea[]" in match[0] else "value"
+        return f" IN (SELECT {value} FROM json_each({array(match[1])}))"
 
     def overlap(match: re.Match[str]) -> str:
         return (
@@ -97,14 +99,19 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
 
     def unnest(match: re.Match[str]) -> str:
         arguments = re.findall(r"\$(\d+)", match[1])
-        names = [name.strip() for name in match[3].split(",")]
+        names = [n.strip() for n in (match[3] or ",".join(f"c{n}" for n in arguments)).split(",")]
+        blobs = [piece.strip().endswith("bytea[]") for piece in match[1].split(",")]
         ending = f" WHERE 1{match[4]}" if match[4] else ""
+        alias = match[2] or "u"
         if len(names) == 1:
             source = f"${arguments[0]}" if arguments else match[1].partition("::")[0]
-            return f"(SELECT value AS {names[0]} FROM json_each({source})) AS {match[2]}{ending}"
+            return f"(SELECT value AS {names[0]} FROM json_each({source})) AS {alias}{ending}"
         zipped.append(tuple(int(number) for number in arguments))
-        columns = ", ".join(f"value ->> {n} AS {name}" for n, name in enumerate(names))
-        return f"(SELECT {columns} FROM json_each(${count + len(zipped)})) AS {match[2]}{ending}"
+        columns = ", ".join(
+            f"{f'unpack(value ->> {n})' if blob else f'value ->> {n}'} AS {name}"
+            for n, (name, blob) in enumerate(zip(names, blobs, strict=True))
+        )
+        return f"(SELECT {columns} FROM json_each(${count + len(zipped)})) AS {alias}{ending}"
 
     text = _UNNEST.sub(unnest, text)
     text = _ANY.sub(is_in, text)
@@ -146,6 +153,7 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
         changed[1] if changed else None,
         emptied[1] if emptied else None,
         bool(returning),
+        count,
     )
 
 
@@ -167,6 +175,29 @@ def _compound(text: str) -> str:
             depth -= 1
         made.append(piece)
     return "".join(made)
+
+
+def apart(sql: str) -> list[str]:
+    """A statement whose WITH clause changes data as two: what follows the clause, which sees what was before
+    it, and then the change."""
+    begun = re.match(r"\s*WITH\s+(\w+)\s+AS\s+\((?=\s*(?:INSERT|UPDATE|DELETE))", sql)
+    if begun is None:
+        return [sql]
+    held = [match.span() for match in _LITERAL.finditer(sql)]
+    depth, at = 1, begun.end()
+    while depth:
+        if not any(low <= at < high for low, high in held):
+            depth += {"(": 1, ")": -1}.get(sql[at], 0)
+        at += 1
+    change, rest = sql[begun.end() : at - 1], sql[at:]
+    return [_BEGUN if re.search(rf"\bFROM {begun[1]}\b", rest) else rest, change]
+
+
+# The entry of a run that is recorded with it, if it wasn't already.
+_BEGUN = (
+    "INSERT INTO bulkmig.audit (run_id, action, operator, host, summary, mac)"
+    " SELECT $1, 'started', $3, $4, $7, $8 WHERE NOT EXISTS (SELECT FROM bulkmig.runs WHERE id = $1)"
+)
 
 
 def split(script: str) -> list[str]:

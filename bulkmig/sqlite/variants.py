@@ -21,14 +21,21 @@ _PAIRS: list[tuple[str, str]] = [
         "SELECT to_regclass('bulkmig.vessels')",
         "SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_vessels'",
     ),
+    (
+        "SELECT to_regclass('bulkmig.keys') IS NOT NULL",
+        "SELECT count(*) > 0 FROM main.sqlite_master WHERE name = 'bulkmig_keys'",
+    ),
     # Vessels that were rolled back last.
     (
-        "SELECT vessel_id::text FROM (SELECT DISTINCT ON (vessel_id) vessel_id, restored FROM"
-        " bulkmig.checkpoints WHERE vessel_id IS NOT NULL AND NOT incidental ORDER BY vessel_id, seq DESC)"
-        " last WHERE restored IS NOT NULL",
-        "SELECT vessel_id FROM bulkmig_checkpoints c WHERE vessel_id IS NOT NULL AND NOT incidental AND"
-        " restored IS NOT NULL AND seq = (SELECT max(seq) FROM bulkmig_checkpoints l"
-        " WHERE l.vessel_id = c.vessel_id AND NOT l.incidental)",
+        "SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)"
+        " WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state HAVING CASE WHEN"
+        " v.state = 'quarantined' THEN bool_or(c.restored IS NOT NULL) ELSE (array_agg(c.restored ORDER BY"
+        " c.seq DESC))[1] IS NOT NULL END",
+        "SELECT c.vessel_id FROM bulkmig_checkpoints c LEFT JOIN bulkmig_vessels v USING (vessel_id)"
+        " WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state HAVING CASE WHEN"
+        " v.state = 'quarantined' THEN max(c.restored IS NOT NULL) ELSE (SELECT l.restored FROM"
+        " bulkmig_checkpoints l WHERE l.vessel_id = c.vessel_id AND NOT l.incidental ORDER BY l.seq DESC"
+        " LIMIT 1) IS NOT NULL END",
     ),
     # Which transactions wrote something: SQLite doesn't record it.
     (

@@ -47,6 +47,7 @@ class Gather:
     def __init__(self, target: Connection, unit: Unit, vessel: str, moves: Moves) -> None:
         self.target, self.unit, self.vessel = target, unit, vessel
         self.came, self.gone_elsewhere = moves.came[vessel], moves.left[vessel]
+        self.vanished = vessel in moves.vanished
         self.found: defaultdict[str, Found] = defaultdict(Found)
         self._session = anyio.Lock()  # two actors ask the one target session
         self._written: dict[str, pl.DataFrame | None] = {}
@@ -168,6 +169,8 @@ class Gather:
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}
             found.held = (found.with_parent | out) & set(written["source_id"])
             found.gone = left - found.held
+            if self.vanished:
+                found.gone = set()  # gone.py is about these
 
 
 def kept_cells(entity: Entity) -> list[str]:

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
-import orjson
-
 from bulkmig import shown
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Catalogue
@@ -22,7 +20,7 @@ from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.preflight import target_only
 from bulkmig.report import Report
-from bulkmig.security.seal import from_settings
+from bulkmig.security import keys
 from bulkmig.sync import conflicts
 from bulkmig.sync.apply import Applied, Means, Step, apply
 from bulkmig.sync.decide import Conflict
@@ -39,11 +37,16 @@ _OPEN = """
 SELECT id::text, vessel_id::text AS vessel_id, entity, source_id::text, target_id::text, kind, fields
   FROM bulkmig.conflicts WHERE status = 'open' AND id = ANY ($1::text[]::uuid[]) ORDER BY id FOR UPDATE
 """
+# Decided in the same way already: what an interrupted command left to its repetition.
+_DECIDED = """
+SELECT id::text FROM bulkmig.conflicts
+ WHERE status = 'resolved' AND strategy = $2 AND id = ANY ($1::text[]::uuid[])
+"""
 
 
 async def listed(settings: Settings, status: str | None = None) -> list[dict[str, Any]]:
     """The conflicts of the ledger, as cli.md's document lists them."""
-    async with target_only(settings) as target:
+    async with target_only(settings, unsealed=True) as target:
         listed = await conflicts.listed(target, status=status, reveal=settings.reveal)
         return await shown.in_conflicts(target, listed)
 
@@ -55,17 +58,22 @@ async def resolve(
     take: Side | None = None,
     fields: Mapping[str, Literal["source", "target"]] | None = None,
 ) -> Report:
-    """Decides open conflicts: every field as `take` says, single ones as `fields` does. Raises UsageError for
-    what is no open conflict or no field of it."""
+    """Decides open conflicts: every field as `take` says, single ones as `fields` does. What was decided in
+    the same way before is skipped, so that the command can be repeated. Raises UsageError for what is no open
+    conflict or no field of it."""
+    keys.required(settings)
     report = Report("conflicts resolve", str(uuid4()), selected=len(ids), memory_bound=settings.memory)
-    async with target_only(settings) as target:
+    async with target_only(settings, unsealed=True) as target:
         types = await catalogue(target, writing=True)
-        own = Checkpoints(report.run_id, from_settings(settings.key_file))
+        own = Checkpoints(report.run_id)
         who = audit.who(settings.operator)
         rows = await target.fetch(_OPEN.replace(" FOR UPDATE", ""), list(ids))
-        missing = set(ids) - {row["id"] for row in rows}
+        wins = _WINS[take] if take and not fields else "manual"
+        decided = {row["id"] for row in await target.fetch(_DECIDED, list(ids), wins)}
+        missing = set(ids) - {row["id"] for row in rows} - decided
         if missing:
             raise UsageError(f"not open: {', '.join(sorted(missing))}", "see `bulkmig conflicts list`")
+        report.skipped = len(decided)
         await runs.begin(
             target,
             report.run_id,
@@ -115,7 +123,8 @@ async def _decide(
     written = await base.among(target, [found["vessel_id"] or NIL], of.name, [source_id])
     known = make(of, written.row(0, named=True)) if written is not None and written.height else None
     was = (await standing(target, of, [id_])).get(id_)
-    source = _source(of, found, known)
+    said = conflicts.unseal(target, found["id"], found["vessel_id"], found["fields"])
+    source = _source(of, found["kind"], said, known)
     result = _result(of, types, known, source, was, take, fields)
     part.was[id_] = was
     if result is None and was is not None:
@@ -134,7 +143,7 @@ async def _decide(
     await target.execute(
         "UPDATE bulkmig.conflicts SET fields = $2, strategy = $3 WHERE id = $1::text::uuid",
         found["id"],
-        orjson.dumps(conflicts.fields(of, decided)).decode(),
+        conflicts.seal(target, found["id"], found["vessel_id"], conflicts.fields(of, decided)),
         _WINS[take] if take and not fields else "manual",
     )
 
@@ -142,12 +151,11 @@ async def _decide(
 _NOTHING = Row(frozenset(), {})
 
 
-def _source(of: Entity, found: dict[str, Any], known: Row | None) -> Row | None:
+def _source(of: Entity, kind: str, said: dict[str, dict[str, str | None]], known: Row | None) -> Row | None:
     """The source's row as it was when the conflict was found: the base, with the fields that differ."""
-    if found["kind"] == "deleted_in_source" or known is None:
+    if kind == "deleted_in_source" or known is None:
         return None
     names = {field: cell for cell, field in field_names(of).items()}
-    said = orjson.loads(found["fields"])
     cells = {**known.cells, **{names[field]: sides["source"] for field, sides in said.items()}}
     tables = frozenset(
         table.name

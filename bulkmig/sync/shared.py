@@ -18,6 +18,7 @@ from bulkmig.sync.gather import HASH, Found, hashes, normal
 from bulkmig.sync.plan import Plan, Rules, plan
 from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
+from bulkmig.transform import Outcome
 from bulkmig.vessel_load import LoadOptions
 
 _REFERRED = "EXISTS (SELECT FROM {child} c WHERE c.{column} = t.id)"
@@ -33,6 +34,16 @@ async def change(target: Connection, fleet: Fleet, options: LoadOptions, rules: 
             image = outcome.image.filter(pl.col("source_id").is_in(present))
             found[outcome.entity.name] = await _found(target, outcome.entity.name, image)
         return await _carry_out(target, options, await plan(target, NIL, found, rules))
+
+
+async def emails(
+    target: Connection, present: Collection[str], users: Outcome, rules: Rules
+) -> dict[str, str]:
+    """Target id -> e-mail that these users will have, of those who are in the target (source ids)."""
+    image = users.image.filter(pl.col("source_id").is_in(list(present)))
+    async with transaction(target, commit=False):
+        made = await plan(target, NIL, {"user": await _found(target, "user", image)}, rules)
+    return {id_: row["users.email"] or "" for id_, row in made.parts["user"].write.items()}
 
 
 async def _found(target: Connection, name: str, image: pl.DataFrame) -> Found:

@@ -168,7 +168,8 @@ async def _of_file(file: Session) -> Graph:
         for name, table in file.tables.items()
     }
     for name, columns, key in await file.ledger():
-        tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", columns, key)
+        named = tuple('"row"' if column == "row" else column for column in columns)  # as PostgreSQL needs it
+        tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", named, key)
     keys = [
         ForeignKey(table.name, column, parent, to)
         for table in file.tables.values()

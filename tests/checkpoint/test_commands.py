@@ -18,7 +18,9 @@ from bulkmig import Report, Selection, UsageError, migrate, rollback
 from bulkmig.checkpoint import changes, retention
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger.audit import Who
-from bulkmig.security.seal import Seal
+from bulkmig.postgres.dsn import parse
+from bulkmig.postgres.session import TARGET, session
+from bulkmig.security.seal import Keyring, Seal
 from tests.checkpoint.support import (
     a_vessel_with_equipment,
     execute,
@@ -171,11 +173,9 @@ async def test_checkpoints_are_listed_and_shown(fleets: Fleets, maintenance_url:
 
 async def listed(target: str, key: str = "") -> set[str]:
     """The checkpoints that `checkpoints list` calls restorable."""
-    connection = await asyncpg.connect(target)
-    try:
-        return await changes.whole(connection, Seal(base64.b64decode(key)) if key else None)
-    finally:
-        await connection.close()
+    keys = Keyring([Seal(base64.b64decode(key))] if key else [])
+    async with session(parse(target, keys=keys), TARGET, role="target") as connection:
+        return await changes.whole(connection)
 
 
 async def test_a_checkpoint_without_its_key_and_a_damaged_one_are_not_restorable(

@@ -75,6 +75,25 @@ STRATEGIES: tuple[Strategy, ...] = ("source_wins", "target_wins", "merge", "manu
 
 number = st.integers(0, 999)
 few = st.integers(0, 11)
+_portals = {"source": SOURCE, "portal": PORTAL}
+SIDES: dict[str, dict[str, Callable[..., Coroutine[Any, Any, None]]]] = {**_portals, "both": both_steps.STEPS}
+action = st.one_of(
+    *(
+        st.tuples(st.just(side), st.sampled_from([*steps]), few, number, number, few, st.booleans())
+        for side, steps in _portals.items()
+    ),
+    *[
+        st.tuples(
+            st.just("both"),
+            st.sampled_from([*both_steps.STEPS]),
+            st.sampled_from(both_steps.ENTITIES),
+            number,
+            number,
+            few,
+        )
+    ]
+    * 2,
+)
 
 
 class Databases:
@@ -116,23 +135,14 @@ class Machine(RuleBasedStateMachine):
         if migrated:
             self.runner.run(self.session.migrate(None))
 
-    @rule(step=st.sampled_from([*SOURCE]), table=few, which=number, one=number, other=few, flag=st.booleans())
-    def onboarding(self, step: str, table: int, which: int, one: int, other: int, flag: bool) -> None:
-        self.runner.run(SOURCE[step](self.session, table, which, one, other, flag))
+    @rule(actions=st.lists(action, min_size=1, max_size=8))
+    def people(self, actions: list[tuple[Any, ...]]) -> None:
+        for side, step, *numbers in actions:
+            self.runner.run(SIDES[side][step](self.session, *numbers))
 
-    @rule(step=st.sampled_from([*PORTAL]), table=few, which=number, one=number, other=few, flag=st.booleans())
-    def portal(self, step: str, table: int, which: int, one: int, other: int, flag: bool) -> None:
-        self.runner.run(PORTAL[step](self.session, table, which, one, other, flag))
-
-    @rule(
-        step=st.sampled_from([*both_steps.STEPS]),
-        entity=st.sampled_from(both_steps.ENTITIES),
-        which=number,
-        one=number,
-        other=few,
-    )
-    def both(self, step: str, entity: str, which: int, one: int, other: int) -> None:
-        self.runner.run(both_steps.STEPS[step](self.session, entity, which, one, other))
+    @rule(actions=st.lists(action, min_size=3, max_size=12))
+    def many_people(self, actions: list[tuple[Any, ...]]) -> None:
+        self.people(actions)
 
     @rule(which=st.none() | number)
     def migrate(self, which: int | None) -> None:
@@ -161,7 +171,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=number, force=st.booleans())
     def rollback(self, which: int, force: bool) -> None:
         changes = [one for one in self.session.history.changes if one.vessel is not None]
-        if changes:
+        if changes and which % 2:
             self.runner.run(self.session.rollback(changes[which % len(changes)], force=force))
 
     @rule(which=number, force=st.booleans(), run=st.booleans())

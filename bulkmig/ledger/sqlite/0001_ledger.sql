@@ -151,7 +151,8 @@ CREATE TABLE bulkmig_audit (
     action    TEXT NOT NULL,
     operator  TEXT NOT NULL,
     host      TEXT NOT NULL,
-    summary   TEXT NOT NULL
+    summary   TEXT NOT NULL,
+    mac       BLOB
 );
 CREATE INDEX bulkmig_audit_run ON bulkmig_audit (run_id);
 CREATE TRIGGER bulkmig_audit_kept BEFORE UPDATE ON bulkmig_audit
@@ -190,3 +191,26 @@ CREATE TABLE bulkmig_seen (
     keys      TEXT NOT NULL,
     cluster   TEXT NOT NULL
 );
+CREATE TABLE bulkmig_keys (
+    id    BLOB PRIMARY KEY,
+    since TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now'))
+);
+CREATE TABLE bulkmig_audit_chain (
+    seq      INTEGER PRIMARY KEY,
+    audit_id INTEGER NOT NULL UNIQUE,
+    digest   BLOB NOT NULL,
+    hash     BLOB NOT NULL
+);
+CREATE TRIGGER bulkmig_audit_chain_kept BEFORE UPDATE ON bulkmig_audit_chain
+BEGIN SELECT RAISE(ABORT, 'bulkmig_audit_chain is only ever added to'); END;
+CREATE TRIGGER bulkmig_audit_chain_stays BEFORE DELETE ON bulkmig_audit_chain
+BEGIN SELECT RAISE(ABORT, 'bulkmig_audit_chain is only ever added to'); END;
+CREATE TABLE bulkmig_audit_head (
+    one     INTEGER PRIMARY KEY DEFAULT 1 CHECK (one),
+    entries INTEGER NOT NULL,
+    hash    BLOB NOT NULL,
+    mac     BLOB,
+    since   TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')),
+    after   INTEGER NOT NULL
+);
+INSERT INTO bulkmig_audit_head (entries, hash, after) VALUES (0, zeroblob(32), 0);
