@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Catalogue
@@ -60,6 +60,10 @@ async def resolve(
     the same way before is skipped, so that the command can be repeated. Raises UsageError for what is no open
     conflict or no field of it."""
     keys.required(settings)
+    try:
+        ids = list(dict.fromkeys(str(UUID(id_)) for id_ in ids))
+    except ValueError:
+        raise UsageError(f"not open: {', '.join(ids)}", "see `bulkmig conflicts list`") from None
     report = Report("conflicts resolve", str(uuid4()), selected=len(ids), memory_bound=settings.memory)
     async with target_only(settings, unsealed=True) as target:
         types = await catalogue(target, writing=True)
