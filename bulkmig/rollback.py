@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 import anyio
 import asyncpg
 
+from bulkmig import shown
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
 from bulkmig.checkpoint import back, changes, companies
@@ -79,6 +80,7 @@ async def rollback(
         finally:
             report.finish()
             with anyio.move_on_after(10, shield=True):
+                await shown.in_report(target, report)
                 await runs.end(target, report.run_id, report.status, report.document())
     return report
 

@@ -189,7 +189,8 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
     for table in stage.scope.tables:
         n = stage.number[table.name]
         await stage.connection.execute(
-            f"DELETE FROM was_{n} w USING {table.name} t WHERE {stage.same(table, 't', 'w')}"
+            f"DELETE FROM was_{n} w WHERE EXISTS"
+            f" (SELECT FROM {table.name} t WHERE {stage.same(table, 't', 'w')})"
         )
         owner = stage.scope.owner.get(table.name)
         if owner is not None and table.key == (owner.column,):

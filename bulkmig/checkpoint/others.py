@@ -129,7 +129,9 @@ async def bring_back(
         columns = ", ".join(table.columns)
         rows = await connection.fetch(
             f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM part_rows w"
-            f" WHERE true{there} ON CONFLICT DO NOTHING RETURNING {table.key[0]}::text AS id"
+            f" WHERE true{there} AND NOT EXISTS (SELECT FROM {table.name} x"
+            f" WHERE {stage.same(table, 'x', 'w')})"
+            f" ON CONFLICT DO NOTHING RETURNING {table.key[0]}::text AS id"
         )
         for fk in keys:
             if fk.nullable and fk.parent in stage.number:

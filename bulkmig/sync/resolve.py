@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import anyio
 
+from bulkmig import shown
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Catalogue
 from bulkmig._version import __version__
@@ -48,7 +49,8 @@ SELECT id::text FROM bulkmig.conflicts
 async def listed(settings: Settings, status: str | None = None) -> list[dict[str, Any]]:
     """The conflicts of the ledger, as cli.md's document lists them."""
     async with target_only(settings, unsealed=True) as target:
-        return await conflicts.listed(target, status=status, reveal=settings.reveal)
+        listed = await conflicts.listed(target, status=status, reveal=settings.reveal)
+        return await shown.in_conflicts(target, listed)
 
 
 async def resolve(

@@ -72,7 +72,7 @@ async def remigrate(
 async def _run(
     command: str, settings: Settings, selection: Selection, listen: Listener, stop: Stop
 ) -> Report:
-    check(settings)
+    settings = check(settings)
     report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
@@ -346,7 +346,7 @@ class _Steps:
             await run.step("the pace so far", run.read_pace)
         queue = Queue(units, go=run.may_start)
         one = work(run.options(), self.rules, moves, queue, tally, finished)
-        await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)
+        await run_units(run.site, queue, 1 if settings.dry_run else settings.loaders, one)
         if queue.stopped and not run.report.failed:
             run.report.status = "stopped"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from bulkmig import (
     Settings,
     UsageError,
     audit_log,
+    certificate,
     migrate,
     operators,
     resolve,
@@ -29,6 +31,7 @@ from bulkmig.ledger.access import PERMISSIONS, Denied
 from bulkmig.operators import Scope, grant, revoke, turn
 from bulkmig.rotation import rotate
 from tests.checkpoint.support import execute, fetchval, settings, state
+from tests.security.test_certificate import keys as make_keys
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets
 from tests.test_docs import COMMANDS
@@ -56,6 +59,12 @@ async def _resolve(config: Settings) -> Any:
     return await resolve(config, [one["id"] for one in found][:1], take="source")
 
 
+async def _certify(config: Settings) -> Any:
+    with TemporaryDirectory() as directory:
+        private, _ = make_keys(Path(directory), "key")
+        return await certificate.make(config, await _last_run(config), private)
+
+
 DOES: dict[str, Command] = {
     "migrate": lambda config: migrate(config, ALL),
     "quarantine retry": retry,
@@ -65,6 +74,7 @@ DOES: dict[str, Command] = {
     "checkpoints prune": lambda config: pruned(config, 3, 0),
     "keys rotate": rotate,
     "audit export": lambda config: audit_log.export(config, "csv"),
+    "certificate make": _certify,
     "operators grant": lambda config: grant(config, "x@example.org", ["sync"], Scope()),
     "operators revoke": lambda config: revoke(config, "x@example.org", ["sync"], Scope()),
     "operators on": lambda config: turn(config, on=True),
