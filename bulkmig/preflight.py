@@ -25,8 +25,9 @@ from bulkmig.source import onboarding
 from bulkmig.target import postgres
 
 
-def address(settings: Settings, role: str) -> dsn.Address:
-    """The address of the source or the target. Raises UsageError where there is none."""
+def address(settings: Settings, role: str, *, sealed: bool = True) -> dsn.Address:
+    """The address of the source or the target, with the keys of the ledger unless nothing that is `sealed` is
+    read. Raises UsageError where there is none."""
     url = settings.source if role == "source" else settings.target
     if not url:
         variable = "ONBOARDING_DB_URL" if role == "source" else "MAINTENANCE_DB_URL"
@@ -38,7 +39,7 @@ def address(settings: Settings, role: str) -> dsn.Address:
         network_timeout=settings.network_timeout,
         password_command=settings.password_command,
         end=role,
-        keys=keys.from_settings(settings) if role == "target" else NO_KEYS,
+        keys=keys.from_settings(settings) if role == "target" and sealed else NO_KEYS,
     )
 
 
