@@ -52,8 +52,8 @@ async def encryption(connection: Connection | None, settings: Settings) -> Check
     if connection is not None and await _readable(connection, "bulkmig.keys"):
         rows = await connection.fetch("SELECT id FROM bulkmig.keys ORDER BY since, id")
         if lacking := [row["id"] for row in rows if row["id"] not in seal.ids]:
-            error = missing(lacking, seal)
-            return Check(name, False, f"the ledger holds values {error.message}", error.hint)
+            told = missing(lacking, seal)
+            return Check(name, False, f"the ledger holds values {told.message}", told.hint)
     plain = 0
     if connection is not None and await _readable(connection, "bulkmig.checkpoints"):
         plain = await connection.fetchval("SELECT count(*) FROM bulkmig.checkpoints WHERE NOT encrypted")
