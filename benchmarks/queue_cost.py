@@ -19,9 +19,9 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import anyio
+from benchmarks.measure import server_cpu
 
 from benchmarks import figures
-from benchmarks.measure import server_cpu
 from bulkmig.cluster import outcome, runs
 from bulkmig.cluster.desk import Desk
 from bulkmig.cluster.jobs import Jobs
@@ -88,7 +88,10 @@ async def _work(url: str, lanes: int) -> Lane:
             started = time.perf_counter()
             job = await desk.take(run)
             if job is None:
-                return
+                if not (await desk.ask(lambda c: Jobs(c, run.run_id).standing())).queued:
+                    return
+                await anyio.sleep(0.1)
+                continue
             taken = time.perf_counter()
             payload = outcome.pack(run.seen, [Loaded(job.vessels[0], "migrated")], Report("worker"))
             again = time.perf_counter()
@@ -96,9 +99,17 @@ async def _work(url: str, lanes: int) -> Lane:
             seen.done.append(time.time())
             seen.took.append(taken - started + time.perf_counter() - again)
 
-    async with anyio.create_task_group() as group:
-        for _ in range(lanes):
-            group.start_soon(lane)
+    async def beat() -> None:
+        while True:
+            await desk.beat(run)
+            await anyio.sleep(run.heartbeat / 4)
+
+    async with anyio.create_task_group() as pulse:
+        pulse.start_soon(beat)
+        async with anyio.create_task_group() as group:
+            for _ in range(lanes):
+                group.start_soon(lane)
+        pulse.cancel_scope.cancel()
     await desk.leave()
     return Lane(seen.done, seen.took, time.process_time() - before)
 

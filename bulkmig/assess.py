@@ -70,7 +70,7 @@ async def _assess(
     *,
     everything: bool,
 ) -> Report:
-    check(settings)
+    settings = check(settings)
     report = Report(command, memory_bound=settings.memory, findings_list=[])
     async with both(settings, writing=False, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)

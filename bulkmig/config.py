@@ -68,6 +68,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings(on_error={self.on_error!r}, parallel_vessels={self.parallel_vessels}, …)"
 
     @property
+    def loaders(self) -> int:
+        """Units that are written at once. A SQLite file has one writer, and its ids come in order."""
+        return 1 if self.target.startswith("sqlite:") else self.parallel_vessels
+
+    @property
     def batch_bytes(self) -> int:
         """CSV bytes per batch: large enough to amortise a statement, small enough that every vessel in
         flight can have one in the memory bound, and a single one two."""
@@ -96,6 +101,8 @@ def check(settings: Settings) -> Settings:
         raise UsageError("--queue needs a target in PostgreSQL, where its queue lies", "leave out --queue")
     if settings.memory < MEBIBYTE:
         raise UsageError("--memory is at least 1MB", "e.g. --memory 256MB")
+    if settings.target.startswith("sqlite:"):
+        settings = msgspec.structs.replace(settings, processes=1)  # the file has one writer at a time
     return settings
 
 

@@ -86,7 +86,7 @@ async def retry(
                 await steps.shared(migrated + others, everything=not vessels, companies=companies)
                 await steps.vessels(others)
                 queue = Queue([[vessel] for vessel in migrated])
-                await run_units(steps.site, queue, settings.parallel_vessels, _work(steps, queue, report))
+                await run_units(steps.site, queue, settings.loaders, _work(steps, queue, report))
                 if queue.renew:
                     raise SnapshotGone("the source's snapshot is lost", "run the same command again")
                 await steps.waiting()

@@ -31,7 +31,7 @@ class Refused(Exception):
 class Back:
     """What a rollback did. `undone`: the changes that it undid, the oldest first; `discarded`: what others
     wrote since and `--force` gave up; `returned`: rows of others that came along, back again; `waiting`: rows
-    of others that wait for this vessel again."""
+    of others that wait for this vessel again; both are in `restored` as well."""
 
     restored: Restored
     checkpoints: list[str] = field(default_factory=list)
@@ -107,11 +107,15 @@ async def go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writte
         await _own_context(way, targets, own)
         await ledger.keep_assigned(stage)
         back = Back(await restore(stage), list(own.values()), undone, drift)
+        for one in hanging:
+            gone = [row for row in one.drift if row.change == "added"]
+            back.restored.deleted[one.table.name] += len(one.keys) + len(gone)
         back.waiting = sum(len(one.keys) for one in hanging)
         for change in targets:
-            back.returned += await others.bring_back(
-                connection, stage, way.graph, [part async for part in _read(way, change, "hanging")]
-            )
+            hung = [part async for part in _read(way, change, "hanging")]
+            returned = await others.bring_back(connection, stage, way.graph, hung)
+            back.restored.inserted.update(returned)
+            back.returned += returned.total()
             await ledger.set_back(connection, way.graph, change, _read(way, change, "ledger"))
         for table, keys in waiting.items():
             await others.let_wait(connection, stage, table, keys, run_id)
@@ -185,7 +189,8 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
     for table in stage.scope.tables:
         n = stage.number[table.name]
         await stage.connection.execute(
-            f"DELETE FROM was_{n} w USING {table.name} t WHERE {stage.same(table, 't', 'w')}"
+            f"DELETE FROM was_{n} w WHERE EXISTS"
+            f" (SELECT FROM {table.name} t WHERE {stage.same(table, 't', 'w')})"
         )
         owner = stage.scope.owner.get(table.name)
         if owner is not None and table.key == (owner.column,):

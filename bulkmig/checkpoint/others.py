@@ -5,7 +5,7 @@ be without it they stay, and lose the reference."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +16,9 @@ from bulkmig.checkpoint.parts import Part, copy_part
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.encode import read_base
 from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger import base
 from bulkmig.ledger.base import SEALED, opened
-from bulkmig.postgres.session import Connection
+from bulkmig.postgres.session import Connection, pairs
 from bulkmig.target.graph import ForeignKey, Graph, TargetTable
 
 #: table -> (entity, the digit of its ids), for rows that can wait for other vessels
@@ -111,9 +112,11 @@ async def let_wait(
     await connection.execute(f"DELETE FROM {table} WHERE {key} = ANY ($1::text[]::uuid[])", list(keys))
 
 
-async def bring_back(connection: Connection, stage: Stage, graph: Graph, parts: Iterable[Part]) -> int:
+async def bring_back(
+    connection: Connection, stage: Stage, graph: Graph, parts: Iterable[Part]
+) -> Counter[str]:
     """Inserts rows of others that went along once, and gives those that stayed their references back, where
-    all that they refer to is there again; they wait no longer. Returns how many came."""
+    all that they refer to is there again; they wait no longer. Returns how many came, by table."""
     back: defaultdict[str, list[str]] = defaultdict(list)
     for part in parts:
         table = graph.tables[part.table]
@@ -126,7 +129,9 @@ async def bring_back(connection: Connection, stage: Stage, graph: Graph, parts: 
         columns = ", ".join(table.columns)
         rows = await connection.fetch(
             f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM part_rows w"
-            f" WHERE true{there} ON CONFLICT DO NOTHING RETURNING {table.key[0]}::text AS id"
+            f" WHERE true{there} AND NOT EXISTS (SELECT FROM {table.name} x"
+            f" WHERE {stage.same(table, 'x', 'w')})"
+            f" ON CONFLICT DO NOTHING RETURNING {table.key[0]}::text AS id"
         )
         for fk in keys:
             if fk.nullable and fk.parent in stage.number:
@@ -144,7 +149,7 @@ async def bring_back(connection: Connection, stage: Stage, graph: Graph, parts: 
                     WAITING[name][0],
                     [source for _, source in source_ids],
                 )
-    return sum(len(ids) for ids in back.values())
+    return Counter({name: len(ids) for name, ids in back.items()})
 
 
 def _there(fk: ForeignKey) -> str:
@@ -208,24 +213,40 @@ async def _sources(
     entity, _ = WAITING[table]
     cell = f"{table}.{stage.tables[table].key[0]}"
     wanted = list(keys)
-    owners = await connection.fetch(
-        "SELECT DISTINCT vessel_id::text AS id FROM bulkmig.base WHERE entity = $1", entity
+    owners = [
+        row["id"]
+        for row in await connection.fetch(
+            "SELECT DISTINCT vessel_id::text AS id FROM bulkmig.base WHERE entity = $1", entity
+        )
+    ]
+    found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    # Rows that have moved to another vessel keep their ids: whose they are by now is looked for everywhere.
+    moved = pairs(
+        await connection.fetch(
+            "SELECT source_id::text, target_id::text FROM bulkmig.identities"
+            " WHERE entity = $1 AND target_id = ANY ($2::text[]::uuid[])",
+            entity,
+            wanted,
+        )
     )
-    # A row's id begins like its vessel's (docs/decisions/0002-ids.md), which leaves few vessels to look into.
+    for owner in owners if moved else ():
+        held = await base.among(connection, [owner], entity, moved)
+        found[owner] += [] if held is None else held.select(cell, "source_id").iter_rows()
+    known = {id_ for rows in found.values() for id_, _ in rows}
+    # All others begin like their vessels' ids (docs/decisions/0002-ids.md), which leaves few to look into.
+    wanted = [id_ for id_ in wanted if id_ not in known]
     prefixes = {id_[:13] for id_ in wanted}
-    found: dict[str, list[tuple[str, str]]] = {}
     for owner in owners:
-        if id_range(owner["id"])[0][:13] not in prefixes:
+        if id_range(owner)[0][:13] not in prefixes:
             continue
         seen: dict[str, str] = {}
         for row in await connection.fetch(
             f"SELECT {SEALED} FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
             " AND kind = 'rows' ORDER BY id",
-            owner["id"],
+            owner,
             entity,
         ):
             frame = read_base(opened(connection, row)).filter(pl.col(cell).is_in(wanted))
             seen |= dict(frame.select(cell, "source_id").iter_rows())
-        if seen:
-            found[owner["id"]] = list(seen.items())
-    return found
+        found[owner] += seen.items()
+    return {owner: rows for owner, rows in found.items() if rows}

@@ -162,7 +162,8 @@ async def put_back(connection: Connection, part: Part, key: Sequence[str], *, ro
     same = " AND ".join(f"t.{column} = p.{column}" for column in key)
     insert = f"INSERT INTO {part.table} ({columns}) SELECT {columns} FROM part_rows;" if rows else ""
     await connection.execute(
-        f"DELETE FROM {part.table} t USING part_rows p WHERE {same};{insert}DROP TABLE part_rows"
+        f"DELETE FROM {part.table} t WHERE EXISTS (SELECT FROM part_rows p WHERE {same});{insert}"
+        "DROP TABLE part_rows"
     )
 
 

@@ -65,7 +65,7 @@ async def _difference(stage: Stage) -> Restored:
         queries.append(
             f"SELECT {place} AS place,"
             f" (SELECT count(*) FROM was_{n} w WHERE {stage.missing(table, 'w', 'now')}) AS inserted,"
-            f" (SELECT count(*) FROM {same} WHERE w::text <> o::text) AS updated,"
+            f" (SELECT count(*) FROM {same} WHERE {stage.differ(table, 'w', 'o')}) AS updated,"
             f" (SELECT count(*) FROM now_{n} o WHERE {stage.missing(table, 'o', 'was')}) AS deleted"
         )
     result = Restored()
@@ -168,15 +168,15 @@ def _update(stage: Stage, table: TargetTable) -> str:
     return (
         f"UPDATE {table.name} t SET {', '.join(f'{column} = w.{column}' for column in others)}"
         f" FROM was_{n} w JOIN now_{n} o ON {stage.same(table, 'o', 'w')}"
-        f" WHERE {stage.same(table, 't', 'w')} AND w::text <> o::text"
+        f" WHERE {stage.same(table, 't', 'w')} AND {stage.differ(table, 'w', 'o')}"
     )
 
 
 def _delete(stage: Stage, table: TargetTable) -> str:
     n = stage.number[table.name]
     return (
-        f"DELETE FROM {table.name} t USING now_{n} o"
-        f" WHERE {stage.same(table, 't', 'o')} AND {stage.missing(table, 'o', 'was')}"
+        f"DELETE FROM {table.name} t WHERE EXISTS (SELECT FROM now_{n} o"
+        f" WHERE {stage.same(table, 't', 'o')} AND {stage.missing(table, 'o', 'was')})"
     )
 
 
@@ -191,7 +191,7 @@ async def prove(stage: Stage, roots: list[str]) -> None:
         queries.append(
             f"(SELECT {place} AS place, coalesce(w.{first}, o.{first})::text AS id"
             f" FROM was_{n} w FULL JOIN now_{n} o ON {stage.same(table, 'w', 'o')}"
-            f" WHERE w.{first} IS NULL OR o.{first} IS NULL OR w::text <> o::text LIMIT 1)"
+            f" WHERE w.{first} IS NULL OR o.{first} IS NULL OR {stage.differ(table, 'w', 'o')} LIMIT 1)"
         )
     wrong = await stage.connection.fetchrow(" UNION ALL ".join(queries))
     if wrong is not None:

@@ -276,6 +276,7 @@ class Call:
     log_level: str
     origins: dict[str, str]
     dashboard: str | None = None
+    yes: bool = False
 
     @property
     def selected(self) -> Selection:
@@ -328,6 +329,7 @@ def _call(given: dict[str, Any], from_environment: Collection[str]) -> Call:
     return Call(
         found, selection, given["json"], given["quiet"], given.get("reveal", False),
         given["log_format"], given["log_level"], origins, given.get("dashboard"),
+        given.get("yes", False),
     )  # fmt: skip
 
 

@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bulkmig._core import early
 from bulkmig.errors import BulkmigError
 from bulkmig.report import Report
 
 
 def document(value: dict[str, Any]) -> None:
     """One JSON document on standard output."""
+    early.over()
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 

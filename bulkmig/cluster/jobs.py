@@ -44,6 +44,11 @@ class Job:
     vessels: list[Vessel]
     entry: pgqueuer.Job
 
+    @property
+    def returned(self) -> bool:
+        """Whether a worker has had it and given it back."""
+        return self.entry.attempts > 0
+
 
 @dataclass(frozen=True)
 class Standing:

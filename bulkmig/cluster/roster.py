@@ -26,10 +26,6 @@ ON CONFLICT (id) DO UPDATE SET state = 'on', seen_at = clock_timestamp()
 _SEEN = """
 UPDATE bulkmig.queue_workers SET seen_at = now(), state = 'on', run_id = $2::text::uuid WHERE id = $1
 """
-_SILENT = """
-SELECT tag FROM bulkmig.queue_workers
- WHERE state = 'on' AND id <> $1 AND seen_at < now() - make_interval(secs => $2)
-"""
 _END = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
  WHERE pid <> pg_backend_pid() AND application_name = ANY ($1::text[])
@@ -87,11 +83,6 @@ async def seen(connection: Connection, worker: Named, run_id: str | None) -> Non
 async def leave(connection: Connection, worker: Named) -> None:
     """It ends in good order."""
     await connection.execute(_OFF, worker.id)
-
-
-async def silent(connection: Connection, worker: Named, heartbeat: float) -> list[str]:
-    """The tags of workers that have been silent for longer than `heartbeat` seconds."""
-    return [row["tag"] for row in await connection.fetch(_SILENT, worker.id, heartbeat)]
 
 
 async def at_work(connection: Connection, run_id: str, heartbeat: float) -> int:

@@ -114,7 +114,7 @@ class Errand:
     async def run(self, lane: Lane, desk: Desk) -> bool:
         """Does the job; returns False where it needs a new snapshot. Vessels that are done by then are
         done."""
-        if not self.results and self.hand.kind == "migrate":
+        if not self.results and self.hand.kind == "migrate" and (desk.lost or self.job.returned):
             await self._look_back(desk)
         left = [vessel for vessel in self.job.vessels if vessel.id not in self.results]
         if not left:

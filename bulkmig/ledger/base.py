@@ -100,6 +100,14 @@ async def among(
     return await read(connection, vessels, entity, shape=lambda frame: frame.filter(wanted))
 
 
+async def forgotten(connection: Connection, ids: Sequence[int]) -> list[str]:
+    """The source ids that the `forgotten` ones of these parts name."""
+    rows = await connection.fetch(
+        "SELECT payload FROM bulkmig.base WHERE id = ANY ($1::bigint[]) AND kind = 'forgotten'", list(ids)
+    )
+    return sorted({source_id for row in rows for source_id in _ids.decode(row["payload"])})
+
+
 def pack_ids(source_ids: Sequence[str]) -> bytes:
     """A `forgotten` part."""
     return msgspec.msgpack.encode(list(source_ids))

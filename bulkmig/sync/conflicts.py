@@ -101,6 +101,18 @@ async def open_ones(connection: Connection, vessel: str | None) -> dict[tuple[st
     return {(row["entity"], row["source_id"]): row["id"] for row in rows}
 
 
+async def kept(connection: Connection, vessel: str | None) -> list[str]:
+    """Target ids of a vessel's rows that the source has no more and that stay because of a conflict."""
+    rows = await connection.fetch(
+        "SELECT target_id::text AS id FROM bulkmig.retained"
+        " WHERE reason = 'conflict' AND vessel_id IS NOT DISTINCT FROM $1::text::uuid"
+        " UNION SELECT target_id::text FROM bulkmig.conflicts WHERE status = 'open'"
+        " AND kind = 'deleted_in_source' AND vessel_id IS NOT DISTINCT FROM $1::text::uuid",
+        vessel,
+    )
+    return [row["id"] for row in rows]
+
+
 async def listed(
     connection: Connection,
     *,

@@ -179,8 +179,8 @@ class Gather:
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}
             found.held = (found.with_parent | out) & set(written["source_id"])
             found.gone = left - found.held
-            if self.vanished:
-                found.gone = set()  # gone.py is about these
+            if self.vanished or self.vessel in self.unit.whole:
+                found.gone = set()  # gone.py is about these; a vessel that is kept out keeps all of it
 
 
 def kept_cells(entity: Entity) -> list[str]:

@@ -154,16 +154,40 @@ async def plan(
                 spared = verdict.conflict.kind == "deleted_in_source" and not verdict.write
                 if spared and not verdict.conflict.open:
                     part.retained[source] = (id_, "conflict")
+        for id_ in await _without_equipment(connection, made, entity):
+            # The portal deleted what it hangs on, and so the row, be it new: there is nowhere to put it.
+            del part.write[id_]
     return made
+
+
+async def _without_equipment(connection: Connection, made: Plan, entity: Entity) -> list[str]:
+    """Target ids of rows that would come and name equipment which won't be there."""
+    part, machines = made.parts[entity.name], made.parts["equipment"]
+    ends = {id_: _ends(entity, row) for id_, row in part.write.items() if part.was[id_] is None}
+    wanted = {end for named in ends.values() for end in named} - machines.write.keys()
+    if not wanted:
+        return []
+    rows = await connection.fetch(
+        "SELECT id::text AS id FROM equipment WHERE id = ANY ($1::text[]::uuid[])", sorted(wanted)
+    )
+    missing = wanted - {row["id"] for row in rows}
+    return [id_ for id_, named in ends.items() if named & missing]
+
+
+def _ends(entity: Entity, row: Row) -> set[str]:
+    """Target ids of the equipment that a row names."""
+    named = {r.column for r in entity.references if r.entity == "equipment"}
+    cells = (row[c] for c, (_, cell) in cells_of(entity).items() if cell.field in named)
+    return {end for end in cells if end}
 
 
 def _hangs_loose(made: Plan, entity: Entity, row: Row) -> bool:
     """Whether a row that waits for its ends has one that the portal deleted, and that stays so."""
-    part, named = made.parts["equipment"], {r.column for r in entity.references if r.entity == "equipment"}
+    part = made.parts["equipment"]
     if entity.waits is None:
         return False
-    ends = (row[c] for c, (_, cell) in cells_of(entity).items() if cell.field in named)
-    return any(end in part.was and part.was[end] is None and end not in part.write for end in ends if end)
+    ends = _ends(entity, row)
+    return any(end in part.was and part.was[end] is None and end not in part.write for end in ends)
 
 
 def _own(entity: Entity) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 from bulkmig.decide.fleet import Fleet
 from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.ledger import base
+from bulkmig.ledger.compact import compact
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.shared import LOCK
@@ -61,6 +62,7 @@ async def _carry_out(target: Connection, options: LoadOptions, made: Plan) -> Ap
         for of in FLEET:
             done.unchanged += made.parts[of.name].unchanged
         return done
+    await compact(target, options.run_id, NIL, FLEET)
     companies = sorted(_companies(made))
     checkpoint = await options.checkpoints.of_companies(target, companies)
     graph = await options.checkpoints.read_graph(target)

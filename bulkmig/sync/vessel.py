@@ -14,6 +14,7 @@ from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
 from bulkmig.ledger import write
+from bulkmig.ledger.compact import compact
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
@@ -111,7 +112,8 @@ async def _sync(
             gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
         results = await _apply(target, vessels, options, plans, moves)
         for vessel, gather, made, result in zip(vessels, gathered, plans, results, strict=True):
-            result.held_back, result.unsettled = made.brake, vessel.id in moves.unsettled
+            result.held_back = made.brake
+            result.unsettled = vessel.id in moves.unsettled or vessel.id in gather.unit.whole
             arrives = vessel.id in moves.arriving
             if arrives and vessel.id in gather.unit.whole:
                 result.state = "quarantined"
@@ -183,6 +185,7 @@ async def _apply(
     ids = [new_id() for _ in vessels]
     steps = []
     for vessel, id_, made in zip(vessels, ids, plans, strict=True):
+        await compact(target, options.run_id, vessel.id, PER_VESSEL)
         checkpoint = await options.checkpoints.of_vessel(
             target,
             vessel.id,

@@ -16,6 +16,7 @@ from itertools import pairwise
 from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.postgres.session import Connection
 from bulkmig.source.queries import uuid_array
+from bulkmig.sqlite.session import Session, on_file
 
 _TABLES = """
 SELECT c.oid::regclass::text AS name,
@@ -154,6 +155,9 @@ class Graph:
 
 async def read(connection: Connection) -> Graph:
     """Reads the catalogue of the target."""
+    file = on_file(connection)
+    if file is not None:
+        return await _of_file(file)
     rows = await connection.fetch(_TABLES)
     unique: dict[str, list[tuple[str, ...]]] = {}
     for row in await connection.fetch(_UNIQUE, [row["name"] for row in rows]):
@@ -170,6 +174,29 @@ async def read(connection: Connection) -> Graph:
     }
     keys = [ForeignKey(*row) for row in await connection.fetch(_FOREIGN_KEYS)]
     return build(tables, [fk for fk in keys if not fk.child.startswith("bulkmig.")])
+
+
+async def _of_file(file: Session) -> Graph:
+    """The tables of a SQLite file, and bulkmig's under the names that they have everywhere."""
+    tables = {
+        name: TargetTable(
+            name,
+            tuple(column.name for column in table.columns if column.writable),
+            tuple(column.name for column in table.key),
+            tuple(sorted(table.unique)),
+        )
+        for name, table in file.tables.items()
+    }
+    for name, columns, key in await file.ledger():
+        named = tuple('"row"' if column == "row" else column for column in columns)  # as PostgreSQL needs it
+        tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", named, key)
+    keys = [
+        ForeignKey(table.name, column, parent, to)
+        for table in file.tables.values()
+        for column, parent, to in table.references
+        if parent in file.tables
+    ]
+    return build(tables, keys)
 
 
 def build(tables: dict[str, TargetTable], keys: Sequence[ForeignKey]) -> Graph:

@@ -59,9 +59,7 @@ def decided() -> Decisions:
 def test_decisions_arrive_as_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every field, frames and sets included; what follows from the catalogues is computed anew."""
     monkeypatch.setattr(plan, "checks", lambda *_: [])
-    made = Plan(
-        Manner("o@example.org", True, "", left={"v": {"equipment": {"e"}}}), decided(), {"b": "refused"}
-    )
+    made = Plan(Manner("o@example.org", True, "", allow_deletions=True), decided(), {"b": "refused"})
     found = plan.unpack(*plan.pack(made))
     assert (found.manner, found.refused) == (made.manner, made.refused)
     for name, value in vars(made.decisions).items():

@@ -116,7 +116,7 @@ async def told_to_stop(at: Scene) -> None:
 TROUBLE = [
     worker_killed, worker_stopped, queue_cut, submitter_killed, all_killed, everyone_killed, told_to_stop,
 ]  # fmt: skip
-SHORT = [everyone_killed]
+SHORT = [worker_stopped, everyone_killed]
 
 
 @pytest.mark.slow
