@@ -167,7 +167,7 @@ async def target_only(
         version = await schema.version(connection)
         if version == 0 and needs_ledger:
             raise PreflightError("the target has no ledger yet", "run `bulkmig init` or `bulkmig migrate`")
-        if current and version < schema.migrations()[-1][0]:
+        if current and version < schema.newest(connection):
             raise PreflightError("the target's ledger is of an older bulkmig", "run `bulkmig init`")
         if unsealed:
             await ledger_keys.check(connection)
