@@ -230,9 +230,9 @@ def test_a_password_in_a_wrong_place_is_not_repeated(heard: Heard) -> None:
 def test_a_trace_holds_no_value(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: Any, **__: Any) -> Any:
         try:
-            raise KeyError("kanarie-key")
+            raise KeyError(SECRET)
         except KeyError as error:
-            raise ValueError("kanarie-value") from error
+            raise ValueError(SECRET) from error
 
     monkeypatch.setattr("bulkmig.cli.verb_status.read.run_list", breaks)
     heard("init")
