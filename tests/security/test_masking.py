@@ -115,8 +115,6 @@ def heard(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Heard:
-    if app.app.registered_commands:
-        monkeypatch.setattr(app, "_register", lambda: None)
     monkeypatch.setenv("BULKMIG_KEY", "")
     asyncio.run(generate_fleet(onboarding_url, SPEC))
     execute(onboarding_url, PERSONAL, ROWS)
