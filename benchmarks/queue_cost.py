@@ -19,9 +19,9 @@ from typing import Any, cast
 from uuid import UUID, uuid4
 
 import anyio
+from benchmarks.measure import server_cpu
 
 from benchmarks import figures
-from benchmarks.measure import server_cpu
 from bulkmig.cluster import outcome, runs
 from bulkmig.cluster.desk import Desk
 from bulkmig.cluster.jobs import Jobs
