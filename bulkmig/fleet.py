@@ -20,7 +20,7 @@ import msgspec
 import polars as pl
 from aiolimiter import AsyncLimiter
 
-from bulkmig import migrate_units, orphans
+from bulkmig import migrate_units, numbers, orphans, shown
 from bulkmig._core.memory import Memory
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
@@ -42,7 +42,7 @@ from bulkmig.events import (
     VesselUndone,
     silent,
 )
-from bulkmig.ledger import audit, runs, seen, write
+from bulkmig.ledger import access, audit, runs, seen, write
 from bulkmig.pace import Pace, from_history
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown
@@ -110,11 +110,13 @@ async def migrate(
 ) -> Report:
     """Migrates the selected vessels with their companies and users. Raises UsageError and PreflightError
     before anything was touched; a vessel that fails is in the report, and so is what ended the run early."""
-    check(settings)
+    settings = check(settings)
     report = Report("migrate", str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
+        where = [(vessel.id, vessel.company_id) for vessel in selected]
+        await access.check(ends.target, settings.operator, "migrate_vessel", f"migrate {selection}", where)
         await ready(ends, settings)
         workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
@@ -217,7 +219,7 @@ class Migration:
             return min(len(due), 1)
         units = len(cut(due, settings.batch_bytes))
         if settings.processes == 1:
-            return min(units, settings.parallel_vessels)
+            return min(units, settings.loaders)
         return min(len(due), settings.processes)  # one each for certain, besides what their workers open
 
     async def step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -292,6 +294,7 @@ class Migration:
         rows = Shared(fleet, before=self.rows)
         nowhere = await orphans.find(self.ends.holder) if everything and self.rows is None else None
         if not self.settings.dry_run:
+            await numbers.assign(self.ends.holder, self.ends.target, fleet)
             try:
                 await rows.load(self.ends.target, self.checkpoints, nowhere, self.ends.seen)
             except CommitUnknown:
@@ -383,7 +386,7 @@ class Migration:
     async def here(self, due: list[Vessel], tally: Report | None = None) -> None:
         """The vessels in this process. `tally`: where what is read of them is counted."""
         if self.settings.window is not None and not self.settings.dry_run:
-            await self.step("the pace so far", self._read_pace)
+            await self.step("the pace so far", self.read_pace)
         assert self.rows is not None
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
         work = migrate_units.work(
@@ -395,14 +398,15 @@ class Migration:
             continue_on_error=self.settings.continue_on_error,
         )
         # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
-        parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
+        parallel = 1 if self.settings.dry_run else self.settings.loaders
         await run_units(self.site, queue, parallel, work)
         self.report.peak_in_flight = self.site.memory.peak
         self.renew = queue.renew and (self.settings.continue_on_error or not self.report.failed)
         if queue.stopped and not self.renew and not self.report.failed:
             self.report.status = "stopped"
 
-    async def _read_pace(self) -> None:
+    async def read_pace(self) -> None:
+        """Reads how long vessels take."""
         self.pace = await from_history(self.ends.target)
 
     async def _spread(self, due: list[Vessel]) -> None:
@@ -638,7 +642,7 @@ class Migration:
             result = done[one.vessel.id]
             # Rows that waited went in after the vessel was counted; others wait for it again.
             for table in WAITING:
-                late = one.back.restored.deleted[table] - result.inserted[table]
+                late = one.back.restored.deleted[table] - one.back.waiting - result.inserted[table]
                 report.inserted[table] -= max(late, 0) + one.back.waiting
             pending = report.pending
             self._uncount([result])
@@ -696,6 +700,7 @@ class Migration:
                 safe = await runs.durable(self.ends.target, report.run_id)
                 self._uncount([result for result in self.done if result.vessel.id not in safe])
             self.confirmed = True
+            await shown.in_report(self.ends.target, report)
             report.finish()
             await runs.end(self.ends.target, report.run_id, report.status, report.document())
         report.finish()

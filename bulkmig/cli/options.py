@@ -26,6 +26,7 @@ from bulkmig.security import keys
 from bulkmig.selection import Selection
 
 DEFAULT_FILE = Path("bulkmig.toml")
+_LARGEST_FILE = 1024 * 1024  # bytes
 
 _Option = typer.Option
 _CONNECT = "Connections"
@@ -276,6 +277,7 @@ class Call:
     log_level: str
     origins: dict[str, str]
     dashboard: str | None = None
+    yes: bool = False
 
     @property
     def selected(self) -> Selection:
@@ -328,6 +330,7 @@ def _call(given: dict[str, Any], from_environment: Collection[str]) -> Call:
     return Call(
         found, selection, given["json"], given["quiet"], given.get("reveal", False),
         given["log_format"], given["log_level"], origins, given.get("dashboard"),
+        given.get("yes", False),
     )  # fmt: skip
 
 
@@ -395,11 +398,17 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     if path is None and not file.is_file():
         return {}
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            text = opened.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise UsageError(f"{file} is too large for a configuration file", "check --config")
+        values = tomllib.loads(text.decode())
     except OSError as error:
         raise UsageError(f"can't read {file}: {error.strerror}", "check --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is no TOML: {error}", "correct the file") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{file} is no TOML", "correct the file") from None
     for key in values:
         if key not in Settings.__struct_fields__:
             near = difflib.get_close_matches(key, Settings.__struct_fields__, 1)

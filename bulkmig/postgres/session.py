@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import asyncpg
@@ -18,6 +18,8 @@ from bulkmig.postgres.tls import reason
 from bulkmig.postgres.transient import end_of, full, lost, transient
 from bulkmig.postgres.watch import Watched, dismiss
 from bulkmig.security.seal import NO_KEYS, Keyring
+from bulkmig.sqlite.address import FileAddress
+from bulkmig.sqlite.session import connect as open_file
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -94,6 +96,8 @@ class CommitUnknown(BulkmigError):
 async def connect(address: Address, settings: Mapping[str, str], *, role: str) -> Connection:
     """Opens a command's first session; `role` (source or target) is how errors name it. Raises
     PreflightError, at once unless the server says that it will be there soon."""
+    if isinstance(address, FileAddress):
+        return await _open_file(address, settings)
 
     async def attempt() -> Connection | BaseException:
         try:
@@ -128,6 +132,8 @@ async def reach(
 ) -> Connection:
     """Opens a session in mid-run, where a server that is away comes back. `instead_of`: the lost session that
     this one replaces; what is left of it on the server ends. Raises ServerLost and NoConnection."""
+    if isinstance(address, FileAddress):
+        return await _open_file(address, settings)
 
     async def attempt() -> Connection:
         connection = await _open(address, settings, role)
@@ -153,6 +159,11 @@ async def reach(
             f"the {role} {address.shown} can't be reached any more: {_reason(error)}",
             "run the same command again when its server is back: it goes on",
         ) from None
+
+
+async def _open_file(address: FileAddress, settings: Mapping[str, str]) -> Connection:
+    durable = settings.get("synchronous_commit", "on") == "on"
+    return cast(Connection, await open_file(address, durable=durable))
 
 
 async def _open(address: Address, settings: Mapping[str, str], role: str) -> Connection:
