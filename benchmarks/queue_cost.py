@@ -22,7 +22,7 @@ from uuid import UUID, uuid4
 import anyio
 
 from benchmarks import figures
-from benchmarks.measure import server_cpu
+from bulkmig.cli.measure import server_cpu
 from bulkmig.cluster import outcome, runs
 from bulkmig.cluster.desk import Desk
 from bulkmig.cluster.jobs import Jobs
