@@ -17,6 +17,7 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv, runs, to_csv
 from bulkmig._core.ids import raw
 from bulkmig._core.parcel import Parcel, TableLoad
+from bulkmig._core.stored import expand, unreadable
 
 if TYPE_CHECKING:
     from bulkmig.transform import Outcome
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Places = dict[str | None, tuple[int, int]]
 
 _NOWHERE = (0, 0)
+_A_PART = "a part of the base"
 _pack = msgspec.msgpack.Encoder()
 _unpack = msgspec.msgpack.Decoder(tuple[bytes, dict[str, list[bool]], list[tuple[str, list[str], bytes]]])
 
@@ -152,8 +154,17 @@ def _base(ids: bytes, flags: dict[str, list[bool]], loads: Sequence[TableLoad]) 
 
 
 def read_base(payload: bytes) -> pl.DataFrame:
-    """The image that `base` was made of; where a row is not in a table, that table's cells are null."""
-    ids, flags, tables = _unpack.decode(zstandard.decompress(payload))
+    """The image that `base` was made of; where a row is not in a table, that table's cells are null. Raises
+    CheckpointError for what is no such thing."""
+    try:
+        return _read(*_unpack.decode(expand(payload, _A_PART)))
+    except (msgspec.MsgspecError, pl.exceptions.PolarsError, ValueError):
+        raise unreadable(_A_PART) from None
+
+
+def _read(
+    ids: bytes, flags: dict[str, list[bool]], tables: list[tuple[str, list[str], bytes]]
+) -> pl.DataFrame:
     frame = pl.DataFrame({"source_id": [str(UUID(bytes=ids[i : i + 16])) for i in range(0, len(ids), 16)]})
     frame = frame.with_columns(pl.Series(name, held, dtype=pl.Boolean) for name, held in flags.items())
     for table, columns, data in tables:

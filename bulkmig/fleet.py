@@ -20,14 +20,15 @@ import msgspec
 import polars as pl
 from aiolimiter import AsyncLimiter
 
-from bulkmig import migrate_units, orphans
+from bulkmig import migrate_units, numbers, orphans, shown
 from bulkmig._core.memory import Memory
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
 from bulkmig.checkpoint.others import WAITING
 from bulkmig.checkpoint.take import Checkpoints
+from bulkmig.cluster.submit import Crew, crew, units_of
 from bulkmig.config import Settings, check
-from bulkmig.decide.fleet import Fleet, decide
+from bulkmig.decide.fleet import After, Fleet, decide
 from bulkmig.ends import Ends, worth_mending
 from bulkmig.errors import BulkmigError, PreflightError, ServerLost, UsageError
 from bulkmig.events import (
@@ -41,7 +42,7 @@ from bulkmig.events import (
     VesselUndone,
     silent,
 )
-from bulkmig.ledger import audit, runs, seen, write
+from bulkmig.ledger import access, audit, runs, seen, write
 from bulkmig.pace import Pace, from_history
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown
@@ -49,7 +50,6 @@ from bulkmig.preflight import both, joined, ready, room
 from bulkmig.processes import Job, Share, spread
 from bulkmig.recount import recount
 from bulkmig.report import SLOWEST, Failure, Report
-from bulkmig.security.seal import from_settings
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
@@ -89,6 +89,7 @@ async def decided(
     *,
     on_error: str,
     companies: Collection[str] = (),
+    after: After | None = None,
 ) -> Fleet:
     """Decides over the fleet for these vessels."""
     return await decide(
@@ -100,6 +101,7 @@ async def decided(
         target_catalogue=ends.target_catalogue,
         source_catalogue=ends.source_catalogue,
         companies=companies,
+        after=after,
     )
 
 
@@ -108,24 +110,28 @@ async def migrate(
 ) -> Report:
     """Migrates the selected vessels with their companies and users. Raises UsageError and PreflightError
     before anything was touched; a vessel that fails is in the report, and so is what ended the run early."""
-    check(settings)
+    settings = check(settings)
     report = Report("migrate", str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
+        where = [(vessel.id, vessel.company_id) for vessel in selected]
+        await access.check(ends.target, settings.operator, "migrate_vessel", f"migrate {selection}", where)
         await ready(ends, settings)
+        workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
-        report.selected, report.skipped = len(selected), len(selected) - len(due)
+        before = workers.before_of(selected, state) if workers is not None else []
+        report.selected, report.skipped = len(selected), len(selected) - len(due) - len(before)
         verifies = settings.verify and not settings.dry_run
         listen(RunStarted("migrate", report.run_id, len(due), report.skipped, verifies))
         listen(listed(due))
         stop = stop or Stop()
-        run = Migration(settings, ends, state, report, listen, stop)
+        run = Migration(settings, ends, state, report, listen, stop, workers)
         await room(ends, run.sessions(due))
         await run.begin(str(selection))
         async with run.to_its_end():
-            await run.shared(due, everything=selection.all)
+            await run.shared([*due, *before], everything=selection.all)
             await run.vessels(due)
             if settings.dry_run:
                 report.count_elsewhere()
@@ -170,11 +176,13 @@ class Migration:
         report: Report,
         listen: Listener,
         stop: Stop,
+        crew: Crew | None = None,
     ) -> None:
+        self.crew = crew  # workers on other machines
         self.settings, self.ends, self.state, self.report = settings, ends, state, report
         self.listen, self.stop = listen, stop
         self.site = site(settings, ends, listen)
-        self.checkpoints = Checkpoints(report.run_id, from_settings(settings.key_file))
+        self.checkpoints = Checkpoints(report.run_id)
         self.who = audit.who(settings.operator)
         self.done: list[Loaded] = []
         self.dealt: dict[str, Vessel] = {}  # vessels that further processes were given
@@ -185,6 +193,7 @@ class Migration:
         self.older: set[str] = set()  # vessels that were read in an earlier snapshot
         self.verified: set[str] = set()
         self.confirmed = False
+        self.after: After | None = None
         self.syncs = False  # it brings up to date what is there
         self.pace = Pace()
 
@@ -206,11 +215,11 @@ class Migration:
     def sessions(self, due: Sequence[Vessel]) -> int:
         """How many sessions the workers open at each end."""
         settings = self.settings
-        if settings.dry_run:
+        if settings.dry_run or self.crew is not None:
             return min(len(due), 1)
         units = len(cut(due, settings.batch_bytes))
         if settings.processes == 1:
-            return min(units, settings.parallel_vessels)
+            return min(units, settings.loaders)
         return min(len(due), settings.processes)  # one each for certain, besides what their workers open
 
     async def step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -235,6 +244,8 @@ class Migration:
             return  # a further process: the run's lock and its snapshot are the first one's
         if "target" in mended and not self.settings.dry_run:
             await runs.hold(self.ends.target, self.report.run_id)
+            if self.crew is not None:
+                await self.crew.hold(self.ends.target)
         if "source" in mended:
             self.outdated = True
             self.site.snapshot = self.ends.snapshot
@@ -265,16 +276,25 @@ class Migration:
         started = time.perf_counter()
         due, everything, companies = self.asked
         fleet = await decided(
-            self.settings, self.ends, due, self.state, on_error=self.settings.on_error, companies=companies
+            self.settings,
+            self.ends,
+            due,
+            self.state,
+            on_error=self.settings.on_error,
+            companies=companies,
+            after=self.after,
         )
-        if self.syncs:
-            # What the portal deleted is the conflict strategy's to bring back.
-            fleet.present = {
-                of: rows | fleet.deleted.get(of, frozenset()) for of, rows in fleet.present.items()
-            }
+        # Users whom the portal deleted are the conflict strategy's to bring back; so are companies in a sync.
+        for of in ("company", "user") if self.syncs else ("user",):
+            fleet.present[of] = fleet.present.get(of, frozenset()) | fleet.deleted[of]
+        if not self.syncs:
+            users = fleet.decisions.identity("user")
+            there = ~pl.col("source_id").is_in(list(fleet.deleted["user"]))
+            fleet.decisions.identities["user"] = users.filter(there)
         rows = Shared(fleet, before=self.rows)
         nowhere = await orphans.find(self.ends.holder) if everything and self.rows is None else None
         if not self.settings.dry_run:
+            await numbers.assign(self.ends.holder, self.ends.target, fleet)
             try:
                 await rows.load(self.ends.target, self.checkpoints, nowhere, self.ends.seen)
             except CommitUnknown:
@@ -296,6 +316,13 @@ class Migration:
         self.fleet, self.rows, self.outdated = fleet, rows, False
         self.report.phases["load"] += time.perf_counter() - started
 
+    async def late_users(self) -> None:
+        """Users whose e-mails were somebody else's until those who were there had changed."""
+        if self.rows is not None and self.fleet.late and not self.settings.dry_run:
+            before = self.rows.inserted.copy()
+            await self.rows.load_late(self.ends.target, self.checkpoints)
+            self.report.inserted.update(self.rows.inserted - before)
+
     def _count_shared(self, rows: Shared, sign: int) -> None:
         """What a look at the same companies and users under a new snapshot replaces."""
         for outcome in rows.fleet.shared:
@@ -308,15 +335,18 @@ class Migration:
         """The vessels, `parallel_vessels` units at a time."""
         self.listen(PhaseStarted("vessels", len(due)))
         await self._until_none_waits(due, self.report)
-        if not self.settings.dry_run:
+        if not self.settings.dry_run and not self.syncs:
             await self._confirm()
 
     async def _until_none_waits(self, due: list[Vessel], tally: Report) -> None:
         """These vessels, with a new snapshot for those that didn't get theirs before the old one was lost."""
         rounds = 0
-        while due:
+        while due or (self.crew is not None and self.crew.unheard):
             self.renew = False
-            if self.settings.processes > 1 and not self.settings.dry_run:
+            if self.crew is not None:
+                self.dealt |= {vessel.id: vessel for vessel in due}
+                await self.crew.work(self, "migrate", units_of(due, self.settings.batch_bytes))
+            elif self.settings.processes > 1 and not self.settings.dry_run:
                 await self._spread(due)
             else:
                 await self.here(due, tally)
@@ -356,19 +386,27 @@ class Migration:
     async def here(self, due: list[Vessel], tally: Report | None = None) -> None:
         """The vessels in this process. `tally`: where what is read of them is counted."""
         if self.settings.window is not None and not self.settings.dry_run:
-            await self.step("the pace so far", self._read_pace)
+            await self.step("the pace so far", self.read_pace)
         assert self.rows is not None
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
-        work = migrate_units.work(self.options(), self.rows, queue, tally or self.report, self.finished)
+        work = migrate_units.work(
+            self.options(),
+            self.rows,
+            queue,
+            tally or self.report,
+            self.finished,
+            continue_on_error=self.settings.continue_on_error,
+        )
         # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
-        parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
+        parallel = 1 if self.settings.dry_run else self.settings.loaders
         await run_units(self.site, queue, parallel, work)
         self.report.peak_in_flight = self.site.memory.peak
         self.renew = queue.renew and (self.settings.continue_on_error or not self.report.failed)
         if queue.stopped and not self.renew and not self.report.failed:
             self.report.status = "stopped"
 
-    async def _read_pace(self) -> None:
+    async def read_pace(self) -> None:
+        """Reads how long vessels take."""
         self.pace = await from_history(self.ends.target)
 
     async def _spread(self, due: list[Vessel]) -> None:
@@ -473,6 +511,26 @@ class Migration:
             )
         self.listen(event)
 
+    def finished_again(self, results: list[Loaded], queue: Queue) -> None:
+        """For vessels that had to be looked at twice: what they wrote is added up, what is kept out and what
+        was found is as it was the second time."""
+        for result in results:
+            first = next((one for one in self.done if one.vessel.id == result.vessel.id), None)
+            if result.state == "failed" or first is None:
+                self.finished([result], queue)
+                self.report.done -= result.state != "failed"
+                continue
+            self._uncount([first])
+            for now, before in (
+                (result.inserted, first.inserted),
+                (result.updated, first.updated),
+                (result.deleted, first.deleted),
+                (result.conflicts, first.conflicts),
+            ):
+                now.update(before)
+            result.unchanged = first.unchanged
+            self.count(result)
+
     def _uncount(self, undone: Sequence[Loaded]) -> None:
         """These were committed, and a crash of the target has undone it."""
         report = self.report
@@ -528,7 +586,9 @@ class Migration:
         due = [
             result.vessel.id
             for result in self.done
-            if result.state == "migrated" and not result.held_back and result.vessel.id not in self.older
+            if result.state == "migrated"
+            and not (result.held_back or result.unsettled)
+            and result.vessel.id not in self.older
         ]
         if due and self.report.command in ("migrate", "sync"):
             now, _ = await see(self.ends.holder, dict.fromkeys(due, 0))
@@ -570,8 +630,9 @@ class Migration:
         report = self.report
         done = {result.vessel.id: result for result in self.done}
         wrong = [(done[id_].vessel, first) for id_, first in report.differing.items() if id_ in done]
-        undo = Undo(self.ends, report.run_id, self.settings.operator, self.checkpoints.seal, self.ends.seen)
-        undone, report.pending = await undo.vessels(wrong)
+        undo = Undo(self.ends, report.run_id, self.settings.operator, self.ends.seen)
+        known = {id_: result.vessel for id_, result in done.items()}
+        undone, report.pending = await undo.vessels(wrong, known)
         for one in undone:
             if one.back is None:
                 report.failures.append(
@@ -581,7 +642,7 @@ class Migration:
             result = done[one.vessel.id]
             # Rows that waited went in after the vessel was counted; others wait for it again.
             for table in WAITING:
-                late = one.back.restored.deleted[table] - result.inserted[table]
+                late = one.back.restored.deleted[table] - one.back.waiting - result.inserted[table]
                 report.inserted[table] -= max(late, 0) + one.back.waiting
             pending = report.pending
             self._uncount([result])
@@ -629,6 +690,8 @@ class Migration:
 
     async def _end(self) -> None:
         report = self.report
+        if self.crew is not None:
+            await self.crew.close(self)
         if not self.settings.dry_run:
             if not self.confirmed:
                 unheard = [vessel for vessel in self.dealt.values() if vessel.id not in self.ended]
@@ -637,6 +700,7 @@ class Migration:
                 safe = await runs.durable(self.ends.target, report.run_id)
                 self._uncount([result for result in self.done if result.vessel.id not in safe])
             self.confirmed = True
+            await shown.in_report(self.ends.target, report)
             report.finish()
             await runs.end(self.ends.target, report.run_id, report.status, report.document())
         report.finish()

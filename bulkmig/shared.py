@@ -43,7 +43,16 @@ class Shared:
     def new(self, outcome: Outcome) -> pl.DataFrame:
         """The image rows that are to be written."""
         present = list(self.fleet.present.get(outcome.entity.name, ()))
-        return outcome.image.filter(~pl.col("source_id").is_in(present))
+        image = outcome.image.filter(~pl.col("source_id").is_in(present))
+        return image.filter(~pl.col("source_id").is_in(list(self.fleet.late)))
+
+    def _late(self, outcome: Outcome) -> pl.DataFrame:
+        return outcome.image.filter(pl.col("source_id").is_in(list(self.fleet.late)))
+
+    async def load_late(self, connection: Connection, checkpoints: Checkpoints) -> None:
+        """Writes users who could not be written before others had changed their e-mails."""
+        async with transaction(connection):
+            await self._load(connection, checkpoints, [self._late(outcome) for outcome in self.fleet.shared])
 
     async def bring(self, connection: Connection, wanted: set[str], brought: set[str]) -> None:
         """Writes the companies with these target ids, or of users with these, and all users of each, in the
@@ -189,7 +198,9 @@ class Shared:
 
     def _companies(self) -> list[str]:
         """Target ids of the companies that rows are written of."""
-        companies, users = (self.new(outcome) for outcome in self.fleet.shared)
+        companies, users = (
+            pl.concat([self.new(outcome), self._late(outcome)]) for outcome in self.fleet.shared
+        )
         return sorted({*companies["@id"], *users["users.company_id"].drop_nulls()})
 
     async def _not_written_since(
@@ -202,12 +213,8 @@ class Shared:
             image["source_id"].to_list(),
         )
         written = {row[0] for row in rows} - self.fleet.present.get(outcome.entity.name, frozenset())
-        written -= self.restored(outcome.entity.name)
+        written -= self.fleet.former.get(outcome.entity.name, frozenset())  # these are written anew
         return image.filter(~pl.col("source_id").is_in(list(written))) if written else image
-
-    def restored(self, entity: str) -> set[str]:
-        """Rows that bulkmig wrote once and the portal deleted since: they are written anew."""
-        return set(self.fleet.deleted.get(entity, ()))
 
     async def _record_assignments(self, connection: Connection, run_id: str) -> None:
         for name, found in self.fleet.ids.items():

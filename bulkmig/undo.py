@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -19,7 +19,6 @@ from bulkmig.ledger import audit, runs, write
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import DURABLE, Connection, close, reach, transaction
 from bulkmig.postgres.transient import transient
-from bulkmig.security.seal import Seal
 from bulkmig.selection import Vessel
 from bulkmig.weigh import Deviation
 
@@ -51,18 +50,20 @@ class Undo:
     ends: Ends
     run_id: str
     operator: str
-    seal: Seal | None
     snapshot: str
 
-    async def vessels(self, wrong: Sequence[tuple[Vessel, Deviation]]) -> tuple[list[Undone], int]:
-        """Rolls these vessels back, each because of its first difference; and how many rows wait for others
-        now, in the whole target."""
+    async def vessels(
+        self, wrong: Sequence[tuple[Vessel, Deviation]], known: Mapping[str, Vessel]
+    ) -> tuple[list[Undone], int]:
+        """Rolls these vessels back, each because of its first difference, and with it those of the run
+        (`known`) that changed in the same commit; and how many rows wait for others now, in the whole
+        target."""
         # A session of its own: a rollback is a run of its own, with checkpoints of its own.
         connection = await reach(
             self.ends.target_address, DURABLE, role="target", patience=self.ends.patience
         )
         try:
-            own = Checkpoints(str(uuid4()), self.seal)
+            own = Checkpoints(str(uuid4()))
             way = await Way.open(connection, own, audit.who(self.operator))
             await runs.begin(
                 connection,
@@ -72,34 +73,49 @@ class Undo:
                 selection=f"--rollback-on-error of run {self.run_id}",
                 version=__version__,
             )
-            undone = [await self._one(way, vessel, first) for vessel, first in wrong]
+            undone: list[Undone] = []
+            for vessel, first in wrong:
+                if all(one.vessel.id != vessel.id for one in undone):
+                    undone += await self._one(way, vessel, first, known)
             status = "completed" if all(one.back is not None for one in undone) else "completed_with_failures"
             await runs.end(connection, own.run_id, status, {"command": _COMMAND, "undoes": self.run_id})
             return undone, await connection.fetchval(_WAITING)
         finally:
             await close(connection)
 
-    async def _one(self, way: Way, vessel: Vessel, first: Deviation) -> Undone:
+    async def _one(
+        self, way: Way, vessel: Vessel, first: Deviation, known: Mapping[str, Vessel]
+    ) -> list[Undone]:
         why = cause(first)
         try:
-            done = await self._go_back(way, vessel)
-            await self._mark(way.connection, way.who, vessel, why)
-            return Undone(vessel, why, done)
+            done, group = await self._go_back(way, vessel)
+            undone = [Undone(vessel, why, done)]
+            also = f"vessel {vessel.id}, which changed in the same commit, was rolled back"
+            undone += [Undone(known[id_], also, Back(Restored())) for id_ in sorted(group & known.keys())]
+            for one in undone:
+                await self._mark(way.connection, way.who, one.vessel, one.error)
+            return undone
         except Refused as refused:
             held = f"others changed {len(refused.drift)} of its rows since: see `bulkmig checkpoints list`"
         except (asyncpg.PostgresError, BulkmigError) as error:
             if transient(error):
                 raise
             held = describe(error) if not isinstance(error, CheckpointError) else str(error)
-        return Undone(vessel, f"{why}; it could not be rolled back: {held}", None)
+        return [Undone(vessel, f"{why}; it could not be rolled back: {held}", None)]
 
-    async def _go_back(self, way: Way, vessel: Vessel) -> Back:
+    async def _go_back(self, way: Way, vessel: Vessel) -> tuple[Back, set[str]]:
+        """What was done, and the other vessels that it was done with. Raises Refused, CheckpointError."""
         chain = await changes.find(way.connection, "c.vessel_id = $1::text::uuid", vessel.id)
-        change = next(one for one in chain if one.run_id == self.run_id)
-        if chain[-1].restored == change.id:
-            return Back(Restored(), [chain[-1].id])  # it was committed, and the answer was lost
+        change = next((one for one in chain if one.run_id == self.run_id), None)
+        if change is None:
+            raise CheckpointError(
+                "this run has changed nothing of it", "see `bulkmig checkpoints list` for earlier runs"
+            )
         group = await changes.joined(way.connection, change)
-        return await back.go_back(way, group, force=False, as_written=True)
+        others = {str(one.vessel_id) for one in group} - {vessel.id}
+        if chain[-1].restored == change.id:
+            return Back(Restored(), [chain[-1].id]), others  # it was committed, and the answer was lost
+        return await back.go_back(way, group, force=False, as_written=True), others
 
     async def _mark(self, connection: Connection, who: audit.Who, vessel: Vessel, why: str) -> None:
         async with transaction(connection):

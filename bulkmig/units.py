@@ -30,21 +30,23 @@ def room(batch_bytes: int) -> int:
     return bound_together(batch_bytes) * 7 // 8
 
 
-def cut(vessels: Iterable[Vessel], batch_bytes: int) -> list[list[Vessel]]:
+def cut(
+    vessels: Iterable[Vessel], batch_bytes: int, *, most_together: int = MAX_TOGETHER
+) -> list[list[Vessel]]:
     """Units: large vessels alone and first, so that none is left to the end; the others in the order of
     their target ids, so that rows go into the target's indexes side by side."""
-    most = room(batch_bytes)
+    fits, most = room(batch_bytes), min(most_together, MAX_TOGETHER)
     in_order = sorted(vessels, key=lambda vessel: (-vessel.equipment, vessel.id))
-    alone = [vessel for vessel in in_order if _expected(vessel) > most]
+    alone = [vessel for vessel in in_order if _expected(vessel) > fits]
     small = sorted(in_order[len(alone) :], key=lambda vessel: (prefix(vessel.id), vessel.id))
     left = sum(map(_expected, small))
     together: list[list[Vessel]] = []
     size = limit = 0
     for vessel in small:
         expected = _expected(vessel)
-        if not together or size + expected > limit or len(together[-1]) >= MAX_TOGETHER:
+        if not together or size + expected > limit or len(together[-1]) >= most:
             left -= size
-            size, limit = 0, min(most, max(left // _SHARES, _LEAST))
+            size, limit = 0, min(fits, max(left // _SHARES, _LEAST))
             together.append([])
         together[-1].append(vessel)
         size += expected

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import asyncpg
 import polars as pl
-from aiolimiter import AsyncLimiter
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
@@ -31,6 +31,14 @@ _BASE_FLUSH = 4 * 1024 * 1024  # bytes of base kept before they are written
 _FINDINGS_FLUSH = 20_000  # findings kept before they are written
 
 
+class Limiter(Protocol):
+    """Lets so many rows a second go: an AsyncLimiter, or one that several machines share."""
+
+    @property
+    def max_rate(self) -> float: ...
+    async def acquire(self, amount: float = 1) -> None: ...
+
+
 class Rejected(Exception):
     """The vessel has errors and `--on-error fail` holds: nothing of it is written."""
 
@@ -42,7 +50,7 @@ class AlreadyMigrated(Exception):
 @dataclass
 class Loaded:
     """What became of one vessel. `state`: migrated, quarantined, failed or skipped. `held_back`: deletions
-    that the brake stopped."""
+    that the brake stopped; `unsettled`: the next sync has to look at it again."""
 
     vessel: Vessel
     state: str
@@ -52,6 +60,7 @@ class Loaded:
     unchanged: Counter[str] = field(default_factory=Counter)
     conflicts: Counter[str] = field(default_factory=Counter)  # "open", or the strategy that decided
     held_back: int = 0
+    unsettled: bool = False
     findings: Counter[tuple[str, str]] = field(default_factory=Counter)  # (severity, code)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
     quarantined: Counter[str] = field(default_factory=Counter)  # source table
@@ -73,7 +82,7 @@ class LoadOptions:
     who: audit.Who
     dry_run: bool = False
     fk_set: bool = False
-    limiter: AsyncLimiter | None = None
+    limiter: Limiter | None = None
     snapshot: str | None = None
 
 
@@ -318,7 +327,7 @@ def lock_key(vessel_id: str) -> int:
     return int(hashlib.sha256(b"bulkmig vessel " + vessel_id.encode()).hexdigest()[:16], 16) - 2**63
 
 
-async def throttle(limiter: AsyncLimiter, rows: int) -> None:
+async def throttle(limiter: Limiter, rows: int) -> None:
     """Waits until so many rows may go, also where they are more than one period's worth."""
     while rows > 0:
         step = min(rows, int(limiter.max_rate))

@@ -3,10 +3,15 @@ source, and adoptions go back with the portal's rows; assigned ids, slugs and QR
 
 from __future__ import annotations
 
+import polars as pl
+
+from bulkmig._core.declare import Entity
 from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.parts import Parts, put_back
 from bulkmig.checkpoint.stage import Stage
 from bulkmig.checkpoint.take import LEDGER
+from bulkmig.encode import base as pack
+from bulkmig.ledger import base, write
 from bulkmig.postgres.session import Connection
 from bulkmig.target.graph import Graph
 
@@ -15,6 +20,11 @@ INSERT INTO bulkmig.qr_codes (equipment_id, qr_code)
 SELECT m.original_id, e.qr_code FROM due_{equipment} e JOIN due_{metadata} m ON m.equipment_id = e.id
  WHERE NOT EXISTS (SELECT FROM was_{equipment} w WHERE w.id = e.id)
 ON CONFLICT DO NOTHING
+"""
+# What a rollback of companies took out of the base was written all the same.
+_WRITTEN_THEN = """
+SELECT b.id FROM bulkmig.base b LEFT JOIN bulkmig.checkpoints c ON c.id = b.checkpoint_id
+ WHERE b.vessel_id = $1::text::uuid AND b.entity = $2 AND b.kind = 'rows' AND coalesce(c.seq, 0) < $3
 """
 
 
@@ -40,3 +50,18 @@ async def set_back(connection: Connection, graph: Graph, change: Change, capture
         change.vessel_id,
         list(change.base),
     )
+
+
+async def own_again(
+    connection: Connection, run_id: str, of: Entity, change: Change, checkpoint: str, source_ids: set[str]
+) -> None:
+    """Records as last written what was so of these companies or users when the change was made, as far as
+    nothing is recorded of them."""
+    known = await base.among(connection, [write.NIL], of.name, source_ids)
+    missing = source_ids - (set() if known is None else set(known["source_id"]))
+    parts = await connection.fetch(_WRITTEN_THEN, write.NIL, of.name, change.seq) if missing else []
+    frame = await base.read_parts(connection, [row["id"] for row in parts], of.name)
+    if frame is not None:
+        frame = frame.filter(pl.col("source_id").is_in(list(missing)))
+        entry = of.name, frame.height, pack(of, frame)
+        await write.base(connection, run_id, write.NIL, [entry], checkpoint=checkpoint)

@@ -15,6 +15,7 @@ import stamina
 import typer
 
 import bulkmig.cli
+from bulkmig._core import discreet
 from bulkmig.cli.options import spelled_out
 from bulkmig.cli.output import fail
 from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError
@@ -49,6 +50,7 @@ def _register(arguments: Sequence[str] = ()) -> None:
 def main() -> None:
     """The entry point of `bulkmig`."""
     arguments = spelled_out(sys.argv[1:])
+    discreet.install()
     stamina.instrumentation.set_on_retry_hooks([])  # retries are events, and lines of our own
     try:
         _register(arguments)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,9 +15,11 @@ from bulkmig._core.frames import from_csv
 from bulkmig._core.unit import ID_FRAME, Catalogue, Decisions, Unit
 from bulkmig.decide import former_ids, qr_codes, users
 from bulkmig.decide.companies import assign_slugs
-from bulkmig.entities import DIGITS, ENTITIES, entity
+from bulkmig.entities import DIGITS, ENTITIES, FLEET, entity
 from bulkmig.entities.company import base_slug
 from bulkmig.fit import checks
+from bulkmig.ledger import base
+from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, pairs
 from bulkmig.selection import Vessel
 from bulkmig.source import queries
@@ -25,20 +27,26 @@ from bulkmig.source.onboarding import read_all
 from bulkmig.target.state import TargetState
 from bulkmig.transform import Outcome, transform
 
+#: What users who are loaded will have for e-mails, by target id, from what is due of them.
+After = Callable[[pl.DataFrame], Awaitable[dict[str, str]]]
+
 
 @dataclass
 class Fleet:
     """The vessels of a run and all that was decided for them.
 
-    `shared`: what became of companies and users. `present`: entity -> source ids in the target;
-    `deleted`: those that were, before the portal deleted them.
+    `shared`: what became of companies and users. `present`: entity -> source ids in the target; `former`:
+    those that were once; `deleted`: those among them, companies and users, that the portal deleted.
+    `late`: users whose e-mail somebody has until loaded users are changed.
     `slugs`, `qr_codes`: newly assigned, to be recorded; `ids`: entity -> source id -> target id, the same."""
 
     decisions: Decisions
     vessels: list[Vessel]
     shared: list[Outcome] = field(default_factory=list)
     present: dict[str, frozenset[str]] = field(default_factory=dict)
+    former: dict[str, frozenset[str]] = field(default_factory=dict)
     deleted: dict[str, frozenset[str]] = field(default_factory=dict)
+    late: set[str] = field(default_factory=set)
     slugs: dict[str, str] = field(default_factory=dict)
     qr_codes: dict[str, str] = field(default_factory=dict)
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -54,8 +62,10 @@ async def decide(
     target_catalogue: Catalogue,
     source_catalogue: Catalogue,
     companies: Collection[str] = (),
+    after: After | None = None,
 ) -> Fleet:
-    """Decides for these vessels, their companies and those companies' users, and for further companies."""
+    """Decides for these vessels, their companies and those companies' users, and for further companies.
+    `after`: what becomes of users who are loaded, where the run changes them."""
     decisions = Decisions(
         on_error=on_error,
         catalogue=target_catalogue,
@@ -76,17 +86,26 @@ async def decide(
         for of, found in fleet.ids.items():
             decisions.kept_ids.setdefault(of, {}).update(found)
     fleet.present = {of: frozenset(rows) for of, rows in state.identities.items()}
-    fleet.deleted = {of: frozenset(state.recorded[of]) - rows for of, rows in fleet.present.items()}
+    fleet.former = {of: frozenset(state.recorded[of]) - rows for of, rows in fleet.present.items()}
+    fleet.deleted = {
+        of.name: await _written(target, of.name, fleet.former.get(of.name, frozenset())) for of in FLEET
+    }
     selected = sorted({vessel.company_id for vessel in vessels}.union(companies))
     codes = await _decide_slugs(source, state, fleet)
     _identify_companies(state, decisions, frozenset(selected), codes)
     company_rows = await _read(source, entity("company"), queries.of_companies(entity("company"), selected))
     fleet.shared.append(transform(entity("company"), company_rows, Unit(decisions, ())))
     _note_companies_out(fleet)
-    await _decide_users(source, state, fleet, selected)
+    await _decide_users(source, target, state, fleet, selected, after)
     _identify_vessels(state, decisions, vessels)
     await _decide_qr_codes(source, target, state, fleet)
     return fleet
+
+
+async def _written(target: Connection, of: str, source_ids: Collection[str]) -> frozenset[str]:
+    """Those of these companies or users that the base has: bulkmig neither deleted nor rolled them back."""
+    found = await base.among(target, [NIL], of, source_ids) if source_ids else None
+    return frozenset() if found is None else frozenset(found["source_id"])
 
 
 async def _read(source: Connection, of: Entity, query: str) -> pl.DataFrame:
@@ -144,13 +163,18 @@ def _note_companies_out(fleet: Fleet) -> None:
 
 
 async def _decide_users(
-    source: Connection, state: TargetState, fleet: Fleet, selected: Sequence[str]
+    source: Connection,
+    target: Connection,
+    state: TargetState,
+    fleet: Fleet,
+    selected: Sequence[str],
+    after: After | None,
 ) -> None:
     """E-mails first (over all users of the source), then the rows of the selected companies' users."""
     user, decisions = entity("user"), fleet.decisions
-    known = state.identities.get("user", {})
     rows = await source.fetch("SELECT id::text, email FROM users ORDER BY created_at, id")
-    groups = users.duplicates((r["id"], r["email"]) for r in rows if r["email"] is not None)
+    emails = {r["id"]: r["email"] for r in rows if r["email"] is not None}
+    groups = users.duplicates(emails.items())
     frame = await _read(source, user, queries.of_companies(user, selected))
     sharing = sorted({id_ for group in groups.values() for id_ in group} - set(frame["id"]))
     claimants = frame
@@ -160,37 +184,92 @@ async def _decide_users(
     decisions.identities["user"] = _frame({})
     trial = transform(user, claimants, Unit(decisions, ()))
     erroneous = set(trial.findings.filter(pl.col("severity") == "error")["source_id"])
-    duplicate = users.losers(groups, erroneous, known)
-    decisions.emails = dict.fromkeys(duplicate, "user.email_duplicate")
-    _adopt_users(state, decisions, frame, erroneous | duplicate)
+    sharers = {id_ for group in groups.values() for id_ in group}
+    loaded = await _loaded_with(target, sharers) if state.ledger else {}
+    keep = {id_ for id_, email in loaded.items() if email.lower() == emails[id_].lower()}
+    out = users.losers(groups, erroneous, keep)
+    decisions.emails = dict.fromkeys(out, "user.email_duplicate")
+    out |= erroneous
+    decisions.identities["user"] = _frame(_loaded_users(state, fleet))
+    loaded_ones = pl.col("source_id").is_in(list(_loaded_users(state, fleet)))
+    while True:
+        # Whoever doesn't get an e-mail keeps what another one would get.
+        changed = {}
+        if after is not None:
+            changed = await after(transform(user, frame, Unit(decisions, ())).image.filter(loaded_ones))
+        taken = _adopt_users(state, fleet, frame, out, {u.id: u.email for u in state.users} | changed)
+        if not taken or after is None:
+            break
+        out |= taken
     fleet.shared.append(transform(user, frame, Unit(decisions, ())))
 
 
+def _loaded_users(state: TargetState, fleet: Fleet) -> dict[str, str]:
+    """Source id -> target id of users who were written, those whom the portal deleted since included."""
+    there = {id_: target_id for id_, (target_id, _) in state.identities.get("user", {}).items()}
+    return there | {id_: state.recorded["user"][id_] for id_ in fleet.deleted.get("user", ())}
+
+
+async def _loaded_with(target: Connection, source_ids: Collection[str]) -> dict[str, str]:
+    """Source id -> e-mail, as bulkmig last wrote these users."""
+    found = await base.among(target, [NIL], "user", source_ids) if source_ids else None
+    return {} if found is None else dict(found.select("source_id", "users.email").iter_rows())
+
+
 def _adopt_users(
-    state: TargetState, decisions: Decisions, frame: pl.DataFrame, passed_over: set[str]
-) -> None:
+    state: TargetState,
+    fleet: Fleet,
+    frame: pl.DataFrame,
+    passed_over: set[str],
+    emails: Mapping[str, str],
+) -> set[str]:
+    """Decides who is adopted and who comes; returns those whose e-mail is taken. `emails`: target id ->
+    e-mail as it will be when users who are loaded have changed."""
+    decisions = fleet.decisions
     known = state.identities.get("user", {})
     by_email: defaultdict[str, list[users.PortalUser]] = defaultdict(list)
-    for portal_user in state.users:
-        by_email[portal_user.email.lower()].append(portal_user)
+    portal = {portal_user.id: portal_user for portal_user in state.users}
+    for target_id, held in emails.items():
+        # One who comes back is nobody whom another could take over.
+        back = users.PortalUser(target_id, "", "", "back")
+        by_email[held.lower()].append(portal.get(target_id, back))
+    now = {portal_user.email for portal_user in state.users}
     company_ids = dict(decisions.identity("company").iter_rows())
-    found = {source: target for source, (target, _) in known.items()}
+    found = _loaded_users(state, fleet)
+    decisions.adopted = {(of, id_) for of, id_ in decisions.adopted if of != "user"}
+    fleet.late = set()
+    taken: set[str] = set()
     for id_, company, email in frame.select("id", "company_id", "email").iter_rows():
         if id_ in found:
-            if known[id_][1]:
+            if id_ in known and known[id_][1]:
                 decisions.adopted.add(("user", id_))
+            if email is not None and id_ not in passed_over and _is_taken(found[id_], email, by_email, state):
+                taken.add(id_)
             continue
         if id_ in passed_over or email is None or company in decisions.companies_out:
             continue
-        adopted, taken = users.adopt(email, company_ids[company], by_email[email.lower()])
-        if taken:
-            decisions.emails[id_] = "user.email_taken"
+        adopted, taken_by = users.adopt(email, company_ids[company], by_email[email.lower()])
+        if taken_by:
+            taken.add(id_)
         elif adopted is not None:
             decisions.adopted.add(("user", id_))
             found[id_] = adopted
         else:
             found[id_] = _recorded(state, "user", id_, company)
+            if email in now:
+                fleet.late.add(id_)
+    decisions.emails.update(dict.fromkeys(taken, "user.email_taken"))
     decisions.identities["user"] = _frame(found)
+    return taken
+
+
+def _is_taken(
+    own: str, email: str, by_email: Mapping[str, list[users.PortalUser]], state: TargetState
+) -> bool:
+    """Whether a user who is loaded would get an e-mail that somebody else has. Who has it keeps it."""
+    holders = {user.id for user in by_email.get(email.lower(), ())}
+    before = {user.id: user.email for user in state.users}
+    return own in holders and len(holders) > 1 and before.get(own, "").lower() != email.lower()
 
 
 def _identify_vessels(state: TargetState, decisions: Decisions, vessels: Iterable[Vessel]) -> None:

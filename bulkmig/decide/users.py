@@ -25,8 +25,13 @@ def duplicates(emails: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     return {email: users for email, users in groups.items() if len(users) > 1}
 
 
-def losers(groups: Mapping[str, list[str]], erroneous: Collection[str], loaded: Collection[str]) -> set[str]:
-    """Users who don't get the e-mail they share: all claimants but one that is loaded, else the first."""
+def losers(
+    groups: Mapping[str, list[str]],
+    erroneous: Collection[str],
+    loaded: Collection[str],
+) -> set[str]:
+    """Users who don't get the e-mail they share: all claimants but the one who is loaded with it, else the
+    first."""
     out: set[str] = set()
     for users in groups.values():
         claimants = [user for user in users if user not in erroneous]

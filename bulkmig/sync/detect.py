@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import seen
 from bulkmig.postgres.session import Connection
 from bulkmig.source.changes import Seen, see
@@ -29,7 +28,6 @@ _CAME = """
 SELECT i.source_id::text AS id, r.started_at FROM bulkmig.identities i JOIN bulkmig.runs r ON r.id = i.run_id
  WHERE i.entity = 'user' AND r.started_at > $1
 """
-_KEPT_OUT = "SELECT DISTINCT vessel_id::text AS id FROM bulkmig.quarantine WHERE entity = ANY ($1)"
 
 
 @dataclass
@@ -64,8 +62,5 @@ async def detect(
         vessel, user = row["id"], row["user"]
         if user in users or (vessel in done and user in since and since[user] > done[vessel]):
             found.affected.add(vessel)
-    if found.affected:
-        waiting = [entity.name for entity in PER_VESSEL if entity.waits is not None]
-        found.affected |= {row["id"] for row in await target.fetch(_KEPT_OUT, waiting)}
     found.affected &= set(vessels)
     return found

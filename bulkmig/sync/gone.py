@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import polars as pl
 
 from bulkmig._core.unit import FINDING
@@ -18,24 +20,20 @@ from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
 _GONE = "the vessel is gone from the source: it stays until --allow-deletions deletes it"
 
 
-async def find(source: Connection, target: Connection) -> list[Vessel]:
-    """The migrated vessels that the source has no more."""
+async def named(target: Connection, vessels: Collection[str]) -> list[Vessel]:
+    """These migrated vessels, which the source has no more, under their last names."""
     rows = await target.fetch(
-        "SELECT vessel_id::text AS id, name FROM bulkmig.vessels WHERE state = 'migrated'"
+        "SELECT vessel_id::text AS id, name FROM bulkmig.vessels WHERE vessel_id = ANY ($1::text[]::uuid[])"
+        " ORDER BY vessel_id",
+        list(vessels),
     )
-    there = {
-        row["id"]
-        for row in await source.fetch(
-            "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])", [row["id"] for row in rows]
-        )
-    }
-    return [Vessel(row["id"], row["name"], None, "", 0) for row in rows if row["id"] not in there]
+    return [Vessel(row["id"], row["name"], None, "", 0) for row in rows]
 
 
-async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules: Rules) -> Loaded | None:
+async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules: Rules) -> Loaded:
     """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
     logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
-    released. Returns None where that was done before."""
+    released."""
     result = Loaded(vessel, "migrated")
     async with transaction(target, commit=not options.dry_run):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
@@ -57,8 +55,9 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
             )
         }
         lost = sum(len(ids - kept) for ids in gone.values())
-        if not lost:
-            return None
+        if not lost:  # that was done before
+            await _mark(target, vessel, options, "migrated", 0)
+            return result
         made = await plan(target, vessel.id, {n: Found(gone=ids) for n, ids in gone.items()}, rules)
         if made.brake:
             result.held_back = made.brake

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -20,7 +20,9 @@ from bulkmig.source.onboarding import read_all
 @dataclass
 class Moves:
     """`came`: vessel -> entity -> source id -> the vessel that it was written on; `left`: vessel -> entity ->
-    source ids that are another vessel's now; `ids`: entity -> source id -> the target id that it keeps."""
+    source ids that are another vessel's now; `ids`: entity -> source id -> the target id that it keeps.
+    `vanished`: vessels that the source has no more; `arriving`: vessels that are not in the target yet;
+    `unsettled`: vessels of which rows went to one that is kept out whole."""
 
     came: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(dict))
@@ -29,6 +31,9 @@ class Moves:
         default_factory=lambda: defaultdict(lambda: defaultdict(set))
     )
     ids: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    vanished: frozenset[str] = frozenset()
+    arriving: frozenset[str] = frozenset()
+    unsettled: set[str] = field(default_factory=set)
     _together: dict[str, str] = field(default_factory=dict)
 
     def join(self, one: str, other: str) -> None:
@@ -40,6 +45,38 @@ class Moves:
             vessel = above
         return vessel
 
+    def receives(self, vessel: str) -> bool:
+        """Whether rows come to this vessel."""
+        return any(self.came[vessel].values())
+
+    def concern(self, vessel: str) -> bool:
+        """Whether the vessel takes part in any of this."""
+        special = self.vanished | self.arriving | self.unsettled
+        return vessel in special or self.receives(vessel) or any(self.left[vessel].values())
+
+    def partners(self, vessel: str) -> set[str]:
+        """The vessel, and those between which and it rows move, directly or by way of others."""
+        pairs = {(to, then) for to, of in self.came.items() for rows in of.values() for then in rows.values()}
+        found, todo = {vessel}, [vessel]
+        while todo:
+            one = todo.pop()
+            near = {b if a == one else a for a, b in pairs if one in (a, b)} - found
+            found |= near
+            todo += near
+        return found
+
+    def joined(self, vessels: Iterable[str], others: Iterable[Vessel]) -> list[Vessel]:
+        """Those of the others that change in one commit with any of these vessels."""
+        roots = {self._root(vessel) for vessel in vessels}
+        return [other for other in others if self._root(other.id) in roots]
+
+    def keep(self, vessel: str) -> None:
+        """Leaves the rows that were to come to this vessel where they are: it is kept out whole."""
+        for entity, rows in self.came.pop(vessel, {}).items():
+            for source_id, then in rows.items():
+                self.left[then][entity].discard(source_id)
+                self.unsettled.add(then)
+
     def groups(self, vessels: Sequence[Vessel]) -> list[list[Vessel]]:
         """The vessels, in their order, those together that change in one commit."""
         found: dict[str, list[Vessel]] = {}
@@ -49,18 +86,25 @@ class Moves:
 
 
 async def find(
-    source: Connection, target: Connection, shuffled: Collection[str], vessels: Sequence[Vessel]
+    source: Connection,
+    target: Connection,
+    shuffled: Collection[str],
+    vessels: Sequence[Vessel],
+    *,
+    vanished: Collection[str] = (),
+    arriving: Collection[str] = (),
 ) -> Moves:
-    """Looks at the vessels whose rows came or went, and at IMO numbers that go from one to another."""
-    moves = Moves()
-    ids = sorted(shuffled)
+    """Looks at the vessels whose rows came or went, and at IMO numbers that go from one to another of these
+    vessels."""
+    moves = Moves(vanished=frozenset(vanished), arriving=frozenset(arriving))
+    ids = sorted({*shuffled, *vanished, *arriving})
     for entity in PER_VESSEL:
-        if not entity.tables or entity.name == "vessel" or len(ids) < 2:
+        if not entity.tables or entity.name == "vessel" or len(ids) < 2 or len(ids) == len(vanished):
             continue
         own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
         now = from_csv(await read_all(source, queries.keys(entity, ids)), ("source_id", "now"))
         pieces = []
-        for vessel in ids:
+        for vessel in sorted({*shuffled, *vanished}):
             written = await base.read(target, [vessel], entity.name, shape=_keys(own))
             if written is not None:
                 pieces.append(written.with_columns(pl.lit(vessel).alias("then")))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -41,7 +41,7 @@ class Part:
     stands: dict[str, Row] = field(default_factory=dict)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
-    unchanged: int = 0
+    unchanged: Counter[str] = field(default_factory=Counter)  # target table
 
     @property
     def rows(self) -> int:
@@ -86,7 +86,8 @@ async def plan(
     vessel = None if owner == NIL else owner
     opened = await conflicts.open_ones(connection, vessel)
     retained = await _retained(connection, vessel)
-    gone = _brake(made, found, rules)
+    stay = {(of, source) for (of, source), reason in retained.items() if reason != BY_BRAKE}
+    gone = _brake(made, found, rules, stay)
     for entity in ENTITIES:
         if entity.name not in found or not entity.tables:
             continue
@@ -94,16 +95,19 @@ async def plan(
         part.unchanged = rows.unchanged
         part.forget |= moves.left[owner][entity.name]
         came = moves.came[owner][entity.name]
-        held = (rows.with_parent & rows.held) - retained.keys()
-        for source, stays in (await _bases(connection, [owner], entity, held)).items() if held else ():
+        kept = {source for of, source in retained if of == entity.name}
+        held = (rows.with_parent & rows.held) - kept
+        for source, stays in (await _bases(connection, [owner], entity, held)).items():
             part.retained[source] = (stays[_own(entity)] or "", WITH_PARENT)
         own = _own(entity)
-        stay = {source for source, reason in retained.items() if reason != BY_BRAKE}
+        # Rows that moved and are kept as they were last written are this vessel's from now on all the same.
+        moved = rows.held & came.keys()
+        part.base |= await _bases(connection, sorted({came[source] for source in moved}), entity, moved)
         if made.brake:
-            braked = rows.gone - retained.keys()
+            braked = rows.gone - kept
             for source, stays in (await _bases(connection, [owner], entity, braked)).items():
                 part.retained[source] = (stays[_own(entity)] or "", BY_BRAKE)
-        sources: dict[str, Row | None] = dict.fromkeys(gone[entity.name] - stay)
+        sources: dict[str, Row | None] = dict.fromkeys(gone[entity.name])
         for frame in (*rows.new, *rows.changed):
             for values in frame.iter_rows(named=True):
                 sources[values["source_id"]] = make(entity, values)
@@ -112,6 +116,13 @@ async def plan(
         if not sources:
             continue
         bases = await _bases(connection, [owner, *sorted(set(came.values()))], entity, sources)
+        if entity.waits is not None and owner != NIL:
+            # A rollback took these with their ends: nobody has deleted them.
+            for source in await pending(connection, owner, entity) & bases.keys():
+                if sources[source] is None:
+                    del sources[source]
+                    part.forget.add(source)
+                del bases[source]
         ids = {
             source: (row or bases[source]).cells[own] or ""
             for source, row in sources.items()
@@ -123,6 +134,8 @@ async def plan(
         }
         for source, row in sources.items():
             was = there.get(ids.get(source, ""))
+            if was is None and source in bases and row is not None and _hangs_loose(made, entity, row):
+                continue  # it went with its end, and is decided about when that is there again
             verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
             id_ = ids[source]
             part.was[id_] = was
@@ -138,20 +151,57 @@ async def plan(
                 part.stands[source] = verdict.row
             if verdict.conflict is not None:
                 part.conflicts.append((source, id_, verdict.conflict))
-                kept = verdict.conflict.kind == "deleted_in_source" and not verdict.write
-                if kept and not verdict.conflict.open:
+                spared = verdict.conflict.kind == "deleted_in_source" and not verdict.write
+                if spared and not verdict.conflict.open:
                     part.retained[source] = (id_, "conflict")
+        for id_ in await _without_equipment(connection, made, entity):
+            # The portal deleted what it hangs on, and so the row, be it new: there is nowhere to put it.
+            del part.write[id_]
     return made
+
+
+async def _without_equipment(connection: Connection, made: Plan, entity: Entity) -> list[str]:
+    """Target ids of rows that would come and name equipment which won't be there."""
+    part, machines = made.parts[entity.name], made.parts["equipment"]
+    ends = {id_: _ends(entity, row) for id_, row in part.write.items() if part.was[id_] is None}
+    wanted = {end for named in ends.values() for end in named} - machines.write.keys()
+    if not wanted:
+        return []
+    rows = await connection.fetch(
+        "SELECT id::text AS id FROM equipment WHERE id = ANY ($1::text[]::uuid[])", sorted(wanted)
+    )
+    missing = wanted - {row["id"] for row in rows}
+    return [id_ for id_, named in ends.items() if named & missing]
+
+
+def _ends(entity: Entity, row: Row) -> set[str]:
+    """Target ids of the equipment that a row names."""
+    named = {r.column for r in entity.references if r.entity == "equipment"}
+    cells = (row[c] for c, (_, cell) in cells_of(entity).items() if cell.field in named)
+    return {end for end in cells if end}
+
+
+def _hangs_loose(made: Plan, entity: Entity, row: Row) -> bool:
+    """Whether a row that waits for its ends has one that the portal deleted, and that stays so."""
+    part = made.parts["equipment"]
+    if entity.waits is None:
+        return False
+    ends = _ends(entity, row)
+    return any(end in part.was and part.was[end] is None and end not in part.write for end in ends)
 
 
 def _own(entity: Entity) -> str:
     return f"{entity.tables[0].name}.{entity.tables[0].own_key}"
 
 
-def _brake(made: Plan, found: dict[str, Found], rules: Rules) -> defaultdict[str, set[str]]:
-    """Source ids that may be deleted, per entity."""
-    gone = defaultdict(set, {name: rows.gone for name, rows in found.items()})
-    lost, written = (sum(len(r.gone) for r in found.values()), sum(r.written for r in found.values()))
+def _brake(
+    made: Plan, found: dict[str, Found], rules: Rules, stay: Collection[tuple[str, str]]
+) -> defaultdict[str, set[str]]:
+    """Source ids that may be deleted, per entity; what `stay`s on purpose was gone before."""
+    gone: defaultdict[str, set[str]] = defaultdict(set)
+    for name, rows in found.items():
+        gone[name] = {source for source in rows.gone if (name, source) not in stay}
+    lost, written = sum(map(len, gone.values())), sum(rows.written for rows in found.values())
     whole = bool(gone["vessel"])
     much = lost > rules.brake_share * written and len(gone["equipment"]) >= rules.brake_least
     if not rules.allow_deletions and lost and (whole or much):
@@ -163,19 +213,30 @@ def _brake(made: Plan, found: dict[str, Found], rules: Rules) -> defaultdict[str
 async def _bases(
     connection: Connection, owners: Sequence[str], entity: Entity, sources: Collection[str]
 ) -> dict[str, Row]:
-    frame = await base.among(connection, owners, entity.name, sources)
+    frame = await base.among(connection, owners, entity.name, sources) if sources else None
     if frame is None:
         return {}
     return {values["source_id"]: make(entity, values) for values in frame.iter_rows(named=True)}
 
 
-async def _retained(connection: Connection, vessel: str | None) -> dict[str, str]:
+async def pending(connection: Connection, vessel: str, entity: Entity) -> set[str]:
+    """Source ids of the vessel's rows that wait for other vessels."""
     rows = await connection.fetch(
-        "SELECT source_id::text, reason FROM bulkmig.retained"
+        "SELECT source_id::text AS id FROM bulkmig.pending WHERE entity = $1 AND vessel_id = $2::text::uuid",
+        entity.name,
+        vessel,
+    )
+    return {row["id"] for row in rows}
+
+
+async def _retained(connection: Connection, vessel: str | None) -> dict[tuple[str, str], str]:
+    """(entity, source id) -> why the row stays, of a vessel's rows that stay on purpose."""
+    rows = await connection.fetch(
+        "SELECT entity, source_id::text, reason FROM bulkmig.retained"
         " WHERE vessel_id IS NOT DISTINCT FROM $1::text::uuid",
         vessel,
     )
-    return {row["source_id"]: row["reason"] for row in rows}
+    return {(row["entity"], row["source_id"]): row["reason"] for row in rows}
 
 
 def frame_of(entity: Entity, rows: dict[str, Row]) -> pl.DataFrame:

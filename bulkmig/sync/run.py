@@ -1,23 +1,25 @@
 """`bulkmig sync`: what changed in the source since flows into the target.
 
-which vessels ▶ companies and users ▶ new vessels ▶ changed vessels ▶ waiting rows ▶ gone users ▶ verify
+which vessels ▶ companies and users ▶ changed vessels ▶ new vessels ▶ waiting rows ▶ gone users ▶ verify
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import uuid4
 
 import msgspec
 import polars as pl
 
 from bulkmig._core.stop import Stop
+from bulkmig.cluster.submit import crew
 from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import base
+from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, ready
@@ -28,19 +30,24 @@ from bulkmig.sync import gone, shared
 from bulkmig.sync.apply import Applied
 from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
+from bulkmig.sync.numbers import holders
 from bulkmig.sync.plan import Rules
+from bulkmig.sync.released import released
 from bulkmig.sync.strategies import STRATEGIES
-from bulkmig.sync.vessel import BRAKE, work
+from bulkmig.sync.vessel import BRAKE, Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
-_ROLLED_BACK = """
-SELECT vessel_id::text FROM (SELECT DISTINCT ON (vessel_id) vessel_id, restored FROM bulkmig.checkpoints
-  WHERE vessel_id IS NOT NULL AND NOT incidental ORDER BY vessel_id, seq DESC) last WHERE restored IS NOT NULL
+_CHANGES = """
+SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state
+  FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
+ WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
+   AND NOT c.incidental ORDER BY c.seq
 """
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
+_OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
@@ -64,31 +71,49 @@ async def remigrate(
 async def _run(
     command: str, settings: Settings, selection: Selection, listen: Listener, stop: Stop
 ) -> Report:
-    check(settings)
+    settings = check(settings)
     report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
+        selected = await resolve(ends.holder, selection)
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
+        workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
-        old, new = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
-        report.selected = len(old) + len(new)
+        chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
+        await access.check(
+            ends.target,
+            settings.operator,
+            "sync" if command == "sync" else "migrate_vessel",
+            f"{command} {selection}",
+            # All of them: also what is gone from the source, and users of whatever company.
+            None
+            if selection.all
+            else [(vessel.id, vessel.company_id) for vessel in (*chosen.old, *chosen.new)],
+        )
+        report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
-        listen(listed([*old, *new]))
-        run = Migration(settings, ends, state, report, listen, stop)
+        listen(listed([*chosen.old, *chosen.new]))
+        run = Migration(settings, ends, state, report, listen, stop, workers)
         run.syncs = True
         await run.begin(str(selection))
-        steps = _Steps(run, settings)
+        steps = _Steps(run, settings, chosen)
         async with run.to_its_end():
-            await run.shared([*old, *new], everything=selection.all, companies=await steps.companies(state))
-            await run.step("who is gone", steps.look_for_gone)
-            await run.step("companies and users", steps.change_shared)
-            if new:
-                await run.vessels(new)
-            await run.step("changes", lambda: steps.look_for_changes(old))
-            await steps.vessels(old)
+            run.after = steps.emails
+            await run.shared(
+                [*chosen.old, *chosen.new],
+                everything=selection.all,
+                companies=await steps.companies(state),
+            )
+            if state.ledger:  # else this is a dry run, and nothing was ever written
+                await run.step("who is gone", steps.look_for_gone)
+                await run.step("companies and users", steps.change_shared)
+                await run.step("changes", steps.look_for_changes)
+                await steps.vessels()
+            await steps.new_vessels()
+            await steps.look_again()
             if selection.all:
                 await run.step("gone vessels", steps.delete_vessels)
             if settings.dry_run:
@@ -97,10 +122,24 @@ async def _run(
                 await run.waiting()
             if selection.all:
                 await run.step("gone users and companies", steps.delete_shared)
+            if not settings.dry_run:
+                await run.step("open conflicts", steps.count_open)
             if settings.verify and not settings.dry_run:
                 run.fleet.present = {}  # companies and users are as new as if they had come just now
                 await run.verify()
+                await run.undo()
     return report
+
+
+@dataclass
+class _Chosen:
+    """`old`: vessels to be brought up to date, those that waited longest first; `new`: vessels that come;
+    `others`: vessels in the target that were not selected; `vanished`: those that the source has no more."""
+
+    old: list[Vessel]
+    new: list[Vessel]
+    others: list[Vessel]
+    vanished: list[Vessel]
 
 
 async def _chosen(
@@ -108,39 +147,58 @@ async def _chosen(
     target: Connection,
     settings: Settings,
     selection: Selection,
+    selected: list[Vessel],
     state: TargetState,
     apart: set[str],
-) -> tuple[list[Vessel], list[Vessel]]:
-    """Vessels to be brought up to date, those that waited longest first, and vessels that are new; without
-    those that are left `apart`."""
+) -> _Chosen:
+    """The vessels that a sync is about, without those that are left `apart`."""
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
-    selected = await resolve(source, selection)
+    known = {vessel.id for vessel in selected}
+    unlisted = sorted(migrated - known)
+    there = [row[0] for row in await source.fetch(_THERE, unlisted)] if unlisted else []
+    missing = set(unlisted) - set(there) - apart
+    vanished = await gone.named(target, missing) if missing else []
+    others = []
+    if there:
+        others = await resolve(source, Selection(vessels=tuple(there), allow_unapproved=True))
     if selection.all:
-        known = {vessel.id for vessel in selected}
-        more = [row[0] for row in await source.fetch(_THERE, sorted(migrated - known))]
-        if more:
-            selected += await resolve(source, Selection(vessels=tuple(more), allow_unapproved=True))
+        selected, others = [*selected, *others], []
     waited = {}
     if state.ledger:
         waited = {row[0]: n for n, row in enumerate(await target.fetch(_LONGEST_WAITING))}
     old = [v for v in selected if v.id in migrated and v.id not in apart]
-    new = [v for v in selected if v.id not in migrated and v.id not in apart] if settings.new else []
-    return sorted(old, key=lambda vessel: waited.get(vessel.id, 0)), new
+    return _Chosen(
+        sorted(old, key=lambda vessel: waited.get(vessel.id, 0)),
+        [v for v in selected if v.id not in migrated and v.id not in apart] if settings.new else [],
+        [v for v in others if v.id not in apart],
+        vanished,
+    )
 
 
 async def _rolled_back(target: Connection, state: TargetState) -> set[str]:
-    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync")."""
-    return {row[0] for row in await target.fetch(_ROLLED_BACK)} if state.ledger else set()
+    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync"). A
+    rollback that was itself rolled back is none."""
+    away: dict[str, bool] = {}
+    before: dict[str, bool] = {}  # checkpoint of a rollback -> whether the vessel was rolled back before it
+    for row in await target.fetch(_CHANGES) if state.ledger else ():
+        vessel, to = row["vessel"], row["restored"]
+        was = away.get(vessel, False)
+        # A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
+        away[vessel] = before.get(to, True) if to is not None else row["state"] == "quarantined" and was
+        if to is not None:
+            before[row["id"]] = was
+    return {vessel for vessel, rolled_back in away.items() if rolled_back}
 
 
 class _Steps:
     """The steps that a sync has besides a migration's."""
 
-    def __init__(self, run: Migration, settings: Settings) -> None:
-        self.run, self.settings = run, settings
-        self.gone: dict[str, set[str]] = {}  # entity -> source ids
+    def __init__(self, run: Migration, settings: Settings, chosen: _Chosen) -> None:
+        self.run, self.settings, self.chosen = run, settings, chosen
+        self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}  # entity -> source ids
         self.detected = Detected(Seen("", 0))
         self.moves = Moves()
+        self.due: list[Vessel] = []
 
     @property
     def rules(self) -> Rules:
@@ -148,7 +206,7 @@ class _Steps:
         settings = self.settings
         return Rules(
             STRATEGIES[settings.conflict],
-            self.run.fleet.decisions.catalogue,
+            self.run.ends.target_catalogue,
             settings.allow_deletions,
             settings.brake_share,
             settings.brake_least,
@@ -166,18 +224,28 @@ class _Steps:
         )
         return {row["id"] for row in rows} | {row["id"] for row in there}
 
+    async def emails(self, users: pl.DataFrame) -> dict[str, str]:
+        """What users who are loaded will have for e-mails."""
+        return await shared.emails(self.run.ends.target, users, self.rules) if users.height else {}
+
     async def change_shared(self) -> None:
-        """Companies and users that are in the target already."""
+        """Companies and users that are in the target already, and users who could not come before that."""
         options = self.run.options()
         target, decisions = self.run.ends.target, self.run.fleet.decisions
         self._count(await shared.change(target, self.run.fleet, options, self.rules))
+        await self.run.late_users()
         # Nothing refers to those who are gone from the source, or whom the portal deleted, from now on.
         users = decisions.identity("user")
         there = await target.fetch(
             "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", users["target_id"].to_list()
         )
         left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.settings.dry_run)
-        decisions.identities["user"] = users.filter(left, ~pl.col("source_id").is_in(list(self.gone["user"])))
+        going = users.filter(pl.col("source_id").is_in(list(self.gone["user"])))["target_id"].to_list()
+        if going:
+            graph = await self.run.checkpoints.read_graph(target)
+            stay = await shared.portals_own(target, graph, going)
+            going = [id_ for id_ in going if id_ not in stay]
+        decisions.identities["user"] = users.filter(left, ~pl.col("target_id").is_in(going))
 
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
@@ -194,24 +262,27 @@ class _Steps:
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""
         run, ends = self.run, self.run.ends
-        found = await gone.find(ends.holder, ends.target)
-        for vessel in found:
+        for vessel in self.chosen.vanished:
             if vessel.id not in run.ended:
                 result = await gone.delete(ends.target, vessel, run.options(), self.rules)
-                if result is not None:
-                    run.report.selected += 1
-                    run.count(result)
+                run.report.selected += 1
+                run.count(result)
 
     async def delete_shared(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
         gone whole."""
-        if self.gone["company"] and not self.settings.allow_deletions:
-            self.run.report.held_back += sum(map(len, self.gone.values()))
+        target, gone = self.run.ends.target, self.gone
+        if gone["company"] and not self.settings.allow_deletions:
+            held = await shared.of_companies(target, gone["user"], gone["company"])
+            self.run.report.held_back += len(held) + len(gone["company"])
             self.run.report.findings["warning", BRAKE] += 1
-            return
-        if any(self.gone.values()):
-            options = self.run.options()
-            self._count(await shared.delete(self.run.ends.target, self.gone, options, self.rules))
+            gone = {"company": set(), "user": gone["user"] - held}
+        if any(gone.values()):
+            self._count(await shared.delete(target, gone, self.run.options(), self.rules))
+
+    async def count_open(self) -> None:
+        """How many conflicts are open by now, those of earlier runs among them."""
+        self.run.report.conflicts["open"] = await self.run.ends.target.fetchval(_OPEN)
 
     def _count(self, done: Applied) -> None:
         report = self.run.report
@@ -222,28 +293,91 @@ class _Steps:
         report.conflicts["open"] += done.open
         report.conflicts.update(done.resolved)
 
-    async def look_for_changes(self, old: Sequence[Vessel]) -> None:
-        """Which of these vessels have anything to be brought up to date."""
-        run, ends = self.run, self.run.ends
+    async def look_for_changes(self) -> None:
+        """Which vessels have anything to be brought up to date."""
+        run, ends, chosen = self.run, self.run.ends, self.chosen
         came = set(run.fleet.decisions.identity("user")["source_id"]) - run.fleet.present.get("user", set())
         self.detected = await detect(
-            ends.holder, ends.target, [vessel.id for vessel in old], users=came | self.gone["user"]
+            ends.holder,
+            ends.target,
+            [vessel.id for vessel in (*chosen.old, *chosen.others)],
+            users=came | self.gone["user"],
         )
-        if self.settings.full:
-            self.detected.affected = {vessel.id for vessel in old}
-        due = [vessel for vessel in old if vessel.id in self.detected.affected]
-        self.moves = await find(ends.holder, ends.target, self.detected.shuffled, due)
+        affected = {vessel.id for vessel in chosen.old} if self.settings.full else self.detected.affected
+        self.due = [vessel for vessel in chosen.old if vessel.id in affected]
+        self.moves = await find(
+            ends.holder,
+            ends.target,
+            self.detected.shuffled,
+            [*self.due, *(vessel for vessel in chosen.others if vessel.id in affected)],
+            vanished=[vessel.id for vessel in chosen.vanished],
+            arriving=[vessel.id for vessel in chosen.new],
+        )
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
 
-    async def vessels(self, old: Sequence[Vessel]) -> None:
-        """Vessels that are in the target already and have changed, those that waited longest first."""
-        run, settings = self.run, self.settings
-        due = [vessel for vessel in old if vessel.id in self.detected.affected]
-        run.report.done += len(old) - len(due)
+    async def vessels(self) -> None:
+        """Vessels that are in the target already and have changed, those that waited longest first, and
+        those with which they change in one commit."""
+        run, moves, chosen = self.run, self.moves, self.chosen
+        arriving = [vessel for vessel in chosen.new if moves.receives(vessel.id)]
+        along = moves.joined([v.id for v in (*self.due, *arriving)], [*chosen.others, *chosen.vanished])
+        vanished = {vessel.id for vessel in chosen.vanished}
+        run.report.selected += sum(vessel.id not in vanished for vessel in along)
+        run.report.done += len(chosen.old) - len(self.due)
+        due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
-        queue = Queue(self.moves.groups(due), go=run.may_start)
-        one = work(run.options(), self.rules, self.moves, queue, run.report, run.finished)
-        await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)
+        units = moves.groups(due)
+        if run.crew is not None:
+            # Rows that move concern several vessels: these few units are done here.
+            plain = [unit for unit in units if len(unit) == 1 and not moves.concern(unit[0].id)]
+            await run.crew.work(run, "sync", plain)
+            units = [unit for unit in units if unit not in plain]
+        await self._change(units, moves, run.report, run.finished)
+
+    async def _change(
+        self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
+    ) -> None:
+        run, settings = self.run, self.settings
+        if settings.window is not None and units and not settings.dry_run:
+            await run.step("the pace so far", run.read_pace)
+        queue = Queue(units, go=run.may_start)
+        one = work(run.options(), self.rules, moves, queue, tally, finished)
+        await run_units(run.site, queue, 1 if settings.dry_run else settings.loaders, one)
         if queue.stopped and not run.report.failed:
             run.report.status = "stopped"
+
+    async def new_vessels(self) -> None:
+        """Vessels that are not in the target yet."""
+        run = self.run
+        new = [vessel for vessel in self.chosen.new if not self.moves.receives(vessel.id)]
+        new = [vessel for vessel in new if vessel.id not in run.ended]
+        if new and run.report.status != "stopped":
+            await run.step("IMO numbers", lambda: self._look_at_numbers(new))
+            await run.vessels(new)
+
+    async def _look_at_numbers(self, new: Sequence[Vessel]) -> None:
+        """Which numbers others hold now: vessels that changed may have let go of some, and got some."""
+        decisions = self.run.fleet.decisions
+        held = await holders(self.run.ends.target, [v.imo_number for v in new if v.imo_number is not None])
+        ids = dict(decisions.identity("vessel").iter_rows())
+        for vessel in new:
+            if held.get(vessel.imo_number or "", ids[vessel.id]) == ids[vessel.id]:
+                decisions.imo_taken.discard(vessel.id)
+            else:
+                decisions.imo_taken.add(vessel.id)
+
+    async def look_again(self) -> None:
+        """References that are in quarantine although their ends are there by now: their vessels once more."""
+        run = self.run
+        if not run.done or self.settings.dry_run or run.report.status == "stopped":
+            return
+        freed: set[str] = set()
+
+        async def look() -> None:
+            freed.update(await released(run.ends.holder, run.ends.target, run.fleet.decisions))
+
+        await run.step("references in quarantine", look)
+        there = {*self.chosen.old, *(result.vessel for result in run.done if result.state == "migrated")}
+        due = sorted((vessel for vessel in there if vessel.id in freed), key=lambda vessel: vessel.id)
+        await self._change([[vessel] for vessel in due], Moves(), Report("sync"), run.finished_again)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import asyncpg
 import polars as pl
 
-from bulkmig._core.declare import Entity
 from bulkmig._core.unit import FINDING, QUARANTINE, Decisions
 from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
-from bulkmig.ledger import base, write
+from bulkmig.ledger import write
+from bulkmig.ledger.compact import compact
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
@@ -25,7 +25,9 @@ from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.sync.apply import Means, Step, apply, key_of
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.moves import Moves
+from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.plan import WITH_PARENT, Plan, Rules, plan
+from bulkmig.sync.plan import pending as _pending
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
 from bulkmig.workers import Lane, Queue, Work
 
@@ -37,6 +39,10 @@ Finished = Callable[[list[Loaded], Queue], None]
 
 class Failing(BulkmigError):
     """A row of the vessel has an error, and `--on-error fail` holds."""
+
+    def __init__(self, vessel: str, why: str) -> None:
+        super().__init__(why, "correct the row in the source, or --on-error quarantine")
+        self.vessel = vessel
 
 
 def work(
@@ -59,16 +65,30 @@ def work(
             results = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
         except (SnapshotGone, ServerLost):
             raise
+        except Failing as error:
+            partners = moves.partners(error.vessel)
+            failing = [vessel for vessel in vessels if vessel.id in partners]
+            target = await lane.target()
+            for vessel in failing:
+                result = await record_failure(
+                    target, vessel, options, phase="validate", error=describe(error)
+                )
+                finished([result] if vessel.id not in moves.vanished else [], queue)
+            # Those that only exchange numbers with it do what they can without it.
+            others = [vessel for vessel in vessels if vessel not in failing]
+            if others:
+                await one(lane, others)
+            return
         except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
-            phase = "validate" if isinstance(error, Failing) else "load"
             target = await lane.target()
             results = [
-                await record_failure(target, vessel, options, phase=phase, error=describe(error))
+                await record_failure(target, vessel, options, phase="load", error=describe(error))
                 for vessel in vessels
             ]
         for tally in tallies:
             add(report, tally)
-        finished(results, queue)
+        # What becomes of vessels that are gone from the source is decided afterwards.
+        finished([result for result in results if result.vessel.id not in moves.vanished], queue)
 
     return one
 
@@ -86,21 +106,21 @@ async def _sync(
     async with transaction(target, commit=not options.dry_run):
         for key in sorted(lock_key(vessel.id) for vessel in vessels):
             await target.execute(f"SELECT pg_advisory_xact_lock({key})")
-        gathered: list[Gather] = []
-        for vessel in vessels:
-            unit = new_unit(decisions, [vessel], options.shared.failures)
-            gather = Gather(target, unit, vessel.id, moves)
-            line = await lane.line()
-            tallies.append(await run(line, unit, gather))
-            await gather.keep_orphans(line.source)
-            if vessel.id in unit.failing:
-                hint = "correct the row in the source, or --on-error quarantine"
-                raise Failing(unit.failing[vessel.id], hint)
-            gathered.append(gather)
-        plans = [await plan(target, g.vessel, g.found, rules, moves) for g in gathered]
+        gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
+        while taken := await numbers_taken(target, _by_vessel(gathered, plans)) - decisions.imo_taken:
+            decisions.imo_taken |= taken
+            gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
         results = await _apply(target, vessels, options, plans, moves)
         for vessel, gather, made, result in zip(vessels, gathered, plans, results, strict=True):
             result.held_back = made.brake
+            result.unsettled = vessel.id in moves.unsettled or vessel.id in gather.unit.whole
+            arrives = vessel.id in moves.arriving
+            if arrives and vessel.id in gather.unit.whole:
+                result.state = "quarantined"
+            elif arrives:
+                adopted = ("vessel", vessel.id) in decisions.adopted
+                entry = vessel.id, _target_id(decisions, vessel.id), adopted
+                await write.identities(target, options.run_id, "vessel", [entry])
             await _record(target, vessel, options, gather.found, made, result)
             result.seconds = time.perf_counter() - started
             await write.mark(
@@ -109,13 +129,43 @@ async def _sync(
                 options.run_id,
                 vessel.id,
                 vessel.name,
-                state="migrated",
+                state=result.state,
                 phase="load",
                 rows=(result.inserted + result.updated + result.deleted).total(),
                 seconds=result.seconds,
                 snapshot=options.snapshot,
             )
     return results
+
+
+def _by_vessel(gathered: Sequence[Gather], plans: Sequence[Plan]) -> dict[str, Plan]:
+    return {gather.vessel: made for gather, made in zip(gathered, plans, strict=True)}
+
+
+async def _look(
+    lane: Lane,
+    vessels: Sequence[Vessel],
+    options: LoadOptions,
+    rules: Rules,
+    moves: Moves,
+    tallies: list[Tally],
+) -> tuple[list[Gather], list[Plan]]:
+    """What the source has of these vessels, and what follows from it. Raises Failing."""
+    target = await lane.target()
+    gathered: list[Gather] = []
+    tallies.clear()
+    for vessel in vessels:
+        unit = new_unit(options.decisions, [vessel], options.shared.failures)
+        gather = Gather(target, unit, vessel.id, moves)
+        line = await lane.line()
+        tallies.append(await run(line, unit, gather))
+        await gather.keep_orphans(line.source)
+        if vessel.id in unit.failing:
+            raise Failing(vessel.id, unit.failing[vessel.id])
+        if vessel.id in moves.arriving and vessel.id in unit.whole:
+            moves.keep(vessel.id)
+        gathered.append(gather)
+    return gathered, [await plan(target, g.vessel, g.found, rules, moves) for g in gathered]
 
 
 async def _apply(
@@ -129,18 +179,19 @@ async def _apply(
     if all(made.empty for made in plans):
         for result, made in zip(results, plans, strict=True):
             for entity in PER_VESSEL:
-                for table in entity.tables:
-                    result.unchanged[table.name] += made.parts[entity.name].unchanged
+                result.unchanged += made.parts[entity.name].unchanged
         return results
     graph = await options.checkpoints.read_graph(target)
     ids = [new_id() for _ in vessels]
     steps = []
     for vessel, id_, made in zip(vessels, ids, plans, strict=True):
+        await compact(target, options.run_id, vessel.id, PER_VESSEL)
         checkpoint = await options.checkpoints.of_vessel(
             target,
             vessel.id,
             _target_id(options.decisions, vessel.id),
             id_=id_,
+            absent=vessel.id in moves.arriving and ("vessel", vessel.id) not in options.decisions.adopted,
             together=[other for other in ids if other != id_],
         )
         catalogue = options.decisions.catalogue
@@ -210,7 +261,11 @@ async def _record(
             list(rows.with_parent),
         )
         waiting = {id_ for frame in rows.waiting for id_ in frame["id"]}
-        waiting -= await _loaded(target, vessel.id, entity, waiting & rows.held)
+        # What was written once waits only where a rollback took its ends; else it is there, or the portal
+        # has deleted it.
+        lost = waiting & rows.held - await _pending(target, vessel.id, entity)
+        result.unsettled |= bool(lost)  # it may come back with its end
+        waiting -= lost
         await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))
         result.pending += len(waiting)
     if made.brake:
@@ -241,21 +296,6 @@ async def _waiting(
         vessel,
         run_id,
     )
-
-
-async def _loaded(target: Connection, vessel: str, entity: Entity, source_ids: set[str]) -> set[str]:
-    """Which of these rows, all written once, are in the target: what one ends on may be rolled back."""
-    written = await base.among(target, [vessel], entity.name, source_ids) if source_ids else None
-    if written is None:
-        return set()
-    main = entity.tables[0]
-    rows = await target.fetch(
-        f"SELECT {main.own_key}::text AS id FROM {main.name} WHERE {main.own_key} = ANY ($1::text[]::uuid[])",
-        written[f"{main.name}.{main.own_key}"].to_list(),
-    )
-    there = {row["id"] for row in rows}
-    ids = written.select("source_id", f"{main.name}.{main.own_key}").iter_rows()
-    return {source for source, id_ in ids if id_ in there}
 
 
 def _joined(frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:

@@ -88,6 +88,8 @@ def _delete(run: Run, ref: Ref) -> None:
         for one in there:
             if state.unit(one) is None:
                 del state.base[one]
+        if ref.entity == "vessel":
+            state.marks[ref.source_id] = "gone"
         run.hits("deleted")
         return
     rule, unit = instead

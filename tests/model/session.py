@@ -262,4 +262,5 @@ class Session:
 
     def fail(self, lines: list[str]) -> None:
         """Raises Disagreement with what was done so far."""
-        raise Disagreement("\n".join(["", *lines[:40], "after:", *self.log]))
+        failures = [f"the report says: {one.error}" for run in self.runs[-1:] for one in run.failures]
+        raise Disagreement("\n".join(["", *lines[:40], *failures, "after:", *self.log]))

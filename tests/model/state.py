@@ -12,7 +12,7 @@ from tests.oracle.draft import Cell, Ref
 
 Strategy = Literal["source_wins", "target_wins", "merge", "manual"]
 Decision = Literal["source", "target", "merge"]
-Mark = Literal["migrated", "quarantined", "failed"]
+Mark = Literal["migrated", "quarantined", "failed", "gone"]
 
 
 @dataclass(frozen=True)

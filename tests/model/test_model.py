@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
+import tempfile
 from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,12 +28,15 @@ from tests.model.rules import RULES, WITHOUT_SYNC, Hits
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.model.state import Decision, Strategy
+from tests.oracle.file import path_of
+from tests.support import lane
 from tests.support.servers import EmbeddedServers
 
 SEQUENCES, STEPS = 30, 14
 LONG_SEQUENCES, LONG_STEPS = 2000, 20
 LEAST_HITS = 50
 
+ON_SQLITE = os.environ.get("BULKMIG_TARGET") == "sqlite"
 Step = Callable[[Session, int, int, int, int, bool], Coroutine[Any, Any, None]]
 
 
@@ -68,6 +75,25 @@ STRATEGIES: tuple[Strategy, ...] = ("source_wins", "target_wins", "merge", "manu
 
 number = st.integers(0, 999)
 few = st.integers(0, 11)
+_portals = {"source": SOURCE, "portal": PORTAL}
+SIDES: dict[str, dict[str, Callable[..., Coroutine[Any, Any, None]]]] = {**_portals, "both": both_steps.STEPS}
+action = st.one_of(
+    *(
+        st.tuples(st.just(side), st.sampled_from([*steps]), few, number, number, few, st.booleans())
+        for side, steps in _portals.items()
+    ),
+    *[
+        st.tuples(
+            st.just("both"),
+            st.sampled_from([*both_steps.STEPS]),
+            st.sampled_from(both_steps.ENTITIES),
+            number,
+            number,
+            few,
+        )
+    ]
+    * 2,
+)
 
 
 class Databases:
@@ -78,15 +104,17 @@ class Databases:
 
     def fresh(self) -> tuple[str, str]:
         """URLs of an empty source and an empty target."""
-        names = [
-            self.servers.create(self.servers.newest, "onboarding"),
-            self.servers.create(self.servers.newest, "maintenance"),
-        ]
-        return self.server.url(names[0]), self.server.url(names[1])
+        source = self.server.url(self.servers.create(self.servers.newest, "onboarding"))
+        if ON_SQLITE:
+            return source, lane.fresh(Path(tempfile.mkdtemp()) / "portal.db")
+        return source, self.server.url(self.servers.create(self.servers.newest, "maintenance"))
 
     def drop(self, *urls: str) -> None:
         """Removes them."""
         for url in urls:
+            if url.startswith("sqlite:"):
+                shutil.rmtree(Path(path_of(url)).parent)
+                continue
             self.server.drop_database(url.rpartition("/")[2])
 
 
@@ -107,23 +135,14 @@ class Machine(RuleBasedStateMachine):
         if migrated:
             self.runner.run(self.session.migrate(None))
 
-    @rule(step=st.sampled_from([*SOURCE]), table=few, which=number, one=number, other=few, flag=st.booleans())
-    def onboarding(self, step: str, table: int, which: int, one: int, other: int, flag: bool) -> None:
-        self.runner.run(SOURCE[step](self.session, table, which, one, other, flag))
+    @rule(actions=st.lists(action, min_size=1, max_size=8))
+    def people(self, actions: list[tuple[Any, ...]]) -> None:
+        for side, step, *numbers in actions:
+            self.runner.run(SIDES[side][step](self.session, *numbers))
 
-    @rule(step=st.sampled_from([*PORTAL]), table=few, which=number, one=number, other=few, flag=st.booleans())
-    def portal(self, step: str, table: int, which: int, one: int, other: int, flag: bool) -> None:
-        self.runner.run(PORTAL[step](self.session, table, which, one, other, flag))
-
-    @rule(
-        step=st.sampled_from([*both_steps.STEPS]),
-        entity=st.sampled_from(both_steps.ENTITIES),
-        which=number,
-        one=number,
-        other=few,
-    )
-    def both(self, step: str, entity: str, which: int, one: int, other: int) -> None:
-        self.runner.run(both_steps.STEPS[step](self.session, entity, which, one, other))
+    @rule(actions=st.lists(action, min_size=3, max_size=12))
+    def many_people(self, actions: list[tuple[Any, ...]]) -> None:
+        self.people(actions)
 
     @rule(which=st.none() | number)
     def migrate(self, which: int | None) -> None:
@@ -152,7 +171,7 @@ class Machine(RuleBasedStateMachine):
     @rule(which=number, force=st.booleans())
     def rollback(self, which: int, force: bool) -> None:
         changes = [one for one in self.session.history.changes if one.vessel is not None]
-        if changes:
+        if changes and which % 2:
             self.runner.run(self.session.rollback(changes[which % len(changes)], force=force))
 
     @rule(which=number, force=st.booleans(), run=st.booleans())
