@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import figures
 from benchmarks.ends import SETTINGS, Ends, contents, ends
-from benchmarks.measure import Cost, run
+from bulkmig.cli.measure import Cost, run
 from bulkmig.embedded import installs
 from bulkmig.generate import FleetSpec
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -11,11 +12,21 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.stop import Stop
 from bulkmig._core.unit import Unit
+from bulkmig.between import Between
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import parcels
 from bulkmig.ends import Ends
-from bulkmig.events import Listener, RunStarted, silent
+from bulkmig.events import (
+    Listener,
+    PhaseStarted,
+    RunEnded,
+    RunStarted,
+    VesselDone,
+    VesselFailed,
+    VesselStarted,
+    silent,
+)
 from bulkmig.fleet import decided, site
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.orphans import find
@@ -23,7 +34,7 @@ from bulkmig.pipeline import Tally, run
 from bulkmig.preflight import both, joined
 from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Failure, Report
-from bulkmig.selection import Selection, Vessel, resolve
+from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.shared import Shared
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
@@ -59,7 +70,7 @@ async def _assess(
     *,
     everything: bool,
 ) -> Report:
-    check(settings)
+    settings = check(settings)
     report = Report(command, memory_bound=settings.memory, findings_list=[])
     async with both(settings, writing=False, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
@@ -68,27 +79,44 @@ async def _assess(
         due = [v for v in selected if everything or v.id not in migrated]
         report.selected, report.skipped = len(selected), len(selected) - len(due)
         listen(RunStarted(command, "", len(due), report.skipped))
+        listen(listed(due))
         fleet = await decided(settings, ends, due, state, on_error=settings.on_error)
         _count_shared(fleet, report, everything=everything)
         if selection.all:
             for rows in await find(ends.holder):
                 report.count_findings(rows.findings)
                 report.quarantined[rows.source] += rows.quarantined.height
-        known = frozenset(vessel.id for vessel in due).union(migrated)
+        between = Between()
+        listen(PhaseStarted("vessels", len(due)))
         with stop.scope() as scope:
             if settings.processes > 1:
                 due_ids = fleet.decisions.vessels_due
-                job = Job("assess", settings, ends.snapshot, "", due=due_ids, known=known)
+                job = Job("assess", settings, ends.snapshot, "", due=due_ids)
                 job.companies = frozenset(vessel.company_id for vessel in due)
-                await spread(job, due, lambda share: report.merge(share.report), listen)
+
+                def collect(share: Share) -> None:
+                    report.merge(share.report)
+                    if share.between is not None:
+                        between.merge(share.between)
+
+                await spread(job, due, collect, listen)
             else:
-                await _vessels(settings, ends, fleet, due, known, report)
+                await _vessels(settings, ends, fleet, due, between, report, listen)
+            await between.tell(
+                ends.holder,
+                ends.target,
+                fleet.decisions,
+                report,
+                ledger=bool(state.ledger),
+                earlier=not everything,
+            )
         if scope.cancelled_caught:
             report.status = "stopped"
         report.count_elsewhere()
         total = sum(report.inserted.values()) + sum(report.updated.values())
         report.estimate = {"seconds": round(total / ROWS_PER_SECOND, 1), "bytes": total * BYTES_PER_ROW}
     report.finish()
+    listen(RunEnded(command, "", report.status))
     return report
 
 
@@ -117,9 +145,10 @@ async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
             companies=job.companies,
         )
         fleet.decisions.vessels_due = job.due
+        between = Between()
         with stop.scope():
-            await _vessels(job.settings, ends, fleet, vessels, job.known, report)
-    return Share(report)
+            await _vessels(job.settings, ends, fleet, vessels, between, report, listen)
+    return Share(report, between=between)
 
 
 async def _vessels(
@@ -127,14 +156,18 @@ async def _vessels(
     ends: Ends,
     fleet: Fleet,
     due: list[Vessel],
-    known: frozenset[str],
+    between: Between,
     report: Report,
+    listen: Listener,
 ) -> None:
-
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
+        started = time.perf_counter()
+
         async def attempt(number: int) -> tuple[Unit, _Counter, Tally]:
+            for vessel in vessels:
+                listen(VesselStarted(vessel.id, vessel.name))
             unit = new_unit(fleet.decisions, vessels, {})
-            counter = _Counter(unit, known, report)
+            counter = _Counter(unit, between, report)
             try:
                 return unit, counter, await run(await lane.line(), unit, counter)
             except Exception:
@@ -146,17 +179,20 @@ async def _vessels(
         for findings in counter.findings:
             report.count_findings(findings)
         report.elsewhere += counter.elsewhere
+        seconds = time.perf_counter() - started
         for vessel in vessels:
             if vessel.id in unit.failing:
+                why = unit.failing[vessel.id]
+                between.failing.add(vessel.id)
                 report.failed += 1
-                report.failures.append(
-                    Failure(vessel.id, vessel.name, vessel.imo_number, "validate", unit.failing[vessel.id])
-                )
+                report.failures.append(Failure(vessel.id, vessel.name, vessel.imo_number, "validate", why))
+                listen(VesselFailed(vessel.id, vessel.name, "validate", why))
             else:
                 report.done += 1
-                counter.commit(vessel.id)
+                rows = counter.commit(vessel.id)
+                listen(VesselDone(vessel.id, vessel.name, "validated", rows, seconds))
 
-    place = site(settings, ends)
+    place = site(settings, ends, listen)
     queue = Queue(cut(due, settings.batch_bytes))
     await run_units(place, queue, settings.parallel_vessels, one)
     if queue.renew:
@@ -170,13 +206,13 @@ class _Counter:
     added before the whole unit is through: one that is too large is done again vessel by vessel."""
 
     unit: Unit
-    known: frozenset[str]
+    between: Between
     report: Report
     findings: list[pl.DataFrame] = field(default_factory=list)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
     rows: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     quarantined: Counter[tuple[str | None, str]] = field(default_factory=Counter)
-    pending: Counter[str | None] = field(default_factory=Counter)
+    apart: list[Parcel] = field(default_factory=list)  # what rows between vessels depend on
 
     async def look_up(self, entity: Entity, frame: pl.DataFrame) -> None:
         """Nothing: what waits is counted by where its ends are."""
@@ -194,23 +230,14 @@ class _Counter:
             rows = image.filter(pl.col(f"?{table.name}")) if table.when is not None else image
             self.rows[vessel, table.name] += rows.height
         self.quarantined[vessel, parcel.entity.source] += parcel.quarantined.height
-        if parcel.waiting.height:
-            self._count_waiting(parcel)
-
-    def _count_waiting(self, parcel: Parcel) -> None:
-        """Rows between vessels: loaded at the end of a run if all their vessels are in it or there."""
-        ends = [column for column in parcel.waiting.columns if column.endswith("_vessel")]
-        waits = parcel.waiting.filter(
-            pl.any_horizontal(~pl.col(column).is_in(list(self.known)) for column in ends)
-        )
-        self.pending[parcel.vessel_id] += waits.height
-        for table in parcel.entity.tables:
-            self.rows[parcel.vessel_id, table.name] += parcel.waiting.height - waits.height
+        if parcel.entity.name == "equipment" or parcel.entity.waits is not None:
+            self.apart.append(replace(parcel, image=parcel.image.clear()))
 
     async def finish(self) -> None:
         """Nothing is left."""
 
-    def commit(self, vessel: str) -> None:
+    def commit(self, vessel: str) -> int:
+        """Returns how many target rows the vessel would have."""
         adopted = ("vessel", vessel) in self.unit.decisions.adopted
         for (owner, table), n in self.rows.items():
             if owner == vessel:
@@ -219,4 +246,7 @@ class _Counter:
         for (owner, source), n in self.quarantined.items():
             if owner == vessel:
                 self.report.quarantined[source] += n
-        self.report.pending += self.pending[vessel]
+        for parcel in self.apart:
+            if parcel.vessel_id == vessel:
+                self.between.add(parcel)
+        return sum(n for (owner, _), n in self.rows.items() if owner == vessel)

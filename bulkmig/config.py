@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     target: str = ""
     allow_insecure: bool = False
+    password_command: str = ""
     connect_timeout: float = 2.0
     network_timeout: float = 10.0
     attempts: int = 5
@@ -46,6 +47,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     window: float | None = None
     operator: str = ""
     key_file: str = ""
+    key_command: str = ""
+    require_encryption: bool = False
     rollback_on_error: bool = False
     conflict: Strategy = "source_wins"
     full: bool = False
@@ -56,9 +59,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     keep_checkpoints: int = 3
     keep_days: float = 30.0
     reveal: bool = False
+    queue: bool = False
+    max_source_connections: int | None = None
+    max_target_connections: int | None = None
+    heartbeat: float = 30.0
 
     def __repr__(self) -> str:
         return f"Settings(on_error={self.on_error!r}, parallel_vessels={self.parallel_vessels}, …)"
+
+    @property
+    def loaders(self) -> int:
+        """Units that are written at once. A SQLite file has one writer, and its ids come in order."""
+        return 1 if self.target.startswith("sqlite:") else self.parallel_vessels
 
     @property
     def batch_bytes(self) -> int:
@@ -81,8 +93,16 @@ def check(settings: Settings) -> Settings:
         raise UsageError(
             "time-outs are positive numbers of seconds", "see connect_timeout, network_timeout and outage"
         )
+    if settings.heartbeat < 1:
+        raise UsageError("--heartbeat is at least 1 second", "e.g. --heartbeat 30")
+    if settings.queue and settings.dry_run:
+        raise UsageError("--queue writes, and --dry-run writes nothing", "leave out one of them")
+    if settings.queue and settings.target.startswith("sqlite:"):
+        raise UsageError("--queue needs a target in PostgreSQL, where its queue lies", "leave out --queue")
     if settings.memory < MEBIBYTE:
         raise UsageError("--memory is at least 1MB", "e.g. --memory 256MB")
+    if settings.target.startswith("sqlite:"):
+        settings = msgspec.structs.replace(settings, processes=1)  # the file has one writer at a time
     return settings
 
 
@@ -91,7 +111,7 @@ _UNITS = {"": 1, "B": 1, "K": 1024, "KB": 1024, "M": 1024**2, "MB": 1024**2, "G"
 
 def size(text: str) -> int:
     """Bytes of `64MB`, `1.5GB`, `1048576`; raises UsageError."""
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*?)(?:i?b)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]*?)(?:i?b)?\s*", text, re.IGNORECASE)
     unit = (match[2].upper() if match else "?") or "B"
     if match is None or unit not in _UNITS:
         raise UsageError(f"{text!r} is no size", "e.g. 256MB")
@@ -102,7 +122,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def duration(text: str) -> float:
-    """Seconds of `90s`, `45m`, `2h`, `1h30m`; raises UsageError."""
-    if not re.fullmatch(r"(?:[0-9]+[smh])+", text):
+    """Seconds of `90s`, `45m`, `2h`, `1h30m`, and of `0`, which needs no unit; raises UsageError."""
+    if not re.fullmatch(r"0|(?:[0-9]{1,9}[smh]){1,9}", text):
         raise UsageError(f"{text!r} is no duration", "e.g. 90m or 1h30m")
     return float(sum(int(n) * _SECONDS[u] for n, u in re.findall(r"([0-9]+)([smh])", text)))

@@ -99,6 +99,15 @@ class Retrying(Event, frozen=True):
     cause: str
 
 
+class QueueMoved(Event, frozen=True):
+    """Of a run that other machines work on: jobs that wait, jobs at work, and workers that show signs of
+    life."""
+
+    waiting: int
+    at_work: int
+    workers: int
+
+
 class VesselVerified(Event, frozen=True):
     vessel_id: str
     name: str

@@ -20,12 +20,13 @@ import msgspec
 import polars as pl
 from aiolimiter import AsyncLimiter
 
-from bulkmig import migrate_units, orphans
+from bulkmig import migrate_units, numbers, orphans, shown
 from bulkmig._core.memory import Memory
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
 from bulkmig.checkpoint.others import WAITING
 from bulkmig.checkpoint.take import Checkpoints
+from bulkmig.cluster.submit import Crew, crew, units_of
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import After, Fleet, decide
 from bulkmig.ends import Ends, worth_mending
@@ -41,7 +42,7 @@ from bulkmig.events import (
     VesselUndone,
     silent,
 )
-from bulkmig.ledger import audit, runs, seen, write
+from bulkmig.ledger import access, audit, runs, seen, write
 from bulkmig.pace import Pace, from_history
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown
@@ -49,7 +50,6 @@ from bulkmig.preflight import both, joined, ready, room
 from bulkmig.processes import Job, Share, spread
 from bulkmig.recount import recount
 from bulkmig.report import SLOWEST, Failure, Report
-from bulkmig.security.seal import from_settings
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
@@ -110,24 +110,28 @@ async def migrate(
 ) -> Report:
     """Migrates the selected vessels with their companies and users. Raises UsageError and PreflightError
     before anything was touched; a vessel that fails is in the report, and so is what ended the run early."""
-    check(settings)
+    settings = check(settings)
     report = Report("migrate", str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
+        where = [(vessel.id, vessel.company_id) for vessel in selected]
+        await access.check(ends.target, settings.operator, "migrate_vessel", f"migrate {selection}", where)
         await ready(ends, settings)
+        workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
-        report.selected, report.skipped = len(selected), len(selected) - len(due)
+        before = workers.before_of(selected, state) if workers is not None else []
+        report.selected, report.skipped = len(selected), len(selected) - len(due) - len(before)
         verifies = settings.verify and not settings.dry_run
         listen(RunStarted("migrate", report.run_id, len(due), report.skipped, verifies))
         listen(listed(due))
         stop = stop or Stop()
-        run = Migration(settings, ends, state, report, listen, stop)
+        run = Migration(settings, ends, state, report, listen, stop, workers)
         await room(ends, run.sessions(due))
         await run.begin(str(selection))
         async with run.to_its_end():
-            await run.shared(due, everything=selection.all)
+            await run.shared([*due, *before], everything=selection.all)
             await run.vessels(due)
             if settings.dry_run:
                 report.count_elsewhere()
@@ -172,11 +176,13 @@ class Migration:
         report: Report,
         listen: Listener,
         stop: Stop,
+        crew: Crew | None = None,
     ) -> None:
+        self.crew = crew  # workers on other machines
         self.settings, self.ends, self.state, self.report = settings, ends, state, report
         self.listen, self.stop = listen, stop
         self.site = site(settings, ends, listen)
-        self.checkpoints = Checkpoints(report.run_id, from_settings(settings.key_file))
+        self.checkpoints = Checkpoints(report.run_id)
         self.who = audit.who(settings.operator)
         self.done: list[Loaded] = []
         self.dealt: dict[str, Vessel] = {}  # vessels that further processes were given
@@ -209,11 +215,11 @@ class Migration:
     def sessions(self, due: Sequence[Vessel]) -> int:
         """How many sessions the workers open at each end."""
         settings = self.settings
-        if settings.dry_run:
+        if settings.dry_run or self.crew is not None:
             return min(len(due), 1)
         units = len(cut(due, settings.batch_bytes))
         if settings.processes == 1:
-            return min(units, settings.parallel_vessels)
+            return min(units, settings.loaders)
         return min(len(due), settings.processes)  # one each for certain, besides what their workers open
 
     async def step(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -238,6 +244,8 @@ class Migration:
             return  # a further process: the run's lock and its snapshot are the first one's
         if "target" in mended and not self.settings.dry_run:
             await runs.hold(self.ends.target, self.report.run_id)
+            if self.crew is not None:
+                await self.crew.hold(self.ends.target)
         if "source" in mended:
             self.outdated = True
             self.site.snapshot = self.ends.snapshot
@@ -286,6 +294,7 @@ class Migration:
         rows = Shared(fleet, before=self.rows)
         nowhere = await orphans.find(self.ends.holder) if everything and self.rows is None else None
         if not self.settings.dry_run:
+            await numbers.assign(self.ends.holder, self.ends.target, fleet)
             try:
                 await rows.load(self.ends.target, self.checkpoints, nowhere, self.ends.seen)
             except CommitUnknown:
@@ -332,9 +341,12 @@ class Migration:
     async def _until_none_waits(self, due: list[Vessel], tally: Report) -> None:
         """These vessels, with a new snapshot for those that didn't get theirs before the old one was lost."""
         rounds = 0
-        while due:
+        while due or (self.crew is not None and self.crew.unheard):
             self.renew = False
-            if self.settings.processes > 1 and not self.settings.dry_run:
+            if self.crew is not None:
+                self.dealt |= {vessel.id: vessel for vessel in due}
+                await self.crew.work(self, "migrate", units_of(due, self.settings.batch_bytes))
+            elif self.settings.processes > 1 and not self.settings.dry_run:
                 await self._spread(due)
             else:
                 await self.here(due, tally)
@@ -377,9 +389,16 @@ class Migration:
             await self.step("the pace so far", self.read_pace)
         assert self.rows is not None
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
-        work = migrate_units.work(self.options(), self.rows, queue, tally or self.report, self.finished)
+        work = migrate_units.work(
+            self.options(),
+            self.rows,
+            queue,
+            tally or self.report,
+            self.finished,
+            continue_on_error=self.settings.continue_on_error,
+        )
         # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
-        parallel = 1 if self.settings.dry_run else self.settings.parallel_vessels
+        parallel = 1 if self.settings.dry_run else self.settings.loaders
         await run_units(self.site, queue, parallel, work)
         self.report.peak_in_flight = self.site.memory.peak
         self.renew = queue.renew and (self.settings.continue_on_error or not self.report.failed)
@@ -611,7 +630,7 @@ class Migration:
         report = self.report
         done = {result.vessel.id: result for result in self.done}
         wrong = [(done[id_].vessel, first) for id_, first in report.differing.items() if id_ in done]
-        undo = Undo(self.ends, report.run_id, self.settings.operator, self.checkpoints.seal, self.ends.seen)
+        undo = Undo(self.ends, report.run_id, self.settings.operator, self.ends.seen)
         known = {id_: result.vessel for id_, result in done.items()}
         undone, report.pending = await undo.vessels(wrong, known)
         for one in undone:
@@ -623,7 +642,7 @@ class Migration:
             result = done[one.vessel.id]
             # Rows that waited went in after the vessel was counted; others wait for it again.
             for table in WAITING:
-                late = one.back.restored.deleted[table] - result.inserted[table]
+                late = one.back.restored.deleted[table] - one.back.waiting - result.inserted[table]
                 report.inserted[table] -= max(late, 0) + one.back.waiting
             pending = report.pending
             self._uncount([result])
@@ -671,6 +690,8 @@ class Migration:
 
     async def _end(self) -> None:
         report = self.report
+        if self.crew is not None:
+            await self.crew.close(self)
         if not self.settings.dry_run:
             if not self.confirmed:
                 unheard = [vessel for vessel in self.dealt.values() if vessel.id not in self.ended]
@@ -679,6 +700,7 @@ class Migration:
                 safe = await runs.durable(self.ends.target, report.run_id)
                 self._uncount([result for result in self.done if result.vessel.id not in safe])
             self.confirmed = True
+            await shown.in_report(self.ends.target, report)
             report.finish()
             await runs.end(self.ends.target, report.run_id, report.status, report.document())
         report.finish()

@@ -7,7 +7,7 @@ until all their tables are there, and then loaded one after the other.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 import asyncpg
@@ -40,8 +40,9 @@ _MARK = "SELECT state FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid AND 
 
 
 class Loader:
-    """A pipeline's sink that writes. `results` has one entry per vessel of the unit when `finish` is done.
-    `unknown`: what became of vessels, by id, if their commit, of which the answer was lost, has happened."""
+    """A pipeline's sink that writes. When `finish` is done, `results` has an entry for each of its vessels,
+    up to the first of which `go_on`, asked with what became of the ones before, said no. `unknown`: what
+    became of vessels, by id, if their commit, of which the answer was lost, has happened."""
 
     def __init__(
         self,
@@ -50,8 +51,10 @@ class Loader:
         vessels: Sequence[Vessel],
         options: LoadOptions,
         unknown: dict[str, Loaded],
+        go_on: Callable[[Vessel, Sequence[Loaded]], bool],
     ) -> None:
         self.lane, self.unit, self.options, self.unknown = lane, unit, options, unknown
+        self.go_on = go_on
         self.vessels = {vessel.id: vessel for vessel in vessels}
         self.results: list[Loaded] = []
         self.broke = False  # it was here, and not while reading, that an error came up
@@ -88,6 +91,8 @@ class Loader:
                 self.results.append(await self._close(self._open))
             elif not self._streaming:
                 for vessel in self.vessels.values():
+                    if self.results and not self.go_on(vessel, self.results):
+                        break
                     self.results.append(await self._load_kept(vessel, self._kept.pop(vessel.id, [])))
         except Exception:
             self.broke = True

@@ -38,8 +38,24 @@ from bulkmig.workers import Lane, Queue, Work
 Finished = Callable[[list[Loaded], Queue], None]
 
 
-def work(options: LoadOptions, shared: Shared, queue: Queue, report: Report, finished: Finished) -> Work:
+def work(
+    options: LoadOptions,
+    shared: Shared,
+    queue: Queue,
+    report: Report,
+    finished: Finished,
+    *,
+    continue_on_error: bool,
+) -> Work:
     """The work of a migration's workers."""
+
+    def go_on(vessel: Vessel, results: Sequence[Loaded]) -> bool:
+        """Whether the next vessel of a unit may be started: one that was only read is not in flight."""
+        if results[-1].state == "failed" and not continue_on_error:
+            queue.stopped = True
+        if not queue.may_go_on([vessel]):
+            queue.stopped = True
+        return not queue.stopped
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
         patience = lane.site.patience
@@ -51,7 +67,7 @@ def work(options: LoadOptions, shared: Shared, queue: Queue, report: Report, fin
             for vessel in vessels:
                 lane.site.listen(VesselStarted(vessel.id, vessel.name))
             unit = new_unit(options.decisions, vessels, shared.failures)
-            loader = Loader(lane, unit, vessels, options, unknown)
+            loader = Loader(lane, unit, vessels, options, unknown, go_on)
             last = unit, loader
             try:
                 return await run(await lane.line(), unit, loader)
@@ -62,7 +78,7 @@ def work(options: LoadOptions, shared: Shared, queue: Queue, report: Report, fin
                 raise
 
         def go() -> bool:
-            return last is not None and not last[1].results and queue.may_retry(vessels)
+            return last is not None and not last[1].results and queue.may_go_on(vessels)
 
         try:
             tally = await patience.work(_name(vessels), attempt, go=go)
@@ -76,7 +92,7 @@ def work(options: LoadOptions, shared: Shared, queue: Queue, report: Report, fin
             finished(loader.results, queue)
             ended = {result.vessel.id for result in loader.results}
             left = [vessel for vessel in vessels if vessel.id not in ended]
-            if transient(error) and not queue.may_retry(left):
+            if transient(error) and not queue.may_go_on(left):
                 queue.stopped = True  # the window is over: nothing of these is written, the next run goes on
             elif len(vessels) > 1:
                 # The source or a row that no one foresaw: alone, each vessel fails or succeeds for itself.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import asyncpg
 
@@ -13,12 +14,17 @@ from bulkmig.ends import Ends
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.events import Listener, Retrying, silent
-from bulkmig.ledger import schema
+from bulkmig.ledger import access, schema
+from bulkmig.ledger import keys as ledger_keys
 from bulkmig.postgres import dsn
 from bulkmig.postgres.again import Patience
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import DURABLE, Connection, session, transaction
+from bulkmig.security import keys
+from bulkmig.security.seal import NO_KEYS
 from bulkmig.source import onboarding
+from bulkmig.sqlite.address import FileAddress, is_file, parse
+from bulkmig.sqlite.session import on_file
 from bulkmig.target import postgres
 
 
@@ -28,11 +34,16 @@ def address(settings: Settings, role: str) -> dsn.Address:
     if not url:
         variable = "ONBOARDING_DB_URL" if role == "source" else "MAINTENANCE_DB_URL"
         raise UsageError(f"no {role} is given", f"say --{role} URL or set {variable}")
+    if role == "target" and is_file(url):
+        return replace(parse(url), keys=keys.from_settings(settings))
     return dsn.parse(
         url,
         allow_insecure=settings.allow_insecure,
         connect_timeout=settings.connect_timeout,
         network_timeout=settings.network_timeout,
+        password_command=settings.password_command,
+        end=role,
+        keys=keys.from_settings(settings) if role == "target" else NO_KEYS,
     )
 
 
@@ -67,11 +78,17 @@ async def both(
     settings: Settings, *, writing: bool, needs_ledger: bool = False, listen: Listener = silent
 ) -> AsyncIterator[Ends]:
     """Connects and checks; touches nothing. `writing`: the target must take writes. Raises PreflightError."""
+    if writing:
+        keys.required(settings)
     source, target = address(settings, "source"), address(settings, "target")
+    if isinstance(target, FileAddress):
+        target = replace(target, scratch=not writing and not needs_ledger)
     async with ends.opened(source, target, patience(settings, listen)) as found:
         await _read_catalogues(found, writing=writing)
         await not_the_same(found.holder, found.target)
         version = await schema.version(found.target)
+        await ledger_keys.check(found.target)
+        await _may_reveal(found.target, settings)
         if writing:
             await _writable(found.target)
         elif needs_ledger and version == 0:
@@ -88,7 +105,7 @@ async def _read_catalogues(found: Ends, *, writing: bool) -> None:
 
 async def ready(ends: Ends, settings: Settings) -> None:
     """The last checks, and the first write: the ledger is created or brought up to date."""
-    if settings.fk_check == "set":
+    if settings.fk_check == "set" and on_file(ends.target) is None:
         try:
             async with transaction(ends.target, commit=False):
                 await ends.target.execute("SET LOCAL session_replication_role = replica")
@@ -103,6 +120,8 @@ async def ready(ends: Ends, settings: Settings) -> None:
 
 async def free_connections(connection: Connection) -> int | None:
     """How many sessions more the role may open, at most."""
+    if on_file(connection) is not None:
+        return None
     free: int | None = await connection.fetchval(_FREE)
     return free
 
@@ -138,15 +157,37 @@ async def joined(
 
 
 @asynccontextmanager
-async def target_only(settings: Settings, *, needs_ledger: bool = True) -> AsyncIterator[Connection]:
-    """The target alone, for commands that read the ledger."""
+async def target_only(
+    settings: Settings, *, needs_ledger: bool = True, unsealed: bool = False, current: bool = False
+) -> AsyncIterator[Connection]:
+    """The target alone, for commands that read the ledger. `unsealed`: they read what may be encrypted, and
+    must have the keys; `current`: they need what only the newest ledger has."""
     async with session(address(settings, "target"), DURABLE, role="target") as connection:
-        if await schema.version(connection) == 0 and needs_ledger:
+        version = await schema.version(connection)
+        if version == 0 and needs_ledger:
             raise PreflightError("the target has no ledger yet", "run `bulkmig init` or `bulkmig migrate`")
+        if current and version < schema.migrations()[-1][0]:
+            raise PreflightError("the target's ledger is of an older bulkmig", "run `bulkmig init`")
+        if unsealed:
+            await ledger_keys.check(connection)
+            await _may_reveal(connection, settings)
         yield connection
 
 
+async def _may_reveal(connection: Connection, settings: Settings) -> None:
+    if settings.reveal:
+        await access.check(connection, settings.operator, "administer", "--reveal")
+
+
 async def _writable(connection: Connection) -> None:
+    if on_file(connection) is not None:
+        try:
+            async with transaction(connection, commit=False):
+                return
+        except asyncpg.ReadOnlySQLTransactionError:
+            raise PreflightError(
+                "the target is read-only", "check the rights to the file and its directory"
+            ) from None
     if await connection.fetchval(
         "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
     ):
@@ -155,6 +196,8 @@ async def _writable(connection: Connection) -> None:
 
 async def not_the_same(source: Connection, target: Connection) -> None:
     """Raises PreflightError where both are one: two portals in one database would share table names."""
+    if on_file(target) is not None:
+        return
     query = (
         "SELECT current_database() || '/' || coalesce(inet_server_port()::text, '') || '/' ||"
         " pg_postmaster_start_time()::text || '/' || current_schema()"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from bulkmig.encode import read_base
 from bulkmig.entities import entity
+from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.selection import Vessel
 from bulkmig.vessel_load import Loaded
@@ -51,7 +52,7 @@ async def recount(connection: Connection, run_id: str, vessels: Iterable[Vessel]
 
 async def _count_rows(connection: Connection, run_id: str, result: Loaded, *, adopted: bool) -> None:
     for id_, name in await connection.fetch(_BASE, run_id, result.vessel.id):
-        rows = read_base(await connection.fetchval("SELECT payload FROM bulkmig.base WHERE id = $1", id_))
+        rows = read_base(await base.payload_of(connection, id_))
         counts = result.updated if adopted and name == "vessel" else result.inserted
         for table in entity(name).tables:
             counts[table.name] += int(rows[f"?{table.name}"].sum()) if table.when is not None else rows.height

@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 import anyio
 import asyncpg
 import msgspec
-import orjson
 import polars as pl
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.stop import Stop
+from bulkmig._core.stored import document
 from bulkmig._core.unit import Unit
 from bulkmig.config import Settings, check
 from bulkmig.encode import base, parcels, table_loads
@@ -27,7 +27,8 @@ from bulkmig.ends import Ends
 from bulkmig.errors import UsageError
 from bulkmig.events import Listener, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import write
+from bulkmig.ledger import access, write
+from bulkmig.ledger.read import values
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
@@ -43,7 +44,7 @@ from bulkmig.vessel_load import Loaded, LoadOptions, count_findings, lock_key
 from bulkmig.workers import Lane, Queue, Work, run_units
 
 _ENTRIES = """
-SELECT entity, source_id::text, vessel_id::text, row FROM bulkmig.quarantine
+SELECT entity, source_id::text, vessel_id::text, run_id::text, row FROM bulkmig.quarantine
  WHERE cardinality($1::text[]) = 0 OR vessel_id::text = ANY ($1::text[])
 """
 
@@ -68,6 +69,13 @@ async def retry(
         selected, companies = await _concerned(ends, vessels)
         migrated = [v for v in selected if v.id in state.marks and state.marks[v.id].state == "migrated"]
         others = [v for v in selected if v not in migrated and v.id in state.marks]
+        await access.check(
+            ends.target,
+            settings.operator,
+            "migrate_vessel",
+            f"quarantine retry {' '.join(vessels) or '--all'}",
+            [(vessel.id, vessel.company_id) for vessel in selected] if vessels else None,
+        )
         report.selected = len(migrated) + len(others)
         listen(RunStarted(report.command, report.run_id, len(selected), 0))
         stop = stop or Stop()
@@ -78,7 +86,7 @@ async def retry(
                 await steps.shared(migrated + others, everything=not vessels, companies=companies)
                 await steps.vessels(others)
                 queue = Queue([[vessel] for vessel in migrated])
-                await run_units(steps.site, queue, settings.parallel_vessels, _work(steps, queue, report))
+                await run_units(steps.site, queue, settings.loaders, _work(steps, queue, report))
                 if queue.renew:
                     raise SnapshotGone("the source's snapshot is lost", "run the same command again")
                 await steps.waiting()
@@ -105,7 +113,11 @@ async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], 
     """The vessels with quarantined rows that the source still has, and the companies of quarantined users."""
     entries = await ends.target.fetch(_ENTRIES, list(vessels))
     wanted = {row["vessel_id"] for row in entries if row["vessel_id"]}
-    companies = {orjson.loads(row["row"])["company_id"] for row in entries if row["entity"] == "user"}
+    companies = {
+        str(document(values(ends.target, row), "a quarantined row").get("company_id"))
+        for row in entries
+        if row["entity"] == "user"
+    }
     companies |= {row["source_id"] for row in entries if row["entity"] == "company"}
     parts = [row["source_id"] for row in entries if row["entity"] == "critical_part" and not row["vessel_id"]]
     found = await ends.holder.fetch(

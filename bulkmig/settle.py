@@ -5,7 +5,7 @@ quarantined before they could wait get what their other ends have to say as well
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -131,23 +131,27 @@ async def _find_out(target: Connection, result: Settled) -> None:
     result.unknown = None
 
 
-async def _look(
-    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
-) -> Outcome:
-    return (await look(source, target, decisions, entity, ids))[0]
+Ends = Callable[[pl.DataFrame, list[str]], Awaitable[pl.DataFrame]]
 
 
 async def look(
-    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
+    source: Connection, decisions: Decisions, entity: Entity, ids: list[str], know: Ends
 ) -> tuple[Outcome, pl.DataFrame]:
-    """What becomes of these rows of any vessel, as the target is now, and what is known of their ends."""
+    """What becomes of these rows of any vessel now, and what is known of their ends. `know`: from rows and
+    the equipment that they refer to, what `target.postgres.ends` says of that equipment."""
     frame = from_csv(await read_all(source, queries.by_id(entity, ids)), queries.columns(entity))
     wanted = {
         id_ for r in entity.references if r.entity == "equipment" for id_ in frame[r.column].drop_nulls()
     }
     unit = Unit(replace(decisions, on_error="quarantine"), ())
-    unit.ends = await ends(target, sorted(wanted))
+    unit.ends = await know(frame, sorted(wanted))
     return transform(entity, frame, unit), unit.ends
+
+
+async def _look(
+    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
+) -> Outcome:
+    return (await look(source, decisions, entity, ids, lambda _, wanted: ends(target, wanted)))[0]
 
 
 async def _kept_out(
@@ -162,7 +166,7 @@ async def _kept_out(
     while rows := await target.fetch(_KEPT_OUT, entity.name, run_id, last, CHUNK):
         ids = [row["source_id"] for row in rows]
         last = ids[-1]
-        new = _of_ends(await _look(source, target, decisions, entity, ids))
+        new = of_ends(await _look(source, target, decisions, entity, ids))
         if new.height:
             codes = new["code"].unique().to_list()
             said = await target.fetch(_SAID, run_id, entity.name, new["source_id"].to_list(), codes)
@@ -176,7 +180,7 @@ async def _kept_out(
             result.findings.append(new)
 
 
-def _of_ends(outcome: Outcome) -> pl.DataFrame:
+def of_ends(outcome: Outcome) -> pl.DataFrame:
     """The findings that other vessels decide. All others were made when the row's own vessel was read."""
     codes = [rule.code for rule in outcome.entity.rules if rule.quarantine]
     return outcome.findings.filter(pl.col("code").is_in(codes))
@@ -209,7 +213,7 @@ async def _load(
             )
     for vessel in taken:
         await audit.entry(target, by, "settled", "rows that waited", run_id=run_id, vessel_id=vessel)
-    new = _of_ends(outcome)
+    new = of_ends(outcome)
     await write.findings(target, run_id, [new])
     await write.quarantine(target, run_id, [outcome.quarantined])
     result.findings.append(new)

@@ -19,7 +19,6 @@ from bulkmig.ledger import audit, runs, write
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import DURABLE, Connection, close, reach, transaction
 from bulkmig.postgres.transient import transient
-from bulkmig.security.seal import Seal
 from bulkmig.selection import Vessel
 from bulkmig.weigh import Deviation
 
@@ -51,7 +50,6 @@ class Undo:
     ends: Ends
     run_id: str
     operator: str
-    seal: Seal | None
     snapshot: str
 
     async def vessels(
@@ -65,7 +63,7 @@ class Undo:
             self.ends.target_address, DURABLE, role="target", patience=self.ends.patience
         )
         try:
-            own = Checkpoints(str(uuid4()), self.seal)
+            own = Checkpoints(str(uuid4()))
             way = await Way.open(connection, own, audit.who(self.operator))
             await runs.begin(
                 connection,

@@ -18,7 +18,9 @@ def room(batch_bytes: int) -> int:
     return batch_bytes * 7 // 8
 
 
-def cut(vessels: Iterable[Vessel], batch_bytes: int) -> list[list[Vessel]]:
+def cut(
+    vessels: Iterable[Vessel], batch_bytes: int, *, most_together: int = MAX_TOGETHER
+) -> list[list[Vessel]]:
     """Units, largest first, so that no large vessel is left to the end."""
     most = room(batch_bytes)
     alone: list[list[Vessel]] = []
@@ -28,7 +30,7 @@ def cut(vessels: Iterable[Vessel], batch_bytes: int) -> list[list[Vessel]]:
         expected = PER_VESSEL + vessel.equipment * PER_EQUIPMENT
         if expected > most:
             alone.append([vessel])
-        elif size + expected > most or len(together[-1]) >= MAX_TOGETHER:
+        elif size + expected > most or len(together[-1]) >= min(most_together, MAX_TOGETHER):
             together.append([vessel])
             size = expected
         else:

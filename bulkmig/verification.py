@@ -7,6 +7,7 @@ from uuid import uuid4
 import anyio
 import asyncpg
 
+from bulkmig import shown
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
 from bulkmig.config import Settings, check
@@ -42,7 +43,7 @@ async def verify(
 
     Vessels that an interrupted verification of the same selection had behind it count as skipped, unless
     something was migrated since. So do vessels that were never migrated."""
-    check(settings)
+    settings = check(settings)
     report = Report("verify", str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=False, needs_ledger=True, listen=listen) as ends:
@@ -111,7 +112,8 @@ async def _end(ends: Ends, report: Report) -> None:
     try:
         with anyio.move_on_after(END_SECONDS, shield=True):
             await ends.mend()
-            await runs.end(ends.target, report.run_id, report.status, report.document())
+            await shown.in_report(ends.target, report)
+        await runs.end(ends.target, report.run_id, report.status, report.document())
     except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         report.fail(f"how the run ended could not be recorded: {describe(error)}")
 

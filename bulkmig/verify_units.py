@@ -24,6 +24,7 @@ from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.source.queries import uuid_array
+from bulkmig.sqlite.session import on_file
 from bulkmig.units import cut
 from bulkmig.verify import Verifier
 from bulkmig.weigh import Deviation, Unseen, Verified, Weigher
@@ -80,9 +81,35 @@ async def verify_fleet(
             listen=listen,
             behind=behind,
         )
+    await _whole(ends.target, report)
     report.phases["verify"] += time.perf_counter() - started
     if renew:
         raise SnapshotGone("the source's snapshot is gone", "run `bulkmig verify` again")
+
+
+async def _whole(target: Connection, report: Report) -> None:
+    """The checks that a SQLite file has of its own: its pages and indexes, and every reference in it. One
+    that the portal's own rows break is a warning."""
+    file = on_file(target)
+    if file is None:
+        return
+    damage, lost = await file.broken()
+    known = dict(await file.numbered([(table, number) for table, number, *_ in lost]))
+    ours = [one for one in lost if known.get((one[0], one[1]))]
+    listed = [Deviation("sqlite", "", "", "ok", text) for text in damage]
+    listed += [
+        Deviation(table, str(number), column, f"a row of {parent}", "no row")
+        for table, number, column, parent in ours
+    ]
+    report.verified.add(
+        Verified(
+            checks=2,
+            failed=bool(damage) + bool(ours),
+            warnings=int(bool(lost) and not ours),
+            differences=listed,
+            difference_count=len(listed),
+        )
+    )
 
 
 async def verify_vessels(

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import asyncpg
 import polars as pl
-from aiolimiter import AsyncLimiter
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
@@ -28,6 +28,14 @@ from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.target.references import prove
 
 _BASE_FLUSH = 4 * 1024 * 1024  # bytes of base kept before they are written
+
+
+class Limiter(Protocol):
+    """Lets so many rows a second go: an AsyncLimiter, or one that several machines share."""
+
+    @property
+    def max_rate(self) -> float: ...
+    async def acquire(self, amount: float = 1) -> None: ...
 
 
 class Rejected(Exception):
@@ -73,7 +81,7 @@ class LoadOptions:
     who: audit.Who
     dry_run: bool = False
     fk_set: bool = False
-    limiter: AsyncLimiter | None = None
+    limiter: Limiter | None = None
     snapshot: str | None = None
 
 
@@ -309,7 +317,7 @@ def lock_key(vessel_id: str) -> int:
     return int(hashlib.sha256(b"bulkmig vessel " + vessel_id.encode()).hexdigest()[:16], 16) - 2**63
 
 
-async def throttle(limiter: AsyncLimiter, rows: int) -> None:
+async def throttle(limiter: Limiter, rows: int) -> None:
     """Waits until so many rows may go, also where they are more than one period's worth."""
     while rows > 0:
         step = min(rows, int(limiter.max_rate))

@@ -23,6 +23,7 @@ from bulkmig._core.ids import id_range
 from bulkmig.ledger import base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.session import on_file
 
 MAX_LISTED = 1000
 
@@ -188,7 +189,7 @@ class Weigher:
 
     async def _as_left(self, entity: Entity, cells: list[Mismatch]) -> set[str]:
         """Rows that nobody has touched since the run wrote them; asked right after it alone."""
-        if not (self.same_snapshot and cells):
+        if not (self.same_snapshot and cells) or on_file(self.target) is not None:
             return set()
         table, ids = cells[0].table, list({mismatch.id for mismatch in cells})
         query = _AS_LEFT.format(table=table.name, key=table.own_key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -35,6 +35,11 @@ class Site:
     threads: anyio.CapacityLimiter
     patience: Patience
     listen: Listener = silent
+    tag: str = ""  # the end of the names of all workers' sessions
+
+    def named(self, session: Mapping[str, str]) -> dict[str, str]:
+        """The settings of a session, with its name."""
+        return {**session, "application_name": f"{session['application_name']} {self.tag}".rstrip()}
 
 
 class Lane:
@@ -50,7 +55,7 @@ class Lane:
         if self._source is None or self._source.is_closed():
             self._source = await reach(
                 self.site.source,
-                SOURCE,
+                self.site.named(SOURCE),
                 role="source",
                 patience=self.site.patience,
                 instead_of=self._source,
@@ -63,7 +68,7 @@ class Lane:
         if self._target is None or self._target.is_closed():
             self._target = await reach(
                 self.site.target,
-                TARGET,
+                self.site.named(TARGET),
                 role="target",
                 patience=self.site.patience,
                 instead_of=self._target,
@@ -103,8 +108,9 @@ class Queue:
         self._next += 1
         return unit
 
-    def may_retry(self, unit: Sequence[Vessel]) -> bool:
-        """Whether a unit that has to be tried again may be: the window may be over meanwhile."""
+    def may_go_on(self, unit: Sequence[Vessel]) -> bool:
+        """Whether these of a unit that was taken may be started, or tried again: the window may be over
+        meanwhile."""
         return not self.stopped and self.go(unit)
 
     def split(self, unit: Sequence[Vessel]) -> None:
@@ -115,29 +121,34 @@ class Queue:
 Work = Callable[[Lane, list[Vessel]], Awaitable[None]]
 
 
+async def take_all(lane: Lane, queue: Queue, work: Work) -> None:
+    """Runs `work` over one unit after the other."""
+    while (unit := queue.take()) is not None:
+        async with lane.site.memory.held.leased(keys_bytes(unit)):
+            try:
+                await work(lane, unit)
+            except UnitTooLarge:
+                await lane.close()
+                queue.split(unit)
+            except SnapshotGone:
+                # What is left has to wait for a new one; units under way have theirs still.
+                queue.renew = queue.stopped = True
+
+
 async def run_units(site: Site, queue: Queue, parallel: int, work: Work) -> None:
     """Runs `work` over every unit, `parallel` at a time. What `work` raises ends the run."""
 
     async def worker() -> None:
         lane = Lane(site)
         try:
-            while (unit := queue.take()) is not None:
-                async with site.memory.held.leased(keys_bytes(unit)):
-                    try:
-                        await work(lane, unit)
-                    except UnitTooLarge:
-                        await lane.close()
-                        queue.split(unit)
-                    except SnapshotGone:
-                        # What is left has to wait for a new one; units under way have theirs still.
-                        queue.renew = queue.stopped = True
+            await take_all(lane, queue, work)
         finally:
             await lane.close()
 
     try:
         async with anyio.create_task_group() as sampling:
             if site.listen is not silent:
-                sampling.start_soon(_sample, site)
+                sampling.start_soon(sample, site)
             async with anyio.create_task_group() as group:
                 for _ in range(min(parallel, max(len(queue.units), 1))):
                     group.start_soon(worker)
@@ -147,7 +158,7 @@ async def run_units(site: Site, queue: Queue, parallel: int, work: Work) -> None
         raise cause from cause.__cause__  # which tells whether it may pass
 
 
-async def _sample(site: Site) -> None:
+async def sample(site: Site) -> None:
     """Tells of the memory in use, the last time when all workers have ended."""
     try:
         while True:

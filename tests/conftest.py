@@ -5,13 +5,19 @@ A test runs on the newest PostgreSQL there is; with `@pytest.mark.all_versions` 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from bulkmig.embedded import Server
+from tests.support import lane
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases, EmbeddedServers, by_major
+
+if os.environ.get("BULKMIG_TARGET") == "sqlite":
+    lane.begin()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -21,6 +27,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(f"{metafunc.definition.nodeid}: all_versions, but no fixture of a server")
     majors = list(by_major())
     metafunc.parametrize("pg_major", majors, indirect=True, ids=[f"pg{major}" for major in majors])
+
+
+ON_SQLITE = os.environ.get("BULKMIG_TARGET") == "sqlite"
 
 
 @pytest.fixture(scope="session")
@@ -50,9 +59,9 @@ def pg(embedded_servers: EmbeddedServers, pg_major: int) -> Server:
 
 
 @pytest.fixture
-def databases(embedded_servers: EmbeddedServers, pg_major: int) -> Iterator[Databases]:
+def databases(embedded_servers: EmbeddedServers, pg_major: int, tmp_path: Path) -> Iterator[Databases]:
     """Makes fresh databases, dropped after the test: `databases("onboarding")` returns a URL."""
-    made = Databases(embedded_servers, pg_major)
+    made = Databases(embedded_servers, pg_major, files=tmp_path if ON_SQLITE else None)
     try:
         yield made
     finally:

@@ -19,6 +19,7 @@ from bulkmig.cli.options import DEFAULT_FILE
 from bulkmig.entities import ENTITIES
 from bulkmig.ledger import schema
 from bulkmig.transform import LOSSY_CODES, MESSAGES
+from tests.support.sources import parse
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "bulkmig"
@@ -91,7 +92,7 @@ CODE = re.compile(rf"(?:{PREFIXES})\.[a-z_]+")
 def codes() -> set[str]:
     """Every finding code that the package's sources name."""
     trees = [
-        ast.parse(file.read_text(encoding="utf-8"))
+        parse(file.read_text(encoding="utf-8"))
         for file in PACKAGE.rglob("*.py")
         if "generate" not in file.parts
     ]
@@ -200,7 +201,7 @@ def test_every_public_name_is_documented() -> None:
 def test_the_example_in_python_uses_public_names() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    tree = ast.parse(example)
+    tree = parse(example)
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     assert {name.name for node in imports for name in node.names} <= set(bulkmig.__all__)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]

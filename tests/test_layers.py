@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import bulkmig
+from tests.support.sources import parse
 
 ROOT = Path(bulkmig.__file__).parent
 
@@ -20,7 +21,7 @@ def module_name(path: Path) -> str:
 def imports(path: Path) -> set[str]:
     """The modules of the package that a file imports; not those that only type checkers see."""
     found: set[str] = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parse(path.read_text(encoding="utf-8"))
     unseen = {
         id(inner)
         for node in ast.walk(tree)

@@ -9,21 +9,18 @@ from datetime import datetime
 
 import msgspec
 
+from bulkmig.checkpoint.parts import Owner
 from bulkmig.errors import UsageError
 from bulkmig.ledger.write import NIL
-from bulkmig.postgres.session import Connection
-from bulkmig.security.seal import Seal
+from bulkmig.postgres.session import Connection, keys_of
 
 
 @dataclass(frozen=True)
-class Change:
-    """A checkpoint as the ledger lists it; see `ledger/sql/0002_checkpoints.sql`. `vessel_id` is None for
-    companies and users, `restored` is set where the change was a rollback."""
+class Change(Owner):
+    """A checkpoint as the ledger lists it; see `ledger/sql/0002_checkpoints.sql`. `restored` is set where the
+    change was a rollback."""
 
-    id: str
     seq: int
-    run_id: str
-    vessel_id: str | None
     roots: tuple[str, ...]
     absent: bool
     base: tuple[int, ...]
@@ -34,7 +31,6 @@ class Change:
     parts: int
     rows: int
     bytes: int
-    encrypted: bool
     command: str
 
 
@@ -57,14 +53,14 @@ _WHOLE = """
 SELECT c.id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.checkpoint_parts p ON p.checkpoint_id = c.id
  GROUP BY c.id
 HAVING count(*) FILTER (WHERE sha256(p.payload) = p.digest
-                          AND (NOT c.encrypted OR substr(p.payload, 2, 8) = $1::bytea)) = c.parts
+                          AND (NOT c.encrypted OR substr(p.payload, 2, 8) = ANY ($1::bytea[]))) = c.parts
    AND count(p.part) = c.parts
 """
 
 
-async def whole(connection: Connection, seal: Seal | None) -> set[str]:
-    """Ids of the checkpoints that have all their parts, unharmed and, where encrypted, for this key."""
-    rows = await connection.fetch(_WHOLE, seal.id if seal else None)
+async def whole(connection: Connection) -> set[str]:
+    """Ids of the checkpoints that have all their parts, unharmed and, where encrypted, for a key at hand."""
+    rows = await connection.fetch(_WHOLE, keys_of(connection).ids)
     return {row["id"] for row in rows}
 
 
@@ -92,7 +88,7 @@ async def transactions(connection: Connection, found: Sequence[Change]) -> list[
 
 async def by_id(connection: Connection, id_: str) -> Change:
     """The change of this checkpoint, or of the only one whose id begins so. Raises UsageError."""
-    found = await find(connection, "c.id::text LIKE $1 || '%'", id_.lower().replace("%", ""))
+    found = await find(connection, "starts_with(c.id::text, $1)", id_.lower())
     if len(found) != 1 or not id_:
         raise UsageError(
             f"{'several checkpoints begin with' if found else 'there is no checkpoint'} {id_}",
@@ -123,19 +119,18 @@ async def last_of(connection: Connection, vessel: str) -> Change:
 
 
 async def of_run(connection: Connection, run_id: str) -> tuple[str, list[Change]]:
-    """The run's full id, and its changes that are in force, the oldest first. Raises UsageError."""
+    """The run's full id, and its changes that are in force, the oldest first: none where all are undone, by
+    the same command before. Raises UsageError for a run that there isn't or that changed nothing."""
     runs = await connection.fetch(
-        "SELECT id::text FROM bulkmig.runs WHERE id::text LIKE $1 || '%'", run_id.lower().replace("%", "")
+        "SELECT id::text FROM bulkmig.runs WHERE starts_with(id::text, $1)", run_id.lower()
     )
     if len(runs) != 1:
-        raise UsageError(f"the ledger has no run {run_id}", "see `bulkmig status`")
+        several = "several runs begin with" if runs else "the ledger has no run"
+        raise UsageError(f"{several} {run_id}", "see `bulkmig status`")
     full: str = runs[0]["id"]
-    found = [change for change in await all_in_force(connection) if change.run_id == full]
-    if not found:
-        raise UsageError(
-            f"run {full} has changed nothing that is still in force", "see `bulkmig checkpoints list`"
-        )
-    return full, found
+    if not await find(connection, "c.run_id = $1::text::uuid", full):
+        raise UsageError(f"run {full} has changed nothing", "see `bulkmig checkpoints list`")
+    return full, [change for change in await all_in_force(connection) if change.run_id == full]
 
 
 async def all_in_force(connection: Connection) -> list[Change]:

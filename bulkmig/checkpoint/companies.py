@@ -79,14 +79,12 @@ async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
 
 
 async def _state(way: Way, stage: Stage, change: Change) -> None:
-    seal = way.checkpoints.seal
-    async for part in parts.read(way.connection, change.id, ["state"], encrypted=change.encrypted, seal=seal):
+    async for part in parts.read(way.connection, change, ["state"]):
         await stage.load(part, "one")
 
 
 def _ledger(way: Way, change: Change) -> parts.Parts:
-    seal = way.checkpoints.seal
-    return parts.read(way.connection, change.id, ["ledger"], encrypted=change.encrypted, seal=seal)
+    return parts.read(way.connection, change, ["ledger"])
 
 
 async def _drop(stage: Stage, roots: Sequence[str], *, others: bool) -> None:

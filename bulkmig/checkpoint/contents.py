@@ -10,7 +10,6 @@ from bulkmig.checkpoint import parts
 from bulkmig.checkpoint.changes import Change
 from bulkmig.errors import CheckpointError
 from bulkmig.postgres.session import Connection
-from bulkmig.security.seal import Seal
 
 
 @dataclass
@@ -21,14 +20,12 @@ class Contents:
     problem: str = ""
 
 
-async def contents(connection: Connection, change: Change, seal: Seal | None) -> Contents:
+async def contents(connection: Connection, change: Change) -> Contents:
     """Reads every part of the checkpoint."""
     found = Contents()
     try:
         await parts.complete(connection, change.id, change.parts)
-        async for part in parts.read(
-            connection, change.id, parts.ROLES, encrypted=change.encrypted, seal=seal
-        ):
+        async for part in parts.read(connection, change, parts.ROLES):
             if part.role == "state":
                 found.tables[part.table] += from_csv(part.data, part.columns).height
     except CheckpointError as error:

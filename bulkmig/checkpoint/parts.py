@@ -10,12 +10,24 @@ from typing import Literal
 import zstandard
 from asyncpg import Record
 
+from bulkmig._core.stored import expand
 from bulkmig.errors import CheckpointError
-from bulkmig.postgres.session import Connection
-from bulkmig.security.seal import Seal
+from bulkmig.postgres.session import Connection, keys_of
+from bulkmig.security.seal import Keyring, is_sealed
 from bulkmig.source.onboarding import copy_out
 from bulkmig.target.graph import TargetTable
 from bulkmig.target.postgres import copy_in
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The checkpoint that parts belong to. `vessel_id` is None for companies and users."""
+
+    id: str
+    run_id: str
+    vessel_id: str | None
+    encrypted: bool
+
 
 Role = Literal["state", "context", "hanging", "ledger"]
 ROLES: tuple[Role, ...] = ("state", "context", "hanging", "ledger")
@@ -62,14 +74,14 @@ class Packed:
         self.rows += await copy_out(connection, query, take)
         cut()
 
-    async def store(self, connection: Connection, checkpoint: str, first: int, seal: Seal | None) -> int:
+    async def store(self, connection: Connection, of: Owner, first: int) -> int:
         """Writes and forgets the parts collected so far; returns their bytes."""
-        written = 0
+        written, keys = 0, keys_of(connection)
         records = []
         for number, (role, table, columns, packed) in enumerate(self.parts, first):
-            payload = seal.close(packed, _place(checkpoint, number, role, table)) if seal else packed
+            payload = sealed(of, number, Part(role, table, tuple(columns), b""), packed, keys)
             digest = hashlib.sha256(payload).digest()
-            records.append((checkpoint, number, role, table, list(columns), payload, digest))
+            records.append((of.id, number, role, table, list(columns), payload, digest))
             written += len(payload)
         await connection.copy_records_to_table(
             "checkpoint_parts",
@@ -94,32 +106,32 @@ class Part:
 Parts = AsyncIterator[Part]
 
 
-async def read(
-    connection: Connection, checkpoint: str, roles: Sequence[Role], *, encrypted: bool, seal: Seal | None
-) -> Parts:
+async def read(connection: Connection, of: Owner, roles: Sequence[Role]) -> Parts:
     """The parts of a checkpoint, one after the other. Raises CheckpointError for one that was changed, and
     for one that the key doesn't open."""
     last = -1
-    while rows := await connection.fetch(_READ, checkpoint, last, list(roles), _AT_ONCE):
+    while rows := await connection.fetch(_READ, of.id, last, list(roles), _AT_ONCE):
         last = rows[-1]["part"]
         for row in rows:
-            yield _opened(checkpoint, row, encrypted=encrypted, seal=seal)
+            yield opened(of, row, keys_of(connection))
 
 
-def _opened(checkpoint: str, row: Record, *, encrypted: bool, seal: Seal | None) -> Part:
+def sealed(of: Owner, number: int, part: Part, packed: bytes, keys: Keyring) -> bytes:
+    """The compressed data of a part as it is stored."""
+    return keys.close(packed, _place(of, number, part))
+
+
+def opened(of: Owner, row: Record, keys: Keyring) -> Part:
+    """A part as it was stored. Raises CheckpointError."""
     number, role, table, payload = row["part"], row["role"], row["table_name"], row["payload"]
-    if hashlib.sha256(payload).digest() != row["digest"]:
+    if hashlib.sha256(payload).digest() != row["digest"] or is_sealed(payload) != of.encrypted:
         raise CheckpointError(
-            f"checkpoint {checkpoint}: part {number} ({table}) is not what was stored",
+            f"checkpoint {of.id}: part {number} ({table}) is not what was stored",
             "its bytes were changed in the database: restore bulkmig.checkpoint_parts from a backup",
         )
-    if encrypted:
-        if seal is None:
-            raise CheckpointError(
-                f"checkpoint {checkpoint} is encrypted and no key is given", "say --key-file FILE"
-            )
-        payload = seal.open(payload, _place(checkpoint, number, role, table))
-    return Part(role, table, tuple(row["columns"]), _expand(payload, checkpoint, number))
+    columns = tuple(row["columns"])
+    packed = keys.open(payload, _place(of, number, Part(role, table, columns, b"")))
+    return Part(role, table, columns, expand(packed, f"checkpoint {of.id}: part {number}"))
 
 
 async def complete(connection: Connection, checkpoint: str, parts: int) -> None:
@@ -136,7 +148,7 @@ async def complete(connection: Connection, checkpoint: str, parts: int) -> None:
 
 async def copy_part(connection: Connection, table: str, part: Part) -> int:
     """Loads a part's rows into a table with the same columns."""
-    return await copy_in(connection, table, [_plain(column) for column in part.columns], part.data)
+    return await copy_in(connection, table, [plain(column) for column in part.columns], part.data)
 
 
 async def put_back(connection: Connection, part: Part, key: Sequence[str], *, rows: bool = True) -> None:
@@ -150,29 +162,17 @@ async def put_back(connection: Connection, part: Part, key: Sequence[str], *, ro
     same = " AND ".join(f"t.{column} = p.{column}" for column in key)
     insert = f"INSERT INTO {part.table} ({columns}) SELECT {columns} FROM part_rows;" if rows else ""
     await connection.execute(
-        f"DELETE FROM {part.table} t USING part_rows p WHERE {same};{insert}DROP TABLE part_rows"
+        f"DELETE FROM {part.table} t WHERE EXISTS (SELECT FROM part_rows p WHERE {same});{insert}"
+        "DROP TABLE part_rows"
     )
 
 
-def _plain(column: str) -> str:
+def plain(column: str) -> str:
+    """A column's name without its quotes."""
     return column[1:-1].replace('""', '"') if column.startswith('"') else column
 
 
-def _expand(payload: bytes, checkpoint: str, number: int) -> bytes:
-    # A part's CSV has _SIZE bytes and at most one row more: what claims to be larger than any row can be is
-    # no part.
-    try:
-        size = zstandard.frame_content_size(payload)
-        if not 0 <= size <= _SIZE + 2**30:
-            raise zstandard.ZstdError
-        return zstandard.ZstdDecompressor().decompress(payload)
-    except zstandard.ZstdError:
-        raise CheckpointError(
-            f"checkpoint {checkpoint}: part {number} can't be read",
-            "its bytes were changed in the database: restore bulkmig.checkpoint_parts from a backup",
-        ) from None
-
-
-def _place(checkpoint: str, number: int, role: str, table: str) -> bytes:
+def _place(of: Owner, number: int, part: Part) -> bytes:
     """What ties an encrypted part to its place: a part that was moved or exchanged doesn't open."""
-    return f"{checkpoint}/{number}/{role}/{table}".encode()
+    where = (of.id, of.run_id, of.vessel_id or "", str(number), part.role, part.table, *part.columns)
+    return "/".join(where).encode()

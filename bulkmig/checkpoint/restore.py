@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bulkmig.checkpoint.stage import Stage
 from bulkmig.errors import CheckpointError
-from bulkmig.target.graph import TargetTable
+from bulkmig.target.graph import ForeignKey, TargetTable
 
 _COLUMN = """
 SELECT NOT a.attnotnull AS nullable, t.typcategory = 'S' AS text
@@ -42,6 +42,13 @@ async def restore(stage: Stage) -> Restored:
     for statement in (
         *(insert_missing(stage, table) for table in tables if result.inserted[table.name]),
         *(_update(stage, table) for table in tables if result.updated[table.name]),
+        *(
+            statement
+            for table in tables
+            if result.inserted[table.name]
+            for statement in set_last(stage, table)
+        ),
+        *(cut(stage, fk) for fk in stage.scope.loose if fk.nullable and result.deleted[fk.child]),
         *(_delete(stage, table) for table in reversed(tables) if result.deleted[table.name]),
     ):
         await stage.connection.execute(statement)
@@ -58,7 +65,7 @@ async def _difference(stage: Stage) -> Restored:
         queries.append(
             f"SELECT {place} AS place,"
             f" (SELECT count(*) FROM was_{n} w WHERE {stage.missing(table, 'w', 'now')}) AS inserted,"
-            f" (SELECT count(*) FROM {same} WHERE w::text <> o::text) AS updated,"
+            f" (SELECT count(*) FROM {same} WHERE {stage.differ(table, 'w', 'o')}) AS updated,"
             f" (SELECT count(*) FROM now_{n} o WHERE {stage.missing(table, 'o', 'was')}) AS deleted"
         )
     result = Restored()
@@ -119,30 +126,57 @@ async def _make_room(stage: Stage, table: TargetTable) -> None:
 
 
 def insert_missing(stage: Stage, table: TargetTable) -> str:
-    """The statement that inserts the rows of `was` whose keys aren't in `now`."""
+    """The statement that inserts the rows of `was` whose keys aren't in `now`; what they refer to may come
+    later where that is `loose`."""
     n = stage.number[table.name]
     columns = ", ".join(table.columns)
+    later = {fk.column for fk in _set_later(stage, table)}
+    values = ", ".join("NULL" if column in later else column for column in table.columns)
     return (
-        f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM was_{n} w"
+        f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM was_{n} w"
         f" WHERE {stage.missing(table, 'w', 'now')}"
+    )
+
+
+def set_last(stage: Stage, table: TargetTable) -> list[str]:
+    """The statements that complete what `insert_missing` left out, as far as it is there."""
+    n = stage.number[table.name]
+    return [
+        f"UPDATE {table.name} t SET {fk.column} = w.{fk.column} FROM was_{n} w"
+        f" WHERE {stage.same(table, 't', 'w')} AND {stage.missing(table, 'w', 'now')}"
+        f" AND EXISTS (SELECT FROM {fk.parent} p WHERE p.{fk.parent_column} = w.{fk.column})"
+        for fk in _set_later(stage, table)
+    ]
+
+
+def _set_later(stage: Stage, table: TargetTable) -> list[ForeignKey]:
+    return [fk for fk in stage.scope.loose if fk.child == table.name and fk.nullable]
+
+
+def cut(stage: Stage, fk: ForeignKey) -> str:
+    """The statement that lets rows which go refer to nothing, so that the order in which they go is free."""
+    table, n = stage.tables[fk.child], stage.number[fk.child]
+    return (
+        f"UPDATE {fk.child} t SET {fk.column} = NULL FROM now_{n} o WHERE {stage.same(table, 't', 'o')}"
+        f" AND {stage.missing(table, 'o', 'was')} AND t.{fk.column} IS NOT NULL"
     )
 
 
 def _update(stage: Stage, table: TargetTable) -> str:
     n = stage.number[table.name]
-    others = [column for column in table.columns if column not in table.key]
+    others = [column for column in table.columns if column not in {*table.key, *table.fixed}]
     return (
         f"UPDATE {table.name} t SET {', '.join(f'{column} = w.{column}' for column in others)}"
         f" FROM was_{n} w JOIN now_{n} o ON {stage.same(table, 'o', 'w')}"
-        f" WHERE {stage.same(table, 't', 'w')} AND w::text <> o::text"
+        f" WHERE {stage.same(table, 't', 'w')} AND {stage.differ(table, 'w', 'o')}"
     )
 
 
 def _delete(stage: Stage, table: TargetTable) -> str:
     n = stage.number[table.name]
     return (
-        f"DELETE FROM {table.name} t USING now_{n} o"
-        f" WHERE {stage.same(table, 't', 'o')} AND {stage.missing(table, 'o', 'was')}"
+        f"DELETE FROM {table.name} t WHERE EXISTS (SELECT FROM now_{n} o"
+        f" WHERE {stage.same(table, 't', 'o')} AND {stage.missing(table, 'o', 'was')})"
     )
 
 
@@ -157,7 +191,7 @@ async def prove(stage: Stage, roots: list[str]) -> None:
         queries.append(
             f"(SELECT {place} AS place, coalesce(w.{first}, o.{first})::text AS id"
             f" FROM was_{n} w FULL JOIN now_{n} o ON {stage.same(table, 'w', 'o')}"
-            f" WHERE w.{first} IS NULL OR o.{first} IS NULL OR w::text <> o::text LIMIT 1)"
+            f" WHERE w.{first} IS NULL OR o.{first} IS NULL OR {stage.differ(table, 'w', 'o')} LIMIT 1)"
         )
     wrong = await stage.connection.fetchrow(" UNION ALL ".join(queries))
     if wrong is not None:

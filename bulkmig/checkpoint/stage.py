@@ -25,6 +25,7 @@ from bulkmig.entities import ENTITIES, entity
 from bulkmig.errors import CheckpointError
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.session import on_file
 from bulkmig.target.graph import Scope, TargetTable
 from bulkmig.target.postgres import copy_in
 
@@ -33,7 +34,6 @@ _WRITTEN = """
 SELECT id, entity, kind FROM bulkmig.base
  WHERE checkpoint_id = $1::text::uuid AND kind <> 'forgotten' ORDER BY id
 """
-_PAYLOAD = "SELECT payload FROM bulkmig.base WHERE id = $1"
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,23 @@ class Stage:
             for n, table in zip(self.number.values(), self.scope.tables, strict=True)
             for copy in _COPIES
         ]
+        if on_file(self.connection) is not None:  # whose planner has no other way to a row of a set
+            statements += [
+                f"CREATE INDEX IF NOT EXISTS {copy}_{n}_key ON {copy}_{n} ({', '.join(table.key)})"
+                for n, table in zip(self.number.values(), self.scope.tables, strict=True)
+                for copy in _COPIES
+                if table.key
+            ]
         await self.connection.execute(";".join(statements))
 
     def same(self, table: TargetTable, one: str, other: str) -> str:
         """Both aliases name the same row; never true without a primary key."""
         return " AND ".join(f"{one}.{column} = {other}.{column}" for column in table.key) or "false"
+
+    def differ(self, table: TargetTable, one: str, other: str) -> str:
+        """Two aliases' rows are not the same in every value, as text has them."""
+        left, right = (", ".join(f"{of}.{column}::text" for column in table.columns) for of in (one, other))
+        return f"({left}) IS DISTINCT FROM ({right})"
 
     @property
     def keyed(self) -> list[tuple[int, TargetTable]]:
@@ -136,7 +148,7 @@ class Stage:
         for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint):
             if name not in names:
                 continue
-            payload = await self.connection.fetchval(_PAYLOAD, id_)
+            payload = await base.payload_of(self.connection, id_)
             if kind == "removed":
                 await self._remove(base.read_keys(payload))
                 continue
@@ -173,7 +185,8 @@ class Stage:
             f"new.{column}" if column in table.cells else f"now.{column}" for column in target.columns
         )
         await self.connection.execute(
-            f"DELETE FROM one_{n} d USING new_{n} new WHERE {self.same(target, 'd', 'new')};"
+            f"DELETE FROM one_{n} d WHERE EXISTS"
+            f" (SELECT FROM new_{n} new WHERE {self.same(target, 'd', 'new')});"
             f"INSERT INTO one_{n} ({', '.join(target.columns)}) SELECT {values} FROM new_{n} new"
             f" LEFT JOIN now_{n} now ON {self.same(target, 'new', 'now')};"
             f"DELETE FROM new_{n}"
@@ -194,7 +207,7 @@ class Stage:
                 f"(SELECT {place} AS place, concat_ws('/', {key}) AS id, CASE WHEN d.{first} IS NULL"
                 f" THEN 'added' WHEN t.{first} IS NULL THEN 'deleted' ELSE 'changed' END AS change"
                 f" FROM due_{n} d FULL JOIN now_{n} t ON {self.same(table, 'd', 't')}"
-                f" WHERE (d.{first} IS NULL OR t.{first} IS NULL OR d::text <> t::text)"
+                f" WHERE (d.{first} IS NULL OR t.{first} IS NULL OR {self.differ(table, 'd', 't')})"
                 f"{own_write if own else ''} ORDER BY 2 LIMIT {limit})"
             )
         rows = await self.connection.fetch(

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from bulkmig.checkpoint.parts import Packed, Rows
+from bulkmig.checkpoint.parts import Owner, Packed, Rows
 from bulkmig.ledger.write import NIL
-from bulkmig.postgres.session import Connection
-from bulkmig.security.seal import Seal
+from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.target import graph as target_graph
 from bulkmig.target.graph import Graph, Scope, TargetTable
 
@@ -58,7 +57,6 @@ class Checkpoints:
     """The checkpoints of one run: one for each vessel it changes, one for companies and users."""
 
     run_id: str
-    seal: Seal | None = None
     graph: Graph | None = field(default=None, repr=False)
 
     async def read_graph(self, connection: Connection) -> Graph:
@@ -125,7 +123,7 @@ class Checkpoints:
             0,
             0,
             0,
-            self.seal is not None,
+            bool(keys_of(connection)),
             NIL,
             False,
         )
@@ -164,11 +162,12 @@ class Checkpoints:
     ) -> str:
         graph = await self.read_graph(connection)
         packed, number, size = Packed(), 0, 0
+        owner = Owner(id_, self.run_id, vessel, bool(keys_of(connection)))
 
         async def flush() -> None:
             nonlocal number, size
             parts = len(packed.parts)
-            size += await packed.store(connection, id_, number, self.seal)
+            size += await packed.store(connection, owner, number)
             number += parts
 
         # The parts come first, and refer to a row that is inserted last: their sum is part of it.
@@ -207,7 +206,7 @@ class Checkpoints:
             number,
             count,
             size,
-            self.seal is not None,
+            bool(keys_of(connection)),
             NIL,
             incidental,
         )

@@ -16,6 +16,7 @@ ABOUT: dict[str, dict[str, str]] = {
         "source": "URL of the Onboarding Portal, which is only ever read. Passwords belong in the passfile.",
         "target": "URL of the Maintenance Portal.",
         "allow_insecure": "Whether a connection that leaves this machine may be less than verify-full.",
+        "password_command": "Prints the password of an end (BULKMIG_END: source, target) whose URL has none.",
         "connect_timeout": "Seconds until an attempt to connect is given up.",
         "network_timeout": "Seconds of silence after which a server is asked whether it works at all.",
         "outage": "Seconds for which a server may be away in mid-run before the run ends.",
@@ -47,8 +48,18 @@ ABOUT: dict[str, dict[str, str]] = {
         "brake_share": "Share of a vessel's rows, 0 to 1, that may go before the brake holds its deletions.",
         "brake_least": "Equipment of a vessel that may go in any case.",
     },
+    "More machines than one": {
+        "queue": "Whether vessels are put into the queue, for workers on any machine.",
+        "max_source_connections": "Sessions for vessels on the source, over all workers. Unset: no limit.",
+        "max_target_connections": "The same on the target.",
+        "heartbeat": "Seconds of silence after which a worker is taken for dead.",
+    },
+    "Encryption of the ledger": {
+        "key_file": "File with the keys, one a line, 32 bytes in base64 or hex: the first one encrypts.",
+        "key_command": "Prints the same, where there is no key_file.",
+        "require_encryption": "Whether a command that writes refuses to start without a key.",
+    },
     "Checkpoints": {
-        "key_file": "File with the key that encrypts checkpoints: 32 bytes in base64 or hex.",
         "keep_checkpoints": "How many checkpoints of a vessel are kept at least.",
         "keep_days": "Days for which a checkpoint is kept at least.",
     },
@@ -60,10 +71,14 @@ ABOUT: dict[str, dict[str, str]] = {
 _SAMPLES = {
     "source": "postgresql://bulkmig_reader@onboarding.example.org/onboarding?sslrootcert=system",
     "target": "postgresql://bulkmig_writer@maintenance.example.org/maintenance?sslrootcert=system",
+    "password_command": "/usr/local/bin/password-of bulkmig",
     "operator": "operator@example.org",
     "max_rows_per_second": 50000,
     "window": "2h",
-    "key_file": "/etc/bulkmig/checkpoints.key",
+    "max_source_connections": 60,
+    "max_target_connections": 60,
+    "key_file": "/etc/bulkmig/ledger.keys",
+    "key_command": "/usr/local/bin/keys-of bulkmig",
 }
 _HEAD = """\
 # bulkmig.toml: read from the working directory, or from where --config says.

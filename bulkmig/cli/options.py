@@ -17,16 +17,21 @@ import msgspec
 import typer
 
 from bulkmig import config
+from bulkmig.cli.output import warn
 from bulkmig.config import Settings
 from bulkmig.errors import UsageError
 from bulkmig.monitor import serve
+from bulkmig.postgres.dsn import masked
+from bulkmig.security import keys
 from bulkmig.selection import Selection
 
 DEFAULT_FILE = Path("bulkmig.toml")
+_LARGEST_FILE = 1024 * 1024  # bytes
 
 _Option = typer.Option
 _CONNECT = "Connections"
 _HOW = "How"
+_CLUSTER = "More machines than one"
 
 CONNECT: dict[str, tuple[Any, Any]] = {
     "source": (
@@ -63,6 +68,13 @@ CONNECT: dict[str, tuple[Any, Any]] = {
             ),
         ],
         False,
+    ),
+    "key_file": (
+        Annotated[
+            str | None,
+            _Option(metavar="FILE", rich_help_panel=_CONNECT, help="Keys of the ledger: the first encrypts."),
+        ],
+        None,
     ),
     "operator": (
         Annotated[str | None, _Option(metavar="EMAIL", rich_help_panel=_CONNECT, help="Who does this.")],
@@ -116,15 +128,6 @@ PARALLEL: dict[str, tuple[Any, Any]] = {
         Annotated[
             str | None,
             _Option(metavar="BYTES", rich_help_panel=_HOW, help="Bound on all rows in flight, e.g. 256MB."),
-        ],
-        None,
-    ),
-}
-KEY: dict[str, tuple[Any, Any]] = {
-    "key_file": (
-        Annotated[
-            str | None,
-            _Option(metavar="FILE", rich_help_panel=_HOW, help="The key of encrypted checkpoints."),
         ],
         None,
     ),
@@ -202,7 +205,6 @@ LOAD: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
-    **KEY,
     "fk_check": (
         Annotated[
             Literal["row", "set"] | None,
@@ -227,6 +229,40 @@ LOAD: dict[str, tuple[Any, Any]] = {
 }
 
 
+QUEUE: dict[str, tuple[Any, Any]] = {
+    "queue": (
+        Annotated[
+            bool,
+            _Option("--queue", rich_help_panel=_CLUSTER, help="Let workers on any machine take the vessels."),
+        ],
+        False,
+    ),
+    "max_source_connections": (
+        Annotated[
+            int | None,
+            _Option(min=1, rich_help_panel=_CLUSTER, help="For vessels, over all workers."),
+        ],
+        None,
+    ),
+    "max_target_connections": (
+        Annotated[int | None, _Option(min=1, rich_help_panel=_CLUSTER, help="The same.")],
+        None,
+    ),
+    "heartbeat": (
+        Annotated[
+            float | None,
+            _Option(metavar="SECONDS", rich_help_panel=_CLUSTER, help="Silence that means: dead."),
+        ],
+        None,
+    ),
+}
+
+
+WORKER = {name: PARALLEL[name] for name in ("parallel_vessels", "attempts", "memory")} | {
+    "max_rows_per_second": LOAD["max_rows_per_second"]
+}
+
+
 @dataclass(frozen=True)
 class Call:
     """What a verb gets: settings in force and where each is from (flag, environment, file; nothing: the
@@ -241,6 +277,7 @@ class Call:
     log_level: str
     origins: dict[str, str]
     dashboard: str | None = None
+    yes: bool = False
 
     @property
     def selected(self) -> Selection:
@@ -260,7 +297,9 @@ def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], 
             mine = {parameter.name: given.pop(parameter.name) for parameter in own}
             set_by = {name: context.get_parameter_source(name) for name in given}
             from_environment = {name for name, by in set_by.items() if by and by.name == "ENVIRONMENT"}
-            raise typer.Exit(function(_call(given, from_environment), **mine))
+            call = _call(given, from_environment)
+            _caution(call, writes="conflict" in given and not call.settings.dry_run)
+            raise typer.Exit(function(call, **mine))
 
         parameters = [
             inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
@@ -291,7 +330,26 @@ def _call(given: dict[str, Any], from_environment: Collection[str]) -> Call:
     return Call(
         found, selection, given["json"], given["quiet"], given.get("reveal", False),
         given["log_format"], given["log_level"], origins, given.get("dashboard"),
+        given.get("yes", False),
     )  # fmt: skip
+
+
+def _caution(call: Call, *, writes: bool) -> None:
+    """Says what is legal and ought to be known."""
+    if writes and not call.quiet and not keys.from_settings(call.settings):
+        warn(
+            "no key: what bulkmig keeps of the rows (checkpoints, base, quarantine, conflicts) lies in the"
+            " clear in the ledger; see --key-file",
+            as_json=call.log_format == "json",
+        )
+    for end in ("source", "target"):
+        url: str = getattr(call.settings, end)
+        if call.origins.get(end) == "flag" and not call.quiet and masked(url) != url:
+            warn(
+                f"everyone on this machine can read the password in --{end} while the command runs:"
+                " use the passfile, the environment, or password_command",
+                as_json=call.log_format == "json",
+            )
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:
@@ -340,11 +398,17 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     if path is None and not file.is_file():
         return {}
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            text = opened.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise UsageError(f"{file} is too large for a configuration file", "check --config")
+        values = tomllib.loads(text.decode())
     except OSError as error:
         raise UsageError(f"can't read {file}: {error.strerror}", "check --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is no TOML: {error}", "correct the file") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{file} is no TOML", "correct the file") from None
     for key in values:
         if key not in Settings.__struct_fields__:
             near = difflib.get_close_matches(key, Settings.__struct_fields__, 1)

@@ -40,7 +40,8 @@ def _note(event: Event) -> Text | None:
     match event:
         case RunStarted():
             skipped = f", {event.skipped:,} skipped" if event.skipped else ""
-            return Text(f"run {event.run_id}: {event.vessels:,} vessels{skipped}", style="dim")
+            what = f"run {event.run_id}" if event.run_id else event.command
+            return Text(f"{what}: {event.vessels:,} vessels{skipped}", style="dim")
         case VesselFailed():
             return _line(
                 "✗", "bold red", f"{event.name or event.vessel_id} failed ({event.phase})", event.error

@@ -7,15 +7,16 @@ from collections.abc import Awaitable, Callable
 import typer
 
 from bulkmig.assess import plan, validate
-from bulkmig.cli import lines, output, summary
+from bulkmig.cli import output, summary
 from bulkmig.cli.options import CONNECT, ERRORS, PARALLEL, SELECT, Call, verb
 from bulkmig.cli.running import run
+from bulkmig.cli.watching import watching
 from bulkmig.report import Report
 
 
 def _show(call: Call, look: Callable[..., Awaitable[Report]], following: str) -> int:
-    listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
-    report = run(lambda stop: look(call.settings, call.selected, listen=listen, stop=stop))
+    with watching(call) as listen:
+        report = run(lambda stop: look(call.settings, call.selected, listen=listen, stop=stop))
     if call.json:
         output.document(report.document())
     else:

@@ -12,11 +12,11 @@ from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.contents import Contents, contents
 from bulkmig.checkpoint.retention import Pruned, prune
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, KEY, Call, verb
+from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
-from bulkmig.ledger import audit, schema
+from bulkmig.config import Settings
+from bulkmig.ledger import access, audit, schema
 from bulkmig.preflight import target_only
-from bulkmig.security.seal import from_settings
 
 group = typer.Typer(
     help="What vessels were before a change, and for how long that is kept.", no_args_is_help=True
@@ -39,25 +39,24 @@ def _document(change: Change, *, restorable: bool) -> dict[str, Any]:
     }
 
 
-@verb(KEY, CONNECT)
+@verb(CONNECT)
 def list_command(
     call: Call,
     vessel: Annotated[str | None, typer.Option(metavar="ID", help="Of one vessel.")] = None,
     run_id: Annotated[str | None, typer.Option("--run", metavar="RUN", help="Of one run.")] = None,
 ) -> int:
     """Lists checkpoints, the oldest first."""
-    seal = from_settings(call.settings.key_file)
 
     async def look(stop: Stop) -> list[dict[str, Any]]:
         async with target_only(call.settings) as target:
             found = await changes.find(
                 target,
                 "($1::text IS NULL OR c.vessel_id::text = lower($1))"
-                " AND ($2::text IS NULL OR c.run_id::text LIKE $2 || '%')",
+                " AND ($2::text IS NULL OR starts_with(c.run_id::text, lower($2)))",
                 vessel,
                 run_id,
             )
-            whole = await changes.whole(target, seal)
+            whole = await changes.whole(target)
             in_force = {one.id for one in await changes.all_in_force(target)}
             return [
                 _document(one, restorable=one.id in whole) | {"in_force": one.id in in_force} for one in found
@@ -84,14 +83,14 @@ def list_command(
     return 0
 
 
-@verb(KEY, CONNECT)
+@verb(CONNECT)
 def show_command(call: Call, checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT")]) -> int:
     """Shows what a checkpoint holds, and reads all of it to see that it is unharmed."""
 
     async def look(stop: Stop) -> tuple[Change, Contents]:
         async with target_only(call.settings) as target:
             change = await changes.by_id(target, checkpoint)
-            return change, await contents(target, change, from_settings(call.settings.key_file))
+            return change, await contents(target, change)
 
     change, held = run(look)
     if call.json:
@@ -107,6 +106,14 @@ def show_command(call: Call, checkpoint: Annotated[str, typer.Argument(metavar="
     return 1 if held.problem else 0
 
 
+async def pruned(settings: Settings, keep: int, days: float) -> Pruned:
+    """Prunes as an operator who may."""
+    async with target_only(settings) as target:
+        await access.check(target, settings.operator, "administer", "checkpoints prune")
+        await schema.upgrade(target)
+        return await prune(target, audit.who(settings.operator), keep=keep, days=days)
+
+
 @verb(CONNECT)
 def prune_command(
     call: Call,
@@ -115,22 +122,13 @@ def prune_command(
 ) -> int:
     """Deletes old checkpoints by the rule of retention; --keep and --days override the configuration."""
     settings = call.settings
-
-    async def go(stop: Stop) -> Pruned:
-        async with target_only(settings) as target:
-            await schema.upgrade(target)
-            return await prune(
-                target,
-                audit.who(settings.operator),
-                keep=settings.keep_checkpoints if keep is None else keep,
-                days=settings.keep_days if days is None else days,
-            )
-
-    pruned = run(go)
+    least = settings.keep_checkpoints if keep is None else keep
+    youngest = settings.keep_days if days is None else days
+    gone = run(lambda stop: pruned(settings, least, youngest))
     if call.json:
-        output.document({"pruned": list(pruned.checkpoints)})
+        output.document({"pruned": list(gone.checkpoints)})
     else:
-        output.console().print(f"{len(pruned.checkpoints):,} checkpoints deleted")
+        output.console().print(f"{len(gone.checkpoints):,} checkpoints deleted")
     return 0
 
 

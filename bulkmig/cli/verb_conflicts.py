@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import CONNECT, KEY, Call, verb
+from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.errors import UsageError
 from bulkmig.sync.resolve import listed, resolve
@@ -68,7 +68,7 @@ def show_command(call: Call, conflict: Annotated[str, typer.Argument(metavar="ID
     return 0
 
 
-@verb(KEY, CONNECT)
+@verb(CONNECT)
 def resolve_command(
     call: Call,
     ids: Annotated[list[str], typer.Argument(metavar="ID…")],

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, KEY, LOAD, PARALLEL, Call, verb
+from bulkmig.cli.options import CONNECT, LOAD, PARALLEL, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.doctor import Check, examine, grants
 from bulkmig.errors import PreflightError
@@ -17,7 +17,7 @@ from bulkmig.errors import PreflightError
 _NEEDS = {name: {**PARALLEL, **LOAD}[name] for name in ("processes", "parallel_vessels", "fk_check")}
 
 
-@verb(_NEEDS, KEY, CONNECT)
+@verb(_NEEDS, CONNECT)
 def command(
     call: Call,
     print_grants: Annotated[

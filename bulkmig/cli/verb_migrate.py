@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, SELECT, Call, verb
+from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, QUEUE, SELECT, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
 from bulkmig.fleet import migrate
@@ -15,7 +15,7 @@ from bulkmig.report import Report
 from bulkmig.sync.run import remigrate
 
 
-@verb(SELECT, ERRORS, PARALLEL, LOAD, DASHBOARD, CONNECT)
+@verb(SELECT, ERRORS, PARALLEL, LOAD, QUEUE, DASHBOARD, CONNECT)
 def command(
     call: Call,
     anew: Annotated[

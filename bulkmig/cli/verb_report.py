@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bulkmig._core import files
 from bulkmig._core.stop import Stop
 from bulkmig.cli import output
 from bulkmig.cli.options import CONNECT, Call, verb
@@ -35,12 +36,8 @@ def command(
 
     found = run(look)
     text = page.alone(found)
-    try:
-        html.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"can't write {html}: {error.strerror}", "check --html") from None
+    size = files.write(html, text, "--html")
     if call.json:
-        size = len(text.encode())
         output.document({"command": "report", "run_id": found["run"]["id"], "html": str(html), "bytes": size})
     elif not call.quiet:
         output.console().print("written:", output.plain(html))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import lines, output, summary
-from bulkmig.cli.options import CONNECT, KEY, Call, verb
+from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.report import Report
 from bulkmig.rollback import rollback
@@ -15,7 +15,7 @@ from bulkmig.rollback import rollback
 _SHOWN = 20
 
 
-@verb(KEY, CONNECT)
+@verb(CONNECT)
 def command(
     call: Call,
     checkpoint: Annotated[

@@ -5,14 +5,14 @@ from __future__ import annotations
 import typer
 
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, SELECT, SYNC, Call, verb
+from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, QUEUE, SELECT, SYNC, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
 from bulkmig.report import Report
 from bulkmig.sync.run import sync
 
 
-@verb(SELECT, SYNC, ERRORS, PARALLEL, LOAD, DASHBOARD, CONNECT)
+@verb(SELECT, SYNC, ERRORS, PARALLEL, LOAD, QUEUE, DASHBOARD, CONNECT)
 def command(call: Call) -> int:
     """Brings vessels that were migrated before up to date, and migrates newly approved ones."""
     with watching(call) as listen:

@@ -7,13 +7,14 @@ from contextlib import AsyncExitStack
 import asyncpg
 
 from bulkmig.config import Settings
-from bulkmig.doctor import indexes, ledger, privileges, schemas, server
+from bulkmig.doctor import file, indexes, ledger, privileges, schemas, server
 from bulkmig.doctor.check import Check
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import SOURCE, TARGET, Connection, session
 from bulkmig.preflight import address, not_the_same
+from bulkmig.sqlite.session import on_file
 
 # Read-only for both: whoever examines can't change anything.
 _LOOK = {"default_transaction_read_only": "on"}
@@ -32,14 +33,18 @@ async def examine(settings: Settings) -> list[Check]:
                 checks += await schemas.source(source)
                 checks += await privileges.source(source)
                 checks += await indexes.look(source)
-            if target is not None and target_address is not None:
+            opened = on_file(target)
+            if opened is not None and target is not None:
+                checks += await file.look(target, opened)
+            elif target is not None and target_address is not None:
                 checks += await server.look(target, target_address, "target", settings)
                 checks += await schemas.target(target)
                 checks += await privileges.target(target, settings)
                 checks += await ledger.look(target)
             if source is not None and target is not None:
                 checks.append(await _apart(source, target))
-                checks += await server.clocks(source, target)
+                if opened is None:
+                    checks += await server.clocks(source, target)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             checks.append(Check("connections", False, describe(error), "look again"))
         checks.append(await ledger.encryption(target, settings))

@@ -8,7 +8,8 @@ from bulkmig.errors import BulkmigError, PreflightError
 from bulkmig.ledger import schema
 from bulkmig.ledger.runs import is_alive
 from bulkmig.postgres.session import Connection
-from bulkmig.security.seal import VARIABLE, from_settings
+from bulkmig.security.keys import VARIABLE, from_settings
+from bulkmig.sqlite.session import on_file
 
 
 async def look(connection: Connection) -> list[Check]:
@@ -23,10 +24,11 @@ async def look(connection: Connection) -> list[Check]:
     if version == 0:
         return [Check("ledger version", True, "there is no ledger yet: the first writing command makes it")]
     text = "up to date" if version == newest else f"the next writing command brings it to {newest}"
-    return [Check("ledger version", True, f"version {version}, {text}"), await _runs(connection)]
+    return [Check("ledger version", True, f"version {version}, {text}"), await runs_left(connection)]
 
 
-async def _runs(connection: Connection) -> Check:
+async def runs_left(connection: Connection) -> Check:
+    """Whether runs are recorded as running whose process is gone."""
     rows = await connection.fetch("SELECT id::text, command FROM bulkmig.runs WHERE status = 'running'")
     dead = [row for row in rows if not await is_alive(connection, row["id"])]
     living = len(rows) - len(dead)
@@ -45,7 +47,7 @@ async def encryption(connection: Connection | None, settings: Settings) -> Check
     name = "encryption at rest"
     remedy = f"make a key (openssl rand -base64 32) and name its file: key_file, --key-file or {VARIABLE}"
     try:
-        seal = from_settings(settings.key_file)
+        seal = from_settings(settings)
     except BulkmigError as error:
         return Check(name, False, error.message, error.hint)
     plain = 0
@@ -58,14 +60,16 @@ async def encryption(connection: Connection | None, settings: Settings) -> Check
         detail += f", {plain} older ones are not"
     return Check(
         name,
-        seal is not None and not plain,
+        bool(seal) and not plain,
         f"{detail}; whether the servers' disks are encrypted can't be seen from here",
-        remedy if seal is None else "bulkmig checkpoints prune, or keep them until they are out of use",
+        remedy if not seal else "bulkmig checkpoints prune, or keep them until they are out of use",
         needed=False,
     )
 
 
 async def _readable(connection: Connection, table: str) -> bool:
+    if on_file(connection) is not None:
+        return await schema.version(connection) > 0
     return bool(
         await connection.fetchval(
             "SELECT CASE WHEN has_schema_privilege(to_regnamespace('bulkmig'), 'USAGE')"

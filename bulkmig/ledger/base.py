@@ -6,20 +6,46 @@ from collections.abc import Callable, Collection, Sequence
 
 import msgspec
 import polars as pl
+from asyncpg import Record
 
 from bulkmig.encode import read_base
-from bulkmig.postgres.session import Connection
+from bulkmig.postgres.session import Connection, keys_of
 
 _AT_ONCE = 16  # parts: some megabytes, compressed
+# What it takes to open a part.
+SEALED = "vessel_id::text, run_id::text, entity, kind, checkpoint_id::text, payload"
 _PARTS = """
-SELECT id, kind, payload FROM bulkmig.base
+SELECT id, {sealed} FROM bulkmig.base
  WHERE {which} AND entity = $2 AND kind IN ('rows', 'forgotten') AND id > $3 ORDER BY id LIMIT {at_once}
 """
-_HOLDING = _PARTS.format(which="vessel_id = ANY ($1::text[]::uuid[]) AND holds", at_once=_AT_ONCE)
-_THESE = _PARTS.format(which="id = ANY ($1::bigint[])", at_once=_AT_ONCE)
+_HOLDING = _PARTS.format(
+    sealed=SEALED, which="vessel_id = ANY ($1::text[]::uuid[]) AND holds", at_once=_AT_ONCE
+)
+_THESE = _PARTS.format(sealed=SEALED, which="id = ANY ($1::bigint[])", at_once=_AT_ONCE)
 Shape = Callable[[pl.DataFrame], pl.DataFrame]
 _ids = msgspec.msgpack.Decoder(list[str])
 _keys = msgspec.msgpack.Decoder(dict[str, list[str]])
+
+
+def place(vessel_id: str, run_id: str, entity: str, kind: str, checkpoint: str | None) -> bytes:
+    """What ties a sealed part to its vessel, its run and its change."""
+    return f"base/{vessel_id}/{run_id}/{entity}/{kind}/{checkpoint}".encode()
+
+
+async def payload_of(connection: Connection, id_: int) -> bytes:
+    """The payload of one part, decrypted. Raises CheckpointError."""
+    (row,) = await connection.fetch(f"SELECT {SEALED} FROM bulkmig.base WHERE id = $1", id_)
+    return opened(connection, row)
+
+
+def opened(connection: Connection, row: Record) -> bytes:
+    """The payload of a row with the columns `SEALED`, decrypted. Raises CheckpointError."""
+    return keys_of(connection).open(row["payload"], place_of(row))
+
+
+def place_of(row: Record) -> bytes:
+    """Where a row with the columns `SEALED` belongs."""
+    return place(row["vessel_id"], row["run_id"], row["entity"], row["kind"], row["checkpoint_id"])
 
 
 async def read(
@@ -48,11 +74,11 @@ async def _read(
     last = 0
     while rows := await connection.fetch(query, list(which), entity, last):
         for row in rows:
-            last = row["id"]
+            last, payload = row["id"], opened(connection, row)
             if row["kind"] == "forgotten":
-                forgotten |= dict.fromkeys(_ids.decode(row["payload"]), last)
+                forgotten |= dict.fromkeys(_ids.decode(payload), last)
                 continue
-            frame = shape(read_base(row["payload"]))
+            frame = shape(read_base(payload))
             if frame.height:
                 frames.append(frame.with_columns(pl.lit(last).alias("~part")))
         if len(rows) < _AT_ONCE:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
+from asyncpg import Record
 
+from bulkmig._core.stored import document
 from bulkmig.entities import entity
-from bulkmig.postgres.session import Connection
+from bulkmig.ledger.write import quarantine_place
+from bulkmig.postgres.session import Connection, keys_of
 
 MASK = "(masked)"
 
@@ -18,7 +20,7 @@ async def run_list(
     """Runs, the newest first, each with the report of how it ended; `run_id` may be a beginning of an id."""
     rows = await connection.fetch(
         "SELECT id::text, command, status, started_at, finished_at, operator, host, version, selection,"
-        " report FROM bulkmig.runs WHERE $1::text IS NULL OR id::text LIKE $1 || '%'"
+        " report FROM bulkmig.runs WHERE $1::text IS NULL OR starts_with(id::text, lower($1))"
         " ORDER BY started_at DESC LIMIT $2",
         run_id,
         limit,
@@ -30,7 +32,7 @@ async def run_list(
             },
             "started_at": row["started_at"].isoformat(),
             "finished_at": row["finished_at"].isoformat() if row["finished_at"] else None,
-            "report": orjson.loads(row["report"]) if row["report"] else None,
+            "report": document(row["report"], "the report of a run") if row["report"] else None,
         }
         for row in rows
     ]
@@ -69,14 +71,20 @@ async def quarantine_list(
         {
             **dict(row),
             "since": row["since"].isoformat(),
-            "row": _row(row["entity"], row["row"], reveal=reveal),
+            "row": _row(row["entity"], values(connection, row), reveal=reveal),
         }
         for row in rows
     ]
 
 
+def values(connection: Connection, row: Record) -> str:
+    """What the source held of a quarantined row, as JSON, decrypted. Raises CheckpointError."""
+    place = quarantine_place(row["entity"], row["source_id"], row["vessel_id"], row["run_id"])
+    return keys_of(connection).open_text(row["row"], place)
+
+
 def _row(name: str, text: str, *, reveal: bool) -> dict[str, Any]:
-    values: dict[str, Any] = orjson.loads(text)
+    values = document(text, "a quarantined row")
     if not reveal:
         for column in entity(name).columns:
             if column.personal and values.get(column.name) is not None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
-import platform
 from typing import Any
 
 import orjson
 
-from bulkmig.postgres.session import Connection
+from bulkmig.entities import ENTITIES
+from bulkmig.ledger import audit, chain, keys
+from bulkmig.ledger.read import MASK
+from bulkmig.postgres.session import Connection, transaction
+
+_PERSONAL = {
+    (table.name, name)
+    for entity in ENTITIES
+    for table in entity.tables
+    for name, cell in table.cells.items()
+    if cell.personal
+}
 
 
 async def begin(
@@ -18,16 +27,22 @@ async def begin(
     """Records that a run has started, and runs of processes that are gone as interrupted. May be called
     again where the answer was lost."""
     await hold(connection, run_id)
+    await keys.register(connection)
     await _find_interrupted(connection, run_id)
+    by, said = audit.who(operator), f"{command} {selection}"
     await connection.execute(
-        "INSERT INTO bulkmig.runs (id, command, status, operator, host, version, selection)"
-        " VALUES ($1::text::uuid, $2, 'running', $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING",
+        "WITH begun AS (INSERT INTO bulkmig.runs (id, command, status, operator, host, version, selection)"
+        " VALUES ($1::text::uuid, $2, 'running', $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING RETURNING id)"
+        " INSERT INTO bulkmig.audit (run_id, action, operator, host, summary, mac)"
+        " SELECT id, 'started', $3, $4, $7, $8 FROM begun",
         run_id,
         command,
-        operator or os_user(),
-        platform.node(),
+        by.operator,
+        by.host,
         version,
         selection,
+        said,
+        audit.signature(connection, by, "started", said, run_id, None),
     )
 
 
@@ -54,6 +69,8 @@ async def _find_interrupted(connection: Connection, but: str) -> None:
                 run_id,
             )
             await connection.execute("SELECT pg_advisory_unlock($1)", key)
+    async with transaction(connection):
+        await chain.seal(connection)
 
 
 async def is_alive(connection: Connection, run_id: str) -> bool:
@@ -85,13 +102,51 @@ async def has_snapshot(connection: Connection, run_id: str, snapshot: str) -> bo
 async def end(connection: Connection, run_id: str, status: str, document: dict[str, Any]) -> None:
     """Records how a run ended. The main session's commits wait for the disk, and all that the run committed
     before is durable with it."""
-    await connection.execute(
-        "UPDATE bulkmig.runs SET status = $2, finished_at = clock_timestamp(), report = $3"
-        " WHERE id = $1::text::uuid",
-        run_id,
-        status,
-        orjson.dumps(document).decode(),
+    async with transaction(connection):
+        (row,) = await connection.fetch(
+            "SELECT operator, host, command FROM bulkmig.runs WHERE id = $1::text::uuid", run_id
+        )
+        by, action = audit.Who(row["operator"], row["host"]), status.replace("_", " ")
+        said = _said(row["command"], document)
+        await connection.execute(
+            "WITH ended AS (UPDATE bulkmig.runs SET status = $2, finished_at = clock_timestamp(), report = $3"
+            " WHERE id = $1::text::uuid)"
+            " INSERT INTO bulkmig.audit (run_id, action, operator, host, summary, mac)"
+            " SELECT id, $4, $5, $6, $7, $8 FROM bulkmig.runs WHERE id = $1::text::uuid"
+            " AND (finished_at IS NULL OR status <> $2)",
+            run_id,
+            status,
+            orjson.dumps(_without_values(document)).decode(),
+            action,
+            by.operator,
+            by.host,
+            said,
+            audit.signature(connection, by, action, said, run_id, None),
+        )
+        await chain.seal(connection, run_id)
+
+
+def _without_values(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without the personal values that `--reveal` showed: others may read it later."""
+    found = document.get("verification")
+    if not found:
+        return document
+    hidden = {kind: [_hidden(one) for one in found.get(kind, ())] for kind in ("differences", "drifted")}
+    return {**document, "verification": {**found, **hidden}}
+
+
+def _hidden(deviation: dict[str, Any]) -> dict[str, Any]:
+    if (deviation["table"], deviation["field"]) not in _PERSONAL:
+        return deviation
+    return {**deviation, **{k: MASK for k in ("expected", "actual") if deviation[k] is not None}}
+
+
+def _said(command: str, document: dict[str, Any]) -> str:
+    vessels = document.get("vessels", {})
+    counts = ", ".join(
+        f"{vessels[name]} {name}" for name in ("done", "failed", "remaining") if vessels.get(name)
     )
+    return f"{command}: {counts}" if counts else command
 
 
 async def durable(connection: Connection, run_id: str) -> set[str]:
@@ -107,11 +162,3 @@ async def durable(connection: Connection, run_id: str) -> set[str]:
 
 def _lock_key(run_id: str) -> int:
     return int(hashlib.sha256(b"bulkmig run " + run_id.encode()).hexdigest()[:16], 16) - 2**63
-
-
-def os_user() -> str:
-    """The name of the user that runs this process."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "unknown"

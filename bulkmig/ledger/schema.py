@@ -7,17 +7,22 @@ from importlib.resources import files
 import asyncpg
 
 from bulkmig.errors import PreflightError
+from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
+from bulkmig.sqlite.session import Session, on_file
 
+_MIGRATIONS = """CREATE TABLE IF NOT EXISTS bulkmig_migrations (
+    version INTEGER PRIMARY KEY, applied_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%f000Z', 'now')));
+"""
 # Processes that start at once apply each file once: the lock is held to the end of the transaction.
 _LOCK = 0x62756C6B6D6967  # "bulkmig"
 
 
-def migrations() -> list[tuple[int, str]]:
-    """(number, SQL) of every file, in order."""
+def migrations(folder: str = "sql") -> list[tuple[int, str]]:
+    """(number, SQL) of every file, in order. `folder`: `sql`, or `sqlite` where the portal is on SQLite."""
     found = [
         (int(file.name.partition("_")[0]), file.read_text(encoding="utf-8"))
-        for file in files("bulkmig.ledger").joinpath("sql").iterdir()
+        for file in files("bulkmig.ledger").joinpath(folder).iterdir()
         if file.name.endswith(".sql")
     ]
     return sorted(found)
@@ -29,7 +34,7 @@ async def version(connection: Connection) -> int:
     if await connection.fetchval("SELECT to_regclass('bulkmig.migrations')") is None:
         return 0
     applied: int = await connection.fetchval("SELECT coalesce(max(version), 0) FROM bulkmig.migrations")
-    newest = migrations()[-1][0]
+    newest = migrations(_folder(connection))[-1][0]
     if applied > newest:
         raise PreflightError(
             f"the target's ledger has version {applied}, this program knows {newest}",
@@ -38,11 +43,30 @@ async def version(connection: Connection) -> int:
     return applied
 
 
+def _folder(connection: Connection) -> str:
+    return "sql" if on_file(connection) is None else "sqlite"
+
+
+async def _upgrade_file(connection: Connection, file: Session) -> int:
+    async with transaction(connection):
+        await file.script(_MIGRATIONS)
+        before = await version(connection)
+        for number, sql in migrations("sqlite"):
+            if number > before:
+                await file.script(sql)
+                await connection.execute("INSERT INTO bulkmig.migrations (version) VALUES ($1)", number)
+    await file.look()
+    return await version(connection) - before
+
+
 async def upgrade(connection: Connection) -> int:
     """Creates what is missing; returns how many files were applied. Safe from several processes at once."""
-    newest = migrations()[-1][0]
+    newest = migrations(_folder(connection))[-1][0]
     if await version(connection) == newest:
         return 0
+    file = on_file(connection)
+    if file is not None:
+        return await _upgrade_file(connection, file)
     try:
         async with transaction(connection):
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
@@ -60,7 +84,7 @@ async def upgrade(connection: Connection) -> int:
                     await connection.execute("INSERT INTO bulkmig.migrations (version) VALUES ($1)", number)
     except asyncpg.InsufficientPrivilegeError as error:
         raise PreflightError(
-            f"the role may not create bulkmig's tables in the target: {error}",
+            f"the role may not create bulkmig's tables in the target: {describe(error)}",
             "run `bulkmig init` once as a role that may CREATE in this database",
         ) from error
     return newest - applied

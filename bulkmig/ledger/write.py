@@ -8,8 +8,9 @@ import polars as pl
 
 from bulkmig._core.frames import to_csv
 from bulkmig._core.parcel import Parcel
-from bulkmig.ledger.audit import Who
-from bulkmig.postgres.session import Connection
+from bulkmig.ledger.audit import Who, signature
+from bulkmig.ledger.base import place
+from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.target.postgres import copy_in
 
 NIL = "00000000-0000-0000-0000-000000000000"
@@ -24,13 +25,18 @@ async def findings(connection: Connection, run_id: str, frames: Iterable[pl.Data
         await copy_in(connection, "bulkmig.findings", _FINDINGS, to_csv(rows))
 
 
+def quarantine_place(entity: str, source_id: str, vessel_id: str | None, run_id: str) -> bytes:
+    """What ties the sealed values of a quarantined row to it, its vessel and its run."""
+    return f"quarantine/{entity}/{source_id}/{vessel_id}/{run_id}".encode()
+
+
 async def quarantine(connection: Connection, run_id: str, frames: Iterable[pl.DataFrame]) -> None:
     """Records rows that are not loaded; an entry that is there already keeps its first date, and the run is
     the last one that found it so."""
     frame = _joined(frames)
     if frame is None:
         return
-    columns = ("entity", "source_id", "vessel_id", "code", "message", "row")
+    keys, columns = keys_of(connection), ("entity", "source_id", "vessel_id", "code", "message", "row")
     await connection.execute(
         "INSERT INTO bulkmig.quarantine (run_id, entity, source_id, vessel_id, code, message, row)"
         " SELECT $1::uuid, e, s::uuid, v::uuid, c, m, r FROM unnest($2::text[], $3::text[], $4::text[],"
@@ -39,7 +45,11 @@ async def quarantine(connection: Connection, run_id: str, frames: Iterable[pl.Da
         " vessel_id = excluded.vessel_id, code = excluded.code, message = excluded.message,"
         " row = excluded.row",
         run_id,
-        *[frame[column].to_list() for column in columns],
+        *[frame[column].to_list() for column in columns[:-1]],
+        [
+            keys.close_text(row, quarantine_place(entity, source_id, vessel, run_id))
+            for entity, source_id, vessel, row in frame.select(*columns[:3], "row").iter_rows()
+        ],
     )
 
 
@@ -87,13 +97,15 @@ async def base(
     """Records what was written: (entity, rows, payload) each. `checkpoint`: the one of this change, None for
     what was written before; `kind` and `holds` as the ledger's table has them. Later parts replace rows of
     earlier ones."""
+    keys = keys_of(connection)
     await connection.copy_records_to_table(
         "base",
         schema_name="bulkmig",
         columns=("vessel_id", "entity", "run_id", "rows", "payload", "checkpoint_id", "kind", "holds"),
         records=[
-            (vessel_id, entity, run_id, rows, payload, checkpoint, kind, holds)
+            (vessel_id, entity, run_id, rows, sealed, checkpoint, kind, holds)
             for entity, rows, payload in parts
+            for sealed in (keys.close(payload, place(vessel_id, run_id, entity, kind, checkpoint)),)
         ],
     )
 
@@ -126,6 +138,7 @@ async def mark(
 ) -> None:
     """The vessel's mark, and its entry in the audit log. A vessel that is migrated is never marked as failed.
     `snapshot`: what was seen of the source."""
+    said = error or f"{rows} rows"
     await connection.execute(
         "WITH marked AS (INSERT INTO bulkmig.vessels AS v"
         " (vessel_id, state, run_id, name, phase, error, rows, seconds, source_snapshot)"
@@ -135,8 +148,8 @@ async def mark(
         " seconds = excluded.seconds, source_snapshot = excluded.source_snapshot,"
         " finished_at = clock_timestamp()"
         " WHERE v.state <> 'migrated' OR excluded.state = 'migrated')"
-        " INSERT INTO bulkmig.audit (run_id, vessel_id, action, operator, host, summary)"
-        " VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11)",
+        " INSERT INTO bulkmig.audit (run_id, vessel_id, action, operator, host, summary, mac)"
+        " VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11, $13)",
         vessel_id,
         state,
         run_id,
@@ -147,8 +160,9 @@ async def mark(
         seconds,
         by.operator,
         by.host,
-        error or f"{rows} rows",
+        said,
         snapshot,
+        signature(connection, by, state, said, run_id, vessel_id),
     )
 
 

@@ -10,10 +10,15 @@ import ipaddress
 import os
 import re
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
+from bulkmig._core.ask import words
 from bulkmig.errors import PreflightError, UsageError
+from bulkmig.postgres.password import PasswordCommand
+from bulkmig.postgres.tls import reason, system_context
+from bulkmig.security.seal import NO_KEYS, Keyring
 
 # libpq parameters that asyncpg would hand to the server as settings, which refuses them.
 _IGNORED = {"keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout"}
@@ -28,11 +33,13 @@ _PASSED = {
     "sslkey", "sslpassword", "sslnegotiation", "target_session_attrs", "gsslib", "krbsrvname", "options",
     "application_name", "ssl_min_protocol_version", "ssl_max_protocol_version",
 }  # fmt: skip
+_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @dataclass(frozen=True)
 class Address:
-    """A PostgreSQL address. `url` is what asyncpg connects to and is left out of `repr`."""
+    """A PostgreSQL address. `url` is what asyncpg connects to and is left out of `repr`. `keys` seal
+    the ledger's values there."""
 
     url: str = field(repr=False)
     shown: str
@@ -41,12 +48,27 @@ class Address:
     connect_timeout: float
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     network_timeout: float = 10.0
+    password: Callable[[], Awaitable[str | None]] | None = field(default=None, repr=False)
+    keys: Keyring = NO_KEYS
+
+    async def secret(self) -> str | None:
+        """The password that a command yields, asked before the connection's time-out begins; else None, and
+        the driver looks into URL, environment and passfile."""
+        return await self.password() if self.password is not None else None
 
 
 def parse(
-    url: str, *, allow_insecure: bool = False, connect_timeout: float = 2.0, network_timeout: float = 10.0
+    url: str,
+    *,
+    allow_insecure: bool = False,
+    connect_timeout: float = 2.0,
+    network_timeout: float = 10.0,
+    password_command: str = "",
+    end: str = "",
+    keys: Keyring = NO_KEYS,
 ) -> Address:
     """Reads a `postgresql://` URL. Time-outs in seconds; the URL may name its own `connect_timeout`.
+    `password_command` is asked for the password of this `end` unless the URL has one.
 
     Raises UsageError for what can't be read, PreflightError for a transport that the rule refuses."""
     if not url.startswith(("postgresql://", "postgres://")):
@@ -56,11 +78,18 @@ def parse(
         )
     try:
         parts = urlsplit(url)
+        if parts.netloc.count("@") > 1:
+            raise ValueError  # which host that means is read in two ways
         netloc_hosts = [h for h in _hosts(parts.netloc) if h]
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
         raise UsageError("the PostgreSQL URL can't be read", "escape special characters as %XX") from error
+    if os.environ.get("PGSERVICE"):
+        # The driver would take the host from it, after the transport was judged.
+        raise UsageError("the variable PGSERVICE is not supported", "unset it and write the URL out")
     kept: dict[str, str] = {}
+    if os.environ.get("PGCONNECT_TIMEOUT") and "connect_timeout" not in query:
+        connect_timeout = _seconds(os.environ["PGCONNECT_TIMEOUT"])
     for key, value in query.items():
         if key == "connect_timeout":
             connect_timeout = _seconds(value)
@@ -72,11 +101,14 @@ def parse(
         elif key in _PASSED:
             kept[key] = value
         elif key not in _IGNORED:
-            raise UsageError(f"the URL parameter {key} is not known", "see libpq's connection parameters")
+            named = f" {key}" if re.fullmatch("[a-z_]{1,40}", key) else ""
+            raise UsageError(f"the URL parameter{named} is not known", "see libpq's connection parameters")
     named = kept.get("host") or os.environ.get("PGHOST") or ""
     hosts = netloc_hosts or [h for h in named.split(",") if h]
     local = all(_is_local(h) for h in hosts)
-    mode = kept.get("sslmode") or ("prefer" if local else "verify-full")
+    mode = kept.get("sslmode") or os.environ.get("PGSSLMODE") or ("prefer" if local else "verify-full")
+    if mode not in _MODES:
+        raise UsageError("the sslmode is not known", f"one of {', '.join(_MODES)}")
     if not local and mode != "verify-full" and not allow_insecure:
         raise PreflightError(
             f"sslmode={mode} is too weak for a connection that leaves this machine",
@@ -84,11 +116,44 @@ def parse(
         )
     kept["sslmode"] = mode
     tls = None
-    if kept.get("sslrootcert") == "system":
-        tls = ssl.create_default_context()
-        del kept["sslrootcert"]
+    if (kept.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")) == "system":
+        kept.pop("sslrootcert", None)
+        tls = _system(kept) if mode not in ("disable", "allow", "prefer") else None
+    for key in ("sslrootcert", "sslcert", "sslkey"):
+        if key in kept and mode != "disable":
+            _readable(key, kept[key])
     full = parts._replace(query=urlencode(kept, quote_via=quote)).geturl()
-    return Address(full, _shown(url), local, mode, connect_timeout, tls, network_timeout)
+    asked = None
+    if password_command and not (parts.password or kept.get("password")):
+        words(password_command, "password_command")
+        about = {
+            "BULKMIG_END": end,
+            "BULKMIG_HOST": ",".join(hosts),
+            "BULKMIG_USER": unquote(parts.username or kept.get("user") or os.environ.get("PGUSER") or ""),
+            "BULKMIG_DATABASE": unquote(parts.path.lstrip("/")),
+        }
+        asked = PasswordCommand(password_command, about)
+    return Address(full, _shown(url), local, mode, connect_timeout, tls, network_timeout, asked, keys)
+
+
+def _readable(key: str, path: str) -> None:
+    try:
+        with open(path, "rb"):
+            pass
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or "it is no path"
+        raise PreflightError(f"{key} can't be read: {why}", f"check {path!r}") from None
+
+
+def _system(kept: dict[str, str]) -> ssl.SSLContext:
+    certificate = kept.get("sslcert") or os.environ.get("PGSSLCERT")
+    try:
+        return system_context(
+            certificate, kept.get("sslkey") or os.environ.get("PGSSLKEY"), kept.get("sslpassword")
+        )
+    except OSError as error:
+        why, hint = reason(error) or ("the client's certificate can't be read", "check sslcert and sslkey")
+        raise PreflightError(why, hint) from None
 
 
 def with_database(url: str, database: str) -> str:
@@ -98,7 +163,11 @@ def with_database(url: str, database: str) -> str:
 
 def masked(url: str) -> str:
     """An address as it was given, without its secrets."""
-    if not urlsplit(url).netloc.count("@") and "@" in url:
+    try:
+        netloc = urlsplit(url).netloc
+    except ValueError:
+        return "postgresql://…"
+    if netloc.count("@") > 1 or ("@" in url and "@" not in netloc):
         return "postgresql://…"  # an unescaped password: what is what can't be told apart
     url = re.sub(r"(?<=://)([^:@/]*):[^@/]*@", r"\1:***@", url)
     return re.sub(r"(?<=[?&])(password|sslpassword)=[^&]*", r"\1=***", url, flags=re.IGNORECASE)
@@ -125,7 +194,7 @@ def _hosts(netloc: str) -> list[str]:
 
 
 def _is_local(host: str) -> bool:
-    if host.startswith(("/", "@")) or host == "localhost":
+    if host.startswith("/") or host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -135,6 +204,9 @@ def _is_local(host: str) -> bool:
 
 def _seconds(value: str) -> float:
     try:
-        return max(float(value), 0.001)
+        seconds = float(value)
+        if not 0 <= seconds <= 3600:
+            raise ValueError
+        return max(seconds, 0.001)
     except ValueError:
         raise UsageError("connect_timeout is a number of seconds", "e.g. connect_timeout=5") from None

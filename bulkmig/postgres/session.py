@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import asyncpg
@@ -14,8 +14,12 @@ from bulkmig.errors import BulkmigError, PreflightError, ServerLost
 from bulkmig.postgres.again import Patience
 from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.errors import describe
+from bulkmig.postgres.tls import reason
 from bulkmig.postgres.transient import end_of, full, lost, transient
 from bulkmig.postgres.watch import Watched, dismiss
+from bulkmig.security.seal import NO_KEYS, Keyring
+from bulkmig.sqlite.address import FileAddress
+from bulkmig.sqlite.session import connect as open_file
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -31,6 +35,9 @@ _TEXT = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
+    "transform_null_equals": "off",
+    "array_nulls": "on",
     "default_transaction_isolation": "read committed",
     # When this end is gone without a word, the server's side goes too, with its locks and its snapshot.
     "tcp_keepalives_idle": "10",
@@ -62,12 +69,14 @@ TARGET = {
 # The run's main session on the target: what it commits is on disk, with all that was committed before.
 DURABLE = {**TARGET, "synchronous_commit": "on"}
 # Time-outs that only newer servers have; and the search path without bulkmig's own schema, whose tables
-# would hide the portal's from a role of that name.
+# would hide the portal's from a role of that name, and with `public` as its end, also where a role's path
+# is empty.
 _WHERE_THERE = """
 SELECT set_config(name, '0', false) FROM pg_settings
  WHERE name IN ('idle_session_timeout', 'transaction_timeout');
 SELECT set_config('search_path', string_agg(quote_ident(s), ', '), false)
-  FROM unnest(current_schemas(false)) AS found (s) WHERE s <> 'bulkmig' HAVING count(*) > 0
+  FROM unnest(current_schemas(false) || CASE WHEN 'public' = ANY (current_schemas(false)) THEN NULL
+                                             ELSE '{public}'::name[] END) AS found (s) WHERE s <> 'bulkmig'
 """
 CLOSE_SECONDS = 5.0
 
@@ -87,6 +96,8 @@ class CommitUnknown(BulkmigError):
 async def connect(address: Address, settings: Mapping[str, str], *, role: str) -> Connection:
     """Opens a command's first session; `role` (source or target) is how errors name it. Raises
     PreflightError, at once unless the server says that it will be there soon."""
+    if isinstance(address, FileAddress):
+        return await _open_file(address, settings)
 
     async def attempt() -> Connection | BaseException:
         try:
@@ -104,9 +115,10 @@ async def connect(address: Address, settings: Mapping[str, str], *, role: str) -
         opened = error
     if not isinstance(opened, BaseException):
         return opened
+    why, hint = reason(opened) or (_reason(opened), "")
     raise PreflightError(
-        f"can't connect to the {role} {address.shown}: {_reason(opened)}",
-        f"check the {role}'s address, that its server runs, and the user's rights",
+        f"can't connect to the {role} {address.shown}: {why}",
+        hint or f"check the {role}'s address, that its server runs, and the user's rights",
     ) from opened
 
 
@@ -120,6 +132,8 @@ async def reach(
 ) -> Connection:
     """Opens a session in mid-run, where a server that is away comes back. `instead_of`: the lost session that
     this one replaces; what is left of it on the server ends. Raises ServerLost and NoConnection."""
+    if isinstance(address, FileAddress):
+        return await _open_file(address, settings)
 
     async def attempt() -> Connection:
         connection = await _open(address, settings, role)
@@ -147,12 +161,18 @@ async def reach(
         ) from None
 
 
+async def _open_file(address: FileAddress, settings: Mapping[str, str]) -> Connection:
+    durable = settings.get("synchronous_commit", "on") == "on"
+    return cast(Connection, await open_file(address, durable=durable))
+
+
 async def _open(address: Address, settings: Mapping[str, str], role: str) -> Connection:
     connection = await asyncpg.connect(
         address.url,
         timeout=address.connect_timeout,
         statement_cache_size=200,
         ssl=address.tls,
+        password=await address.secret(),
         connection_class=Watched,
     )
     # SET rather than start-up parameters: connection poolers refuse unknown ones.
@@ -243,6 +263,12 @@ async def _rollback(connection: Connection) -> None:
                     await connection.execute("ROLLBACK")
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             connection.terminate()
+
+
+def keys_of(connection: Connection) -> Keyring:
+    """The keys that a session seals the ledger's values with, and opens them."""
+    keys: Keyring = getattr(connection, "keys", NO_KEYS)
+    return keys
 
 
 def pairs(rows: Iterable[asyncpg.Record]) -> dict[str, str]:

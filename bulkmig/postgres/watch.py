@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
+from bulkmig.errors import BulkmigError
 from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.transient import belongs_to, lost
+from bulkmig.security.seal import NO_KEYS, Keyring
 
 if TYPE_CHECKING:
     _Connection = asyncpg.Connection[asyncpg.Record]
@@ -43,14 +45,15 @@ KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # second
 
 class Watched(_Connection):
     """asyncpg's connection with a watch on its statements. `end` (source or target) is how errors of a lost
-    session name it."""
+    session name it; `keys` seal the ledger's values."""
 
     watch: Watch | None = None
     end: str = ""
+    keys: Keyring = NO_KEYS
 
     async def begin_watch(self, address: Address, end: str) -> None:
         """Starts watching, as soon as the session is open."""
-        self.end = end
+        self.end, self.keys = end, address.keys
         hush(asyncio.get_running_loop())
         row = await super().fetchrow(_WHO)
         assert row is not None
@@ -243,12 +246,18 @@ async def works(address: Address, pid: int, started: datetime) -> bool:
     there and doesn't say."""
     seconds = address.connect_timeout
     try:
-        probe = await asyncpg.connect(address.url, timeout=seconds, ssl=address.tls, statement_cache_size=0)
+        probe = await asyncpg.connect(
+            address.url,
+            timeout=seconds,
+            ssl=address.tls,
+            password=await address.secret(),
+            statement_cache_size=0,
+        )
         try:
             return bool(await probe.fetchval(_WORKS, pid, started, timeout=seconds))
         finally:
             probe.terminate()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, BulkmigError) as error:
         return not lost(error)
 
 

@@ -1,22 +1,24 @@
 """Encryption at rest: AES-256-GCM with associated data that ties each value to its place.
 
-A sealed value is: 1 byte of version, 8 bytes that tell the key, 12 bytes of nonce, and the ciphertext."""
+A sealed value is: 1 byte of version, 8 bytes that tell the key, 12 bytes of nonce, and the ciphertext.
+Nothing in the clear begins with that byte: CSV is compressed, keys are packed, texts are JSON."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
+import hmac
 import os
-from pathlib import Path
+from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from bulkmig.errors import CheckpointError, UsageError
+from bulkmig.errors import CheckpointError
 
-VARIABLE = "BULKMIG_KEY"
 _VERSION, _ID, _NONCE = b"\x01", 8, 12
+_TEXT = "sealed:"
 
 
 class Seal:
@@ -25,6 +27,7 @@ class Seal:
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
         self._id = hashlib.sha256(b"bulkmig key " + key).digest()[:_ID]
+        self._signs = hmac.digest(key, b"bulkmig signature", "sha256")
 
     @property
     def id(self) -> bytes:
@@ -40,39 +43,101 @@ class Seal:
         return _VERSION + self._id + nonce + self._cipher.encrypt(nonce, value, place)
 
     def open(self, sealed: bytes, place: bytes) -> bytes:
-        """Decrypts it. Raises CheckpointError where key, place or bytes are not those it was sealed with."""
-        known, nonce = sealed[1 : 1 + _ID], sealed[1 + _ID : 1 + _ID + _NONCE]
-        if sealed[:1] != _VERSION or known != self._id:
-            raise CheckpointError(
-                f"encrypted with the key {known.hex()}, the key given is {self._id.hex()}",
-                "give the key that was in use then",
-            )
+        """Decrypts it. Raises CheckpointError where place or bytes are not those it was sealed with."""
         try:
-            return self._cipher.decrypt(nonce, sealed[1 + _ID + _NONCE :], place)
-        except InvalidTag:
+            return self._cipher.decrypt(sealed[1 + _ID : 1 + _ID + _NONCE], sealed[1 + _ID + _NONCE :], place)
+        except (InvalidTag, ValueError):
             raise CheckpointError(
-                "an encrypted part is not what was stored", "its bytes were changed in the database"
+                "an encrypted value of the ledger is not what was stored, or not where it was stored",
+                "its bytes were changed in the database: restore the schema bulkmig from a backup",
             ) from None
 
+    def sign(self, value: bytes) -> bytes:
+        """A signature of 32 bytes that only this key makes."""
+        return hmac.digest(self._signs, value, "sha256")
 
-def from_settings(key_file: str) -> Seal | None:
-    """The seal of the key in this file, else of the one in the environment, else none. A key is 32 bytes,
-    written in base64 or hex. Raises UsageError."""
-    if key_file:
-        try:
-            text = Path(key_file).read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"can't read the key file {key_file}", "check --key-file") from error
-    else:
-        text = os.environ.get(VARIABLE, "")
-    text = text.strip()
-    if not text:
-        return None
-    for decode in (bytes.fromhex, base64.b64decode):
-        try:
-            key = decode(text)
-        except (ValueError, binascii.Error):
-            continue
-        if len(key) == 32:
-            return Seal(key)
-    raise UsageError("the key is not 32 bytes in base64 or hex", "make one with: openssl rand -base64 32")
+
+class Keyring:
+    """Several keys: the first one writes, all of them read. Without any, values stay in the clear."""
+
+    def __init__(self, seals: Iterable[Seal] = ()) -> None:
+        self._seals = {seal.id: seal for seal in seals}
+        self.writer = next(iter(self._seals.values()), None)
+
+    def __bool__(self) -> bool:
+        return bool(self._seals)
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(id_.hex() for id_ in self._seals)})"
+
+    @property
+    def ids(self) -> list[bytes]:
+        """Which keys there are."""
+        return list(self._seals)
+
+    def close(self, value: bytes, place: bytes) -> bytes:
+        """Encrypts a value for a place, if there is a key."""
+        return self.writer.close(value, place) if self.writer is not None else value
+
+    def open(self, value: bytes, place: bytes) -> bytes:
+        """What was stored at a place, decrypted if it is sealed. Raises CheckpointError."""
+        return self._of(key_of(value)).open(value, place) if is_sealed(value) else value
+
+    def close_text(self, value: str, place: bytes) -> str:
+        """The same for a column of text."""
+        if self.writer is None:
+            return value
+        return _TEXT + base64.b64encode(self.writer.close(value.encode(), place)).decode()
+
+    def open_text(self, value: str, place: bytes) -> str:
+        """Raises CheckpointError."""
+        return self.open(raw(value), place).decode() if value.startswith(_TEXT) else value
+
+    def sign(self, value: bytes) -> bytes | None:
+        """The writing key's id and its signature; None without a key."""
+        return self.writer.id + self.writer.sign(value) if self.writer is not None else None
+
+    def signed(self, value: bytes, signature: bytes) -> bool | None:
+        """Whether one of the keys made this signature; None where the key that made it is not here."""
+        seal = self._seals.get(signature[:_ID])
+        return None if seal is None else hmac.compare_digest(signature[_ID:], seal.sign(value))
+
+    def _of(self, id_: bytes) -> Seal:
+        if id_ not in self._seals:
+            raise missing([id_], self)
+        return self._seals[id_]
+
+
+NO_KEYS = Keyring()
+
+
+def is_sealed(value: bytes) -> bool:
+    """Whether a stored value is encrypted."""
+    return value[:1] == _VERSION
+
+
+def key_of(sealed: bytes) -> bytes:
+    """The id of the key that a value is encrypted with."""
+    return sealed[1 : 1 + _ID]
+
+
+def raw(text: str) -> bytes:
+    """The bytes of a column of text: what is encrypted, or the text itself. Raises CheckpointError."""
+    if not text.startswith(_TEXT):
+        return text.encode()
+    try:
+        return base64.b64decode(text[len(_TEXT) :], validate=True)
+    except binascii.Error:
+        raise CheckpointError(
+            "an encrypted text of the ledger can't be read", "it was changed in the database"
+        ) from None
+
+
+def missing(ids: Iterable[bytes], keys: Keyring) -> CheckpointError:
+    """The error of values that are encrypted with keys that are not here."""
+    named = ", ".join(id_.hex() for id_ in ids)
+    return CheckpointError(
+        f"encrypted with the key {named}, "
+        + (f"the key given is {keys!r}" if keys else "and no key is given"),
+        "give the key that was in use then: --key-file FILE, which may hold several, one a line",
+    )

@@ -163,7 +163,7 @@ async def _write(step: Step, part: Part, table: Table) -> None:
     done.updated[table.name] += there
     done.inserted[table.name] += len(inside) - there
     done.deleted[table.name] += deleted - sum(id_ in inside for id_ in left)
-    done.unchanged[table.name] += part.unchanged
+    done.unchanged[table.name] += part.unchanged[table.name]
 
 
 def _was_in(part: Part, id_: str, table: Table) -> bool:

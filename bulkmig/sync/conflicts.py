@@ -9,14 +9,21 @@ from uuid import uuid4
 import orjson
 
 from bulkmig._core.declare import Entity
+from bulkmig._core.stored import document
 from bulkmig.entities import entity as entity_of
 from bulkmig.ledger.read import MASK
-from bulkmig.postgres.session import Connection
+from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.sync.decide import Conflict
 from bulkmig.sync.row import Row, cells_of, differing, field_names
 
+Fields = dict[str, dict[str, str | None]]  # field -> side -> value
 
-def fields(entity: Entity, conflict: Conflict) -> dict[str, dict[str, str | None]]:
+_OPEN = """
+SELECT id::text FROM bulkmig.conflicts WHERE status = 'open' AND entity = $1 AND source_id = $2::text::uuid
+"""
+
+
+def fields(entity: Entity, conflict: Conflict) -> Fields:
     """Field -> base, source, target and result, for each that the sides don't agree on."""
     sides = {"base": conflict.base, "source": conflict.source, "target": conflict.target}
     empty = Row(frozenset(), {})
@@ -37,6 +44,21 @@ def fields(entity: Entity, conflict: Conflict) -> dict[str, dict[str, str | None
     }
 
 
+def seal(connection: Connection, id_: str, vessel: str | None, found: Fields) -> str:
+    """The fields as the ledger keeps them, tied to their conflict and its vessel."""
+    return keys_of(connection).close_text(orjson.dumps(found).decode(), place(id_, vessel))
+
+
+def unseal(connection: Connection, id_: str, vessel: str | None, stored: str) -> Fields:
+    """The fields that `seal` packed. Raises CheckpointError."""
+    return document(keys_of(connection).open_text(stored, place(id_, vessel)), f"conflict {id_}")
+
+
+def place(id_: str, vessel: str | None) -> bytes:
+    """What ties the sealed fields of a conflict to it and its vessel."""
+    return f"conflict/{id_}/{vessel}".encode()
+
+
 async def record(
     connection: Connection,
     run_id: str,
@@ -47,6 +69,8 @@ async def record(
     conflict: Conflict,
 ) -> None:
     """Records a conflict. One that is open already is brought up to date."""
+    known: str | None = await connection.fetchval(_OPEN, entity.name, source_id)
+    id_ = known or str(uuid4())
     await connection.execute(
         "INSERT INTO bulkmig.conflicts (id, run_id, vessel_id, entity, source_id, target_id, kind, status,"
         " strategy, resolved_at, fields) VALUES ($1::text::uuid, $2::text::uuid, $3::text::uuid, $4,"
@@ -54,7 +78,7 @@ async def record(
         " CASE WHEN $8 = 'resolved' THEN clock_timestamp() END, $10)"
         " ON CONFLICT (entity, source_id) WHERE status = 'open' DO UPDATE SET kind = excluded.kind,"
         " fields = excluded.fields",
-        str(uuid4()),
+        id_,
         run_id,
         vessel,
         entity.name,
@@ -63,7 +87,7 @@ async def record(
         conflict.kind,
         "open" if conflict.open else "resolved",
         conflict.strategy,
-        orjson.dumps(fields(entity, conflict)).decode(),
+        seal(connection, id_, vessel, fields(entity, conflict)),
     )
 
 
@@ -110,15 +134,17 @@ async def listed(
             **dict(row),
             "detected_at": row["detected_at"].isoformat(),
             "resolved_at": row["resolved_at"].isoformat() if row["resolved_at"] else None,
-            "fields": _shown(entity_of(row["entity"]), orjson.loads(row["fields"]), reveal=reveal),
+            "fields": _shown(
+                entity_of(row["entity"]),
+                unseal(connection, row["id"], row["vessel_id"], row["fields"]),
+                reveal=reveal,
+            ),
         }
         for row in rows
     ]
 
 
-def _shown(
-    entity: Entity, found: dict[str, dict[str, str | None]], *, reveal: bool
-) -> dict[str, dict[str, str | None]]:
+def _shown(entity: Entity, found: Fields, *, reveal: bool) -> Fields:
     personal = {field_names(entity)[name] for name, (_, cell) in cells_of(entity).items() if cell.personal}
     return {
         name: {

@@ -49,6 +49,11 @@ class Moves:
         """Whether rows come to this vessel."""
         return any(self.came[vessel].values())
 
+    def concern(self, vessel: str) -> bool:
+        """Whether the vessel takes part in any of this."""
+        special = self.vanished | self.arriving | self.unsettled
+        return vessel in special or self.receives(vessel) or any(self.left[vessel].values())
+
     def partners(self, vessel: str) -> set[str]:
         """The vessel, and those between which and it rows move, directly or by way of others."""
         pairs = {(to, then) for to, of in self.came.items() for rows in of.values() for then in rows.values()}

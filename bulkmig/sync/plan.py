@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -41,7 +41,7 @@ class Part:
     stands: dict[str, Row] = field(default_factory=dict)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
-    unchanged: int = 0
+    unchanged: Counter[str] = field(default_factory=Counter)  # target table
 
     @property
     def rows(self) -> int:

@@ -13,12 +13,13 @@ import msgspec
 import polars as pl
 
 from bulkmig._core.stop import Stop
+from bulkmig.cluster.submit import crew
 from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import base
+from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, ready
@@ -39,14 +40,14 @@ from bulkmig.target.state import TargetState
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
-# A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
-_ROLLED_BACK = """
-SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
- WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state
-HAVING CASE WHEN v.state = 'quarantined' THEN bool_or(c.restored IS NOT NULL)
-            ELSE (array_agg(c.restored ORDER BY c.seq DESC))[1] IS NOT NULL END
+_CHANGES = """
+SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state
+  FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
+ WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
+   AND NOT c.incidental ORDER BY c.seq
 """
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
+_OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
@@ -70,20 +71,32 @@ async def remigrate(
 async def _run(
     command: str, settings: Settings, selection: Selection, listen: Listener, stop: Stop
 ) -> Report:
-    check(settings)
+    settings = check(settings)
     report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
+        selected = await resolve(ends.holder, selection)
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
+        workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
-        chosen = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
+        chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
+        await access.check(
+            ends.target,
+            settings.operator,
+            "sync" if command == "sync" else "migrate_vessel",
+            f"{command} {selection}",
+            # All of them: also what is gone from the source, and users of whatever company.
+            None
+            if selection.all
+            else [(vessel.id, vessel.company_id) for vessel in (*chosen.old, *chosen.new)],
+        )
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
-        run = Migration(settings, ends, state, report, listen, stop)
+        run = Migration(settings, ends, state, report, listen, stop, workers)
         run.syncs = True
         await run.begin(str(selection))
         steps = _Steps(run, settings, chosen)
@@ -109,6 +122,8 @@ async def _run(
                 await run.waiting()
             if selection.all:
                 await run.step("gone users and companies", steps.delete_shared)
+            if not settings.dry_run:
+                await run.step("open conflicts", steps.count_open)
             if settings.verify and not settings.dry_run:
                 run.fleet.present = {}  # companies and users are as new as if they had come just now
                 await run.verify()
@@ -132,12 +147,12 @@ async def _chosen(
     target: Connection,
     settings: Settings,
     selection: Selection,
+    selected: list[Vessel],
     state: TargetState,
     apart: set[str],
 ) -> _Chosen:
     """The vessels that a sync is about, without those that are left `apart`."""
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
-    selected = await resolve(source, selection)
     known = {vessel.id for vessel in selected}
     unlisted = sorted(migrated - known)
     there = [row[0] for row in await source.fetch(_THERE, unlisted)] if unlisted else []
@@ -161,8 +176,18 @@ async def _chosen(
 
 
 async def _rolled_back(target: Connection, state: TargetState) -> set[str]:
-    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync")."""
-    return {row[0] for row in await target.fetch(_ROLLED_BACK)} if state.ledger else set()
+    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync"). A
+    rollback that was itself rolled back is none."""
+    away: dict[str, bool] = {}
+    before: dict[str, bool] = {}  # checkpoint of a rollback -> whether the vessel was rolled back before it
+    for row in await target.fetch(_CHANGES) if state.ledger else ():
+        vessel, to = row["vessel"], row["restored"]
+        was = away.get(vessel, False)
+        # A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
+        away[vessel] = before.get(to, True) if to is not None else row["state"] == "quarantined" and was
+        if to is not None:
+            before[row["id"]] = was
+    return {vessel for vessel, rolled_back in away.items() if rolled_back}
 
 
 class _Steps:
@@ -255,6 +280,10 @@ class _Steps:
         if any(gone.values()):
             self._count(await shared.delete(target, gone, self.run.options(), self.rules))
 
+    async def count_open(self) -> None:
+        """How many conflicts are open by now, those of earlier runs among them."""
+        self.run.report.conflicts["open"] = await self.run.ends.target.fetchval(_OPEN)
+
     def _count(self, done: Applied) -> None:
         report = self.run.report
         report.inserted.update(done.inserted)
@@ -298,7 +327,13 @@ class _Steps:
         run.report.done += len(chosen.old) - len(self.due)
         due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
-        await self._change(moves.groups(due), moves, run.report, run.finished)
+        units = moves.groups(due)
+        if run.crew is not None:
+            # Rows that move concern several vessels: these few units are done here.
+            plain = [unit for unit in units if len(unit) == 1 and not moves.concern(unit[0].id)]
+            await run.crew.work(run, "sync", plain)
+            units = [unit for unit in units if unit not in plain]
+        await self._change(units, moves, run.report, run.finished)
 
     async def _change(
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
@@ -308,7 +343,7 @@ class _Steps:
             await run.step("the pace so far", run.read_pace)
         queue = Queue(units, go=run.may_start)
         one = work(run.options(), self.rules, moves, queue, tally, finished)
-        await run_units(run.site, queue, 1 if settings.dry_run else settings.parallel_vessels, one)
+        await run_units(run.site, queue, 1 if settings.dry_run else settings.loaders, one)
         if queue.stopped and not run.report.failed:
             run.report.status = "stopped"
 

@@ -15,7 +15,7 @@ from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.shared import LOCK
 from bulkmig.sync.apply import Applied, Means, Step, apply
-from bulkmig.sync.gather import HASH, Found, hashes, normal
+from bulkmig.sync.gather import HASH, Found, hashes, normal, rows_of
 from bulkmig.sync.plan import Plan, Rules, plan
 from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
@@ -51,7 +51,7 @@ async def _found(target: Connection, name: str, image: pl.DataFrame) -> Found:
     known = written.select("source_id", hashes(of, written).alias(HASH))
     image = normal(of, image).join(known, on="source_id", how="inner", maintain_order="left")
     same = hashes(of, image) == image[HASH]
-    found.written, found.unchanged = written.height, int(same.sum())
+    found.written, found.unchanged = written.height, rows_of(of, image.filter(same))
     found.changed.append(image.filter(~same).drop(HASH))
     return found
 
@@ -60,8 +60,7 @@ async def _carry_out(target: Connection, options: LoadOptions, made: Plan) -> Ap
     if made.empty:
         done = Applied()
         for of in FLEET:
-            for table in of.tables:
-                done.unchanged[table.name] += made.parts[of.name].unchanged
+            done.unchanged += made.parts[of.name].unchanged
         return done
     await compact(target, options.run_id, NIL, FLEET)
     companies = sorted(_companies(made))

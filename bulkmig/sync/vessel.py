@@ -179,8 +179,7 @@ async def _apply(
     if all(made.empty for made in plans):
         for result, made in zip(results, plans, strict=True):
             for entity in PER_VESSEL:
-                for table in entity.tables:
-                    result.unchanged[table.name] += made.parts[entity.name].unchanged
+                result.unchanged += made.parts[entity.name].unchanged
         return results
     graph = await options.checkpoints.read_graph(target)
     ids = [new_id() for _ in vessels]

@@ -11,15 +11,21 @@ from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.session import on_file
 
 
 async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
     """The columns that the target really has. Raises PreflightError, naming every column that is missing or
     may not be written (or read, where nothing is to be written)."""
     wanted = {table.name: table.cells for entity in ENTITIES for table in entity.tables}
-    found, refused = await read_catalogue(
-        connection, list(wanted), privilege="INSERT" if writing else "SELECT"
-    )
+    file = on_file(connection)
+    refused: set[tuple[str, str]] = set()
+    if file is not None:
+        found = file.catalogue()
+    else:
+        found, refused = await read_catalogue(
+            connection, list(wanted), privilege="INSERT" if writing else "SELECT"
+        )
     problems = []
     for table, cells in wanted.items():
         if table not in found:
@@ -55,6 +61,10 @@ async def upsert(
     connection: Connection, table: str, key: Sequence[str], frame: pl.DataFrame, types: Catalogue
 ) -> None:
     """Inserts rows of text cells or, where the key is there, sets every other cell of that row."""
+    file = on_file(connection)
+    if file is not None:
+        await file.upsert(table, key, frame)
+        return
     columns = frame.columns
     casts = ", ".join(
         f"u.{column}::{types[table][column].type}" for column in columns

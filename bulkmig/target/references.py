@@ -13,6 +13,7 @@ from bulkmig._core.unit import Decisions
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import VesselError
 from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.session import on_file
 
 _FOREIGN_KEYS = """
 SELECT con.conname, child.relname, a.attname, parent.relname, b.attname
@@ -57,6 +58,13 @@ def _own_key() -> dict[str, str]:
 
 async def foreign_keys(connection: Connection, decisions: Decisions) -> list[ForeignKey]:
     """The foreign keys that the target has, read from its catalogue once a run."""
+    file = on_file(connection)
+    if decisions.foreign_keys is None and file is not None:
+        decisions.foreign_keys = [
+            ForeignKey(f"{name}.{column}", name, column, parent, to)
+            for name in _own_key()
+            for column, parent, to in file.tables[name].references
+        ]
     if decisions.foreign_keys is None:
         rows = await connection.fetch(_FOREIGN_KEYS, list(_own_key()))
         decisions.foreign_keys = [ForeignKey(*row) for row in rows]

@@ -36,8 +36,8 @@ async def state(url: str) -> dict[str, bytes]:
     try:
         if await connection.fetchval("SELECT to_regclass('bulkmig.vessels')"):
             for name, query in LEDGER.items():
-                rows = await connection.fetch(f"SELECT t::text FROM ({query}) t ORDER BY 1")
-                found[f"bulkmig.{name}"] = "\n".join(row[0] for row in rows).encode()
+                rows = await connection.fetch(query)
+                found[f"bulkmig.{name}"] = "\n".join(sorted(repr(tuple(row)) for row in rows)).encode()
     finally:
         await connection.close()
     return found

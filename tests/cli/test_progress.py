@@ -191,6 +191,20 @@ async def test_a_migration_in_a_terminal(
     assert bool(colours) != no_color
 
 
+async def test_other_commands_that_go_through_a_fleet_are_drawn_as_well(
+    onboarding_url: str, maintenance_url: str
+) -> None:
+    await generate_fleet(onboarding_url, FleetSpec(seed=5, vessels=6, equipment=40))
+    variables = environment(onboarding_url, maintenance_url)
+    for arguments in (["plan", "--all"], ["migrate", "--all", "--quiet"], ["sync", "--all"]):
+        status, text, screen = in_a_terminal(arguments, 100, variables)
+        assert status == 0, screen
+        if "--quiet" not in arguments:
+            assert re.search(r"\d+% +\d of 6\b", text)
+            assert re.search(r": 6 vessels$", screen, re.MULTILINE)
+        assert f"bulkmig {arguments[0]} completed" in screen
+
+
 async def test_a_migration_in_a_pipe_is_one_plain_line_an_event(
     onboarding_url: str, maintenance_url: str
 ) -> None:

@@ -128,7 +128,10 @@ def _records(made: State, change: Change) -> None:
     made.adopted.pop(ref, None)
     if ref in before.adopted:
         made.adopted[ref] = before.adopted[ref]
-    made.rolled_back.add(vessel)
+    if change.restored is None or vessel in before.rolled_back:
+        made.rolled_back.add(vessel)
+    else:  # a rollback was undone: the vessel is as if there had been none
+        made.rolled_back.discard(vessel)
 
 
 def _return(made: State, change: Change) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,12 +29,15 @@ from tests.model.rules import RULES, WITHOUT_SYNC, Hits
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.model.state import Decision, Strategy
+from tests.oracle.file import path_of
+from tests.support import lane
 from tests.support.servers import EmbeddedServers
 
 SEQUENCES, STEPS = 30, 14
 LONG_SEQUENCES, LONG_STEPS = 2000, 20
 LEAST_HITS = 50
 
+ON_SQLITE = os.environ.get("BULKMIG_TARGET") == "sqlite"
 Step = Callable[[Session, int, int, int, int, bool], Coroutine[Any, Any, None]]
 
 
@@ -98,15 +105,17 @@ class Databases:
 
     def fresh(self) -> tuple[str, str]:
         """URLs of an empty source and an empty target."""
-        names = [
-            self.servers.create(self.servers.newest, "onboarding"),
-            self.servers.create(self.servers.newest, "maintenance"),
-        ]
-        return self.server.url(names[0]), self.server.url(names[1])
+        source = self.server.url(self.servers.create(self.servers.newest, "onboarding"))
+        if ON_SQLITE:
+            return source, lane.fresh(Path(tempfile.mkdtemp()) / "portal.db")
+        return source, self.server.url(self.servers.create(self.servers.newest, "maintenance"))
 
     def drop(self, *urls: str) -> None:
         """Removes them."""
         for url in urls:
+            if url.startswith("sqlite:"):
+                shutil.rmtree(Path(path_of(url)).parent)
+                continue
             self.server.drop_database(url.rpartition("/")[2])
 
 

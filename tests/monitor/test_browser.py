@@ -212,7 +212,7 @@ async def test_two_thousand_vessels_stay_fluid(settings: Settings, tab: Open) ->
                 board.hear(VesselDone(f"v{i:05}", f"MV {i}", "migrated", 12_000, 0.5))
             if i % 400 == 0:
                 board.hear(Sampled(1, 50_000_000, 268_435_456, 300_000_000))
-                await asyncio.sleep(1.1)
+                await eventually(functools.partial(_is_least, one, board.counts["migrated"]))
                 took.append(await one.page.evaluate("Number(document.body.dataset.script)"))
         await expect(one.page.locator('#legend [data-state="failed"]')).to_have_text("20 failed")
         took.append(await one.page.evaluate("Number(document.body.dataset.script)"))

@@ -49,3 +49,24 @@ def differences(expected: Tables, actual: Tables, ids: Ids) -> Iterator[str]:
         runs = [vessel for vessel, _ in itertools.groupby(vessel for _, vessel in new_ids)]
         for vessel in sorted({vessel for vessel in runs if runs.count(vessel) > 1}):
             yield f"{table}: ids of other vessels lie between those of {vessel}"
+
+
+def unordered(expected: Tables, ids: Ids) -> Iterator[str]:
+    """New rows of a file that are not numbered in order of source id within vessels in order of source id.
+    A vessel that was adopted is told by its number, so its rows are left out."""
+    owner = vessel_of(expected)
+    for thing in THINGS:
+        placed = []
+        for row in expected[thing.table]:
+            ref = row["id"]
+            if not isinstance(ref, Ref) or ref not in ids:
+                continue
+            vessel = owner.get(ref)
+            if vessel is None:
+                placed.append(("", ref.source_id, ids[ref]))
+            elif isinstance(vessel, Ref):
+                placed.append((vessel.source_id, ref.source_id, ids[ref]))
+        placed.sort()
+        for (*_, one), (vessel_id, source_id, other) in itertools.pairwise(placed):
+            if one >= other:
+                yield f"{thing.table} {source_id} of {vessel_id}: its id {other} comes after {one}"

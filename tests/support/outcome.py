@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections import Counter
-from collections.abc import Hashable, Iterator
-from typing import TypeVar
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar
 
 import asyncpg
 
 from bulkmig import Report
 from tests.oracle.compare import compare
 from tests.oracle.expect import LOSSY, Expectation
+from tests.oracle.file import path_of
 from tests.oracle.source import COLUMNS, Source, SourceRow, identity
 
 TABLE_OF = {
@@ -28,23 +31,53 @@ K = TypeVar("K", bound=Hashable)
 BOOLEAN = {"true": "t", "false": "f"}  # as a cast to text spells it, and as PostgreSQL prints it
 
 
+class Ledger(Protocol):
+    """What answers queries of bulkmig's tables."""
+
+    async def fetch(self, query: str, *values: object) -> Sequence[Any]: ...
+
+
+class _File:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def fetch(self, query: str, *values: object) -> Sequence[Any]:
+        query = query.replace("bulkmig.", "bulkmig_").replace("::text", "").replace("$1", "?")
+        return self._connection.execute(query, values).fetchall()
+
+
+@asynccontextmanager
+async def ledger(target_url: str) -> AsyncIterator[Ledger]:
+    """bulkmig's tables in a target of either kind; simple queries alone."""
+    if target_url.startswith("sqlite:"):
+        file = sqlite3.connect(path_of(target_url))
+        file.row_factory = sqlite3.Row
+        try:
+            yield _File(file)
+        finally:
+            file.close()
+    else:
+        connection = await asyncpg.connect(target_url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
 async def differences(expected: Expectation, source: Source, report: Report, target_url: str) -> list[str]:
     """Whatever a finished run of `migrate` has left that is not as expected; empty if all is well."""
-    connection = await asyncpg.connect(target_url)
-    try:
+    async with ledger(target_url) as connection:
         lines = [
             *await _findings(connection, expected, report),
             *await _quarantine(connection, expected, source, report),
             *await _waiting(connection, expected, report),
             *await _marks(connection, expected, report),
         ]
-    finally:
-        await connection.close()
     lines += _figures(expected, report)
     return lines + await compare(expected, target_url)
 
 
-async def _findings(connection: asyncpg.Connection, expected: Expectation, report: Report) -> list[str]:
+async def _findings(connection: Ledger, expected: Expectation, report: Report) -> list[str]:
     rows = await connection.fetch(
         "SELECT severity, code, entity, source_id::text, field FROM bulkmig.findings WHERE run_id = $1",
         report.run_id,
@@ -61,7 +94,7 @@ async def _findings(connection: asyncpg.Connection, expected: Expectation, repor
 
 
 async def _quarantine(
-    connection: asyncpg.Connection, expected: Expectation, source: Source, report: Report
+    connection: Ledger, expected: Expectation, source: Source, report: Report
 ) -> Iterator[str]:
     rows = await connection.fetch("SELECT entity, source_id::text, code, row FROM bulkmig.quarantine")
     actual = {(row["entity"], row["source_id"]): row for row in rows}
@@ -90,7 +123,7 @@ def _stored(entity: str, source: SourceRow, stored: dict[str, str | None]) -> It
             yield f"{column}: stored {stored[column]!r}, the source has {wanted!r}"
 
 
-async def _waiting(connection: asyncpg.Connection, expected: Expectation, report: Report) -> list[str]:
+async def _waiting(connection: Ledger, expected: Expectation, report: Report) -> list[str]:
     rows = await connection.fetch("SELECT source_id::text FROM bulkmig.pending")
     actual = {row["source_id"] for row in rows}
     lines = [f"should wait: {id_}" for id_ in sorted(expected.pending - actual)]
@@ -100,7 +133,7 @@ async def _waiting(connection: asyncpg.Connection, expected: Expectation, report
     return lines
 
 
-async def _marks(connection: asyncpg.Connection, expected: Expectation, report: Report) -> list[str]:
+async def _marks(connection: Ledger, expected: Expectation, report: Report) -> list[str]:
     rows = await connection.fetch(
         "SELECT vessel_id::text, state FROM bulkmig.vessels WHERE run_id = $1", report.run_id
     )

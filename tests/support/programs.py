@@ -79,6 +79,10 @@ class Program:
         """What it has written to standard output so far."""
         return os.pread(self._out.fileno(), 1 << 20, 0).decode(errors="replace")
 
+    def send(self, number: int) -> None:
+        """Sends the process a signal."""
+        self._process.send_signal(number)
+
     async def kill(self, number: int = signal.SIGKILL) -> None:
         """Sends the process a signal and waits for its end."""
         with suppress(ProcessLookupError):
@@ -105,12 +109,15 @@ class Program:
 
 
 @asynccontextmanager
-async def program(source: str, target: str, *arguments: str, **environment: str) -> AsyncIterator[Program]:
-    """Starts `bulkmig` with these arguments; at the end of the block it and its children are gone."""
+async def program(
+    source: str, target: str, *arguments: str, prefix: Sequence[str] = (), **environment: str
+) -> AsyncIterator[Program]:
+    """Starts `bulkmig` with these arguments; at the end of the block it and its children are gone. `prefix`:
+    a command that turns into it, as `ip netns exec NAME` does."""
     variables = {**os.environ, "ONBOARDING_DB_URL": source, "MAINTENANCE_DB_URL": target, **environment}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bulkmig", *arguments, "--json", "--log-format", "json"),
+            *(*prefix, sys.executable, "-m", "bulkmig", *arguments, "--json", "--log-format", "json"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=err,

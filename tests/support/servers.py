@@ -99,12 +99,17 @@ class EmbeddedServers:
 class Databases:
     """Makes the databases of one test: `databases("onboarding")` returns the URL of a fresh one."""
 
-    def __init__(self, servers: EmbeddedServers, major: int) -> None:
+    def __init__(self, servers: EmbeddedServers, major: int, files: Path | None = None) -> None:
+        self._files = files  # where targets lie, if they are on SQLite
         self._servers = servers
         self._major = major
         self._names: list[str] = []
 
     def __call__(self, content: Content = "empty") -> str:
+        if self._files is not None and content == "maintenance":
+            from tests.support.lane import fresh
+
+            return fresh(self._files / f"portal-{len(list(self._files.iterdir()))}.db")
         name = self._servers.create(self._major, content)
         self._names.append(name)
         return self._servers.get(self._major).url(name)

@@ -25,6 +25,7 @@ SPEC = FleetSpec(
     seed=31, vessels=5, equipment=(260, 4, 4, 4, 3), parts=1, documents=1, companies=2, users_per_company=3
 )
 SMALL = ("--memory", "1MB")
+SYNC = ("sync", "--all", "--allow-deletions", "--on-error", "quarantine", *SMALL)
 
 # References that end on another vessel, one of them on one that is not approved: it goes on waiting.
 _ACROSS = """
@@ -284,6 +285,10 @@ class Workloads:
             "set": self._set,
             "rollback": self._rollback,
             "sync": self._sync,
+            "undo": self._undo,
+            "return": self._return,
+            "resolve": self._resolve,
+            "prune": self._prune,
         }
 
     async def __call__(self, name: str) -> Workload:
@@ -322,33 +327,88 @@ class Workloads:
         command = ("migrate", "--all", "--on-error", "quarantine", *SMALL)
         return await _undisturbed(self._servers, source, target.rpartition("/")[2], *command)
 
-    async def _after(self, *command: str, mend: bool = False, change: bool = False) -> Workload:
-        """A command on what the migration with quarantine has left; `{run}` in it is that run."""
+    async def _fleet(self, *, change: bool = False, mend: bool = False) -> tuple[str, str, str]:
+        """What the migration with quarantine has left, and its run; the source, and where `change` says so
+        the portal too, has moved on since."""
         source, target = self._database("source"), self._database("target")
         await generate_fleet(source, SPEC)
         await execute(source, _LEFT_OUT + _ACROSS + _BROKEN + _TWINS)
         await _portal(source, target)
-        first = await run(source, target, "migrate", "--all", "--on-error", "quarantine", *SMALL)
-        assert first.status == 0, sentences([first])
+        run_id = await _done(source, target, "migrate", "--all", "--on-error", "quarantine", *SMALL)
         if mend:
             await execute(source, _MENDED)
         if change:
             await _change(source, target)
-        words = [word.replace("{run}", first.document["run_id"]) for word in command]
-        return await _undisturbed(self._servers, source, target.rpartition("/")[2], *words)
+        return source, target, run_id
+
+    async def _on(self, source: str, target: str, *command: str) -> Workload:
+        return await _undisturbed(self._servers, source, target.rpartition("/")[2], *command)
 
     async def _retry(self) -> Workload:
-        return await self._after("quarantine", "retry", mend=True)
+        source, target, _ = await self._fleet(mend=True)
+        return await self._on(source, target, "quarantine", "retry")
 
     async def _verify(self) -> Workload:
-        return await self._after("verify", "--all")
+        source, target, _ = await self._fleet()
+        return await self._on(source, target, "verify", "--all")
 
     async def _rollback(self) -> Workload:
-        return await self._after("rollback", "--run", "{run}", "--yes")
+        source, target, run_id = await self._fleet()
+        return await self._on(source, target, "rollback", "--run", run_id, "--yes")
 
     async def _sync(self) -> Workload:
-        command = ("sync", "--all", "--allow-deletions", "--on-error", "quarantine", *SMALL)
-        return await self._after(*command, mend=True, change=True)
+        source, target, _ = await self._fleet(mend=True, change=True)
+        return await self._on(source, target, *SYNC)
+
+    async def _undo(self) -> Workload:
+        """The way back from a sync: rows that it deleted, values that it exchanged."""
+        source, target, _ = await self._fleet(mend=True, change=True)
+        run_id = await _done(source, target, *SYNC)
+        return await self._on(source, target, "rollback", "--run", run_id, "--yes")
+
+    async def _return(self) -> Workload:
+        """The way back from a rollback, of a vessel that others' rows end on."""
+        source, target, _ = await self._fleet()
+        ends = await _vessels_that_others_refer_to(target)
+        run_id = await _done(source, target, "rollback", "--vessel", ends[0], "--yes")
+        return await self._on(source, target, "rollback", "--run", run_id, "--yes")
+
+    async def _resolve(self) -> Workload:
+        """Conflicts that were left open, of a vessel, and of companies and users."""
+        source, target, _ = await self._fleet(mend=True, change=True)
+        await execute(target, "UPDATE users SET last_name = 'of the portal', updated_at = '2030-01-01'")
+        await _done(source, target, *SYNC, "--conflict", "manual")
+        found = await run(source, target, "conflicts", "list")
+        ids = [one["id"] for one in found.document["conflicts"]]
+        assert len({one["vessel_id"] for one in found.document["conflicts"]}) > 1
+        return await self._on(source, target, "conflicts", "resolve", *ids, "--take", "source")
+
+    async def _prune(self) -> Workload:
+        source, target, _ = await self._fleet(mend=True, change=True)
+        await _done(source, target, *SYNC)
+        return await self._on(source, target, "checkpoints", "prune", "--keep", "1", "--days", "0")
+
+
+async def _done(source: str, target: str, *command: str) -> str:
+    """Runs a command that has to succeed; returns its run."""
+    ended = await run(source, target, *command)
+    assert ended.status == 0, sentences([ended])
+    run_id: str = ended.document["run_id"]
+    return run_id
+
+
+async def _vessels_that_others_refer_to(target: str) -> list[str]:
+    connection = await asyncpg.connect(target)
+    try:
+        rows = await connection.fetch(
+            "SELECT DISTINCT i.source_id::text AS id FROM cross_references r"
+            " JOIN equipment e ON e.id IN (r.source_equipment_id, r.target_equipment_id)"
+            " JOIN bulkmig.identities i ON i.entity = 'vessel' AND i.target_id = e.vessel_id"
+            " WHERE e.vessel_id <> r.vessel_id ORDER BY 1"
+        )
+    finally:
+        await connection.close()
+    return [row["id"] for row in rows]
 
 
 async def told(ended: Ended, target: str) -> list[str]:

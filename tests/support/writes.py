@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import bulkmig
+from tests.support.sources import parse
 from tests.support.wire import normalised, written
 
 ROOT = Path(bulkmig.__file__).parent
@@ -45,7 +46,7 @@ def statements() -> list[Write]:
     found: list[Write] = []
     for name, path in modules():
         text = path.read_text(encoding="utf-8")
-        pieces = [("", text)] if path.suffix == ".sql" else list(_texts(ast.parse(text)))
+        pieces = [("", text)] if path.suffix == ".sql" else list(_texts(parse(text)))
         for function, piece in pieces:
             for part in _FIELD.sub(HOLE, normalised(piece)).split(";"):
                 sql = part.strip()
@@ -60,7 +61,7 @@ def copies() -> set[str]:
         f"{name}:{function}"
         for name, path in modules()
         if path.suffix == ".py"
-        for function, node in _nodes(ast.parse(path.read_text(encoding="utf-8")))
+        for function, node in _nodes(parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and (getattr(node.func, "attr", None) or getattr(node.func, "id", None)) in COPY_CALLS
     }

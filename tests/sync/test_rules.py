@@ -175,6 +175,17 @@ async def test_a_vessel_that_was_rolled_back_is_left_alone_until_it_is_migrated_
     assert (await sync(config, ALL)).selected == 2
 
 
+async def test_a_vessel_whose_rollback_was_rolled_back_is_synchronised(
+    origin: Origin, config: Settings
+) -> None:
+    vessel = await fetchval(origin.url, "SELECT min(id::text) FROM vessels")
+    back = await undone(config, vessel=vessel)
+    again = await undone(config, back)
+    assert (await sync(config, ALL)).selected == 2
+    await undone(config, again)
+    assert (await sync(config, ALL)).selected == 1
+
+
 async def test_a_remigration_writes_every_row_anew_that_differs(origin: Origin, config: Settings) -> None:
     await execute(origin.url, "UPDATE equipment SET name = name || ' anew'")
     before = await state(config.target)

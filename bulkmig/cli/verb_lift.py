@@ -1,0 +1,32 @@
+"""bulkmig lift"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bulkmig.cli import output, summary
+from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.running import run
+from bulkmig.lift.run import lift
+
+
+@verb(CONNECT)
+def command(
+    call: Call,
+    sqlite_url: Annotated[str, typer.Argument(metavar="SQLITE_URL", help="sqlite:///path/to/portal.db")],
+    postgres_url: Annotated[str, typer.Argument(metavar="POSTGRES_URL", help="An empty portal.")],
+) -> int:
+    """Moves a whole Maintenance Portal from SQLite to PostgreSQL, its own rows and the ledger included."""
+    report = run(lambda stop: lift(call.settings, sqlite_url, postgres_url, stop=stop))
+    if call.json:
+        output.document(report.document())
+    else:
+        following = "point the portal and bulkmig to PostgreSQL: bulkmig sync --all goes on there"
+        summary.show(report, next_command=following if report.exit_status == 0 else "")
+    return report.exit_status
+
+
+def register(app: typer.Typer) -> None:
+    app.command("lift")(command)

@@ -1,0 +1,80 @@
+"""A target on SQLite: its file, its schema, its integrity, the ledger in it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from bulkmig.doctor.check import Check, lacking
+from bulkmig.doctor.ledger import runs_left
+from bulkmig.doctor.schemas import written_columns
+from bulkmig.errors import PreflightError
+from bulkmig.ledger import schema
+from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.session import Session
+
+
+async def look(connection: Connection, file: Session) -> list[Check]:
+    """Everything there is to know of it without writing."""
+    path = file.address.path
+    (journal,), *_ = await file.pragma("PRAGMA main.journal_mode")
+    damage, lost = await file.broken()
+    missing = [
+        f"{table}.{column}"
+        for table, columns in written_columns().items()
+        for column in columns
+        if table not in file.tables or column not in {c.name for c in file.tables[table].columns}
+    ]
+    return [
+        Check("target version", True, f"SQLite {sqlite3.sqlite_version}"),
+        Check(
+            "target file",
+            _writable(path),
+            path,
+            "give the user write access to the file and to its directory",
+        ),
+        Check(
+            "target journal",
+            journal == "wal",
+            f"journal mode {journal}"
+            + ("" if journal == "wal" else ": the portal waits while bulkmig commits"),
+            "PRAGMA journal_mode = WAL, if the portal can take it",
+            needed=False,
+        ),
+        lacking(
+            "target schema",
+            [f"column {name} is missing" for name in missing],
+            "every table and column that is written is there",
+            "check the address and the schema",
+        ),
+        lacking(
+            "target integrity", damage, "integrity_check finds nothing", "restore the file from a backup"
+        ),
+        lacking(
+            "target references",
+            [
+                f"{table} {number}: {column} names no row of {parent}"
+                for table, number, column, parent in lost[:10]
+            ],
+            "foreign_key_check finds nothing",
+            "correct these rows in the portal",
+            needed=False,
+        ),
+        *await _ledger(connection),
+    ]
+
+
+def _writable(path: str) -> bool:
+    return os.access(path, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
+
+
+async def _ledger(connection: Connection) -> list[Check]:
+    try:
+        version = await schema.version(connection)
+    except PreflightError as error:
+        return [Check("ledger version", False, error.message, error.hint)]
+    if version == 0:
+        return [Check("ledger version", True, "there is no ledger yet: the first writing command makes it")]
+    newest = schema.migrations("sqlite")[-1][0]
+    text = "up to date" if version == newest else f"the next writing command brings it to {newest}"
+    return [Check("ledger version", True, f"version {version}, {text}"), await runs_left(connection)]

@@ -1,0 +1,1 @@
+"""`bulkmig lift`: a whole Maintenance Portal from SQLite to PostgreSQL, in one transaction."""

@@ -1,0 +1,76 @@
+"""Compares what PostgreSQL holds with what the SQLite portal has, cell by cell, before the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from bulkmig._core.frames import from_csv
+from bulkmig.postgres.session import Connection
+from bulkmig.source.onboarding import read_all
+from bulkmig.weigh import MAX_LISTED, Deviation, Verified
+
+_TYPES = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped
+"""
+# Two spellings of one value are the same to the type itself.
+_SAME = """
+SELECT n FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (a, b, n)
+ WHERE a::{type} IS NOT DISTINCT FROM b::{type}
+"""
+
+
+async def table(
+    target: Connection, name: str, key: str, expected: pl.DataFrame, personal: frozenset[str]
+) -> Verified:
+    """Compares rows, which are in order of their key, with those of the target between the first and the
+    last of them."""
+    result = Verified(checks=1)
+    columns = [key, *(column for column in expected.columns if column != key)]
+    low, high = expected[key][0], expected[key][-1]
+    query = f"SELECT {', '.join(columns)} FROM {name} WHERE {key} BETWEEN '{low}' AND '{high}' ORDER BY {key}"
+    actual = from_csv(await read_all(target, query), columns)
+    result.rows[name] = actual.height
+    if not expected[key].equals(actual[key]):
+        missing = expected.join(actual, on=key, how="anti")[key].to_list()
+        extra = actual.join(expected, on=key, how="anti")[key].to_list()
+        _add(result, [Deviation(name, id_, "", "a row", "no row") for id_ in missing])
+        _add(result, [Deviation(name, id_, "", "no row", "a row") for id_ in extra])
+        expected = expected.join(actual, on=key, how="semi")
+        actual = actual.join(expected, on=key, how="semi")
+    types = {row[0]: row[1] for row in await target.fetch(_TYPES, name)}
+    for column in columns[1:]:
+        differ = expected[column].ne_missing(actual[column])
+        if differ.any():
+            _add(result, await _cells(target, name, column, types[column], personal, (
+                expected[key].filter(differ).to_list(),
+                expected[column].filter(differ).to_list(),
+                actual[column].filter(differ).to_list(),
+            )))  # fmt: skip
+    result.failed = int(result.difference_count > 0)
+    return result
+
+
+async def _cells(
+    target: Connection,
+    table: str,
+    column: str,
+    type_: str,
+    personal: frozenset[str],
+    rows: tuple[Sequence[str], Sequence[str | None], Sequence[str | None]],
+) -> list[Deviation]:
+    ids, wanted, held = rows
+    same = {row[0] - 1 for row in await target.fetch(_SAME.format(type=type_), list(wanted), list(held))}
+    hide = column in personal
+    return [
+        Deviation(table, id_, column, "(masked)" if hide else want, "(masked)" if hide else have)
+        for n, (id_, want, have) in enumerate(zip(ids, wanted, held, strict=True))
+        if n not in same
+    ]
+
+
+def _add(result: Verified, found: list[Deviation]) -> None:
+    result.difference_count += len(found)
+    result.differences = [*result.differences, *found][:MAX_LISTED]

@@ -1,0 +1,130 @@
+"""The ledger on its way: table by table as it is, since its ids are PostgreSQL's already; what was written
+and what checkpoints hold, with the values that PostgreSQL's columns can hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
+
+import orjson
+import polars as pl
+import zstandard
+
+from bulkmig._core.frames import from_csv, to_csv
+from bulkmig.checkpoint.parts import Owner, opened, sealed
+from bulkmig.encode import base, read_base
+from bulkmig.entities import ENTITIES, entity
+from bulkmig.ledger.base import place as base_place
+from bulkmig.lift.fit import Fit
+from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.session import Session
+from bulkmig.target.postgres import copy_in
+
+_NOT = frozenset({"ids", "locks", "migrations"})
+_AT_ONCE = 64  # rows; parts of the base have some megabytes at most
+_COLUMNS = """
+SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
+ WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+_COUNTERS = (("base", "id"), ("checkpoints", "seq"), ("audit", "id"))
+
+
+async def move(file: Session, target: Connection, fit: Fit) -> None:
+    """Copies every table. The keys of what is encrypted are those of the sessions."""
+    await target.execute("DELETE FROM bulkmig.audit_head")  # of a chain that has no entry
+    for name, columns, key in await file.ledger():
+        if name in _NOT:
+            continue
+        types = {row["attname"]: row["type"] for row in await target.fetch(_COLUMNS, f"bulkmig.{name}")}
+        both = [column for column in columns if column in types]
+        order = f" ORDER BY {', '.join(key)}" if key else ""
+        listed = ", ".join(f'"{column}"' for column in both)
+        async for rows in _batches(file, f"SELECT {listed} FROM main.bulkmig_{name}{order}"):
+            given = [dict(zip(both, row, strict=True)) for row in rows]
+            if name == "base":
+                for row in given:
+                    at = base_place(
+                        *(row[c] for c in ("vessel_id", "run_id", "entity", "kind", "checkpoint_id"))
+                    )
+                    written = file.keys.open(row["payload"], at)
+                    made = rewritten(row["kind"], row["entity"], written, fit)
+                    if made is not written:
+                        row["payload"] = file.keys.close(made, at)
+            elif name == "checkpoint_parts":
+                await _parts(file, given, fit)
+            frame = pl.DataFrame(
+                {
+                    column: pl.Series([_text(row[column], types[column]) for row in given], dtype=pl.String)
+                    for column in both
+                }
+            )
+            await copy_in(target, f"bulkmig.{name}", both, to_csv(frame))
+    for name, column in _COUNTERS:
+        await target.execute(
+            f"SELECT setval(pg_get_serial_sequence('bulkmig.{name}', '{column}'), max({column}))"
+            f" FROM bulkmig.{name} HAVING max({column}) IS NOT NULL"
+        )
+
+
+async def _batches(file: Session, query: str) -> AsyncIterator[list[tuple[Any, ...]]]:
+    cursor = await file.cursor(query)
+    while rows := await cursor(_AT_ONCE):
+        yield rows
+
+
+def rewritten(kind: str, of: str, payload: bytes, fit: Fit) -> bytes:
+    """A part of the base as a direct migration would have written it."""
+    if kind not in ("rows", "standing") or of not in {e.name for e in ENTITIES}:
+        return payload
+    frame = read_base(payload)
+    made = frame
+    for table in entity(of).tables:
+        cells = {f"{table.name}.{name}": name for name in table.cells}
+        flag = f"?{table.name}"
+        rows = frame.select(list(cells)).rename(cells)
+        inside = rows.filter(frame[flag]) if flag in frame.columns else rows
+        fitted = fit.table(table.name, inside, table.own_key, quiet=True)
+        if fitted.equals(inside):
+            continue
+        if flag in frame.columns:
+            at = frame.with_row_index("~n").filter(pl.col(flag))["~n"]
+            full = frame.with_row_index("~n").select("~n")
+            fitted = full.join(fitted.with_columns(at), on="~n", how="left", maintain_order="left").drop("~n")
+        made = made.with_columns(fitted[name].alias(cell) for cell, name in cells.items())
+    return payload if made is frame else base(entity(of), made)
+
+
+async def _parts(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> None:
+    for row in rows:
+        if row["role"] == "ledger":
+            continue
+        columns = orjson.loads(row["columns"])
+        ((run_id, vessel_id, encrypted),) = await file.pragma(
+            "SELECT run_id, vessel_id, encrypted FROM main.bulkmig_checkpoints"
+            f" WHERE id = '{row['checkpoint_id']}'"
+        )
+        of = Owner(row["checkpoint_id"], run_id, vessel_id, bool(encrypted))
+        part = opened(of, cast("Any", {**row, "columns": columns}), file.keys)
+        frame = from_csv(part.data, columns)
+        fitted = fit.table(part.table, frame, columns[0], quiet=True)
+        if not fitted.equals(frame):
+            packed = zstandard.ZstdCompressor(level=1).compress(to_csv(fitted))
+            row["payload"] = sealed(of, row["part"], part, packed, file.keys)
+            row["digest"] = hashlib.sha256(row["payload"]).digest()
+
+
+def _text(value: Any, type_: str) -> str | None:
+    """A value of the SQLite ledger as COPY reads it for a column of that type."""
+    if value is None:
+        return None
+    if type_ == "bytea":
+        return "\\x" + bytes(value).hex()
+    if type_ == "boolean":
+        return "t" if value else "f"
+    if type_.endswith("[]"):
+        items = (
+            '"' + str(item).replace("\\", "\\\\").replace('"', '\\"') + '"' for item in orjson.loads(value)
+        )
+        return "{" + ",".join(items) + "}"
+    return str(value)

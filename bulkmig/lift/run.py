@@ -1,0 +1,251 @@
+"""`bulkmig lift`: a whole portal, its own rows and bulkmig's ledger included, into an empty one on
+PostgreSQL.
+
+both ends ▶ rows, table by table ▶ ledger ▶ compare every cell ▶ commit
+
+All of it is one transaction of the target, so a lift that was killed is just started again. The SQLite file
+is only read; whoever would write it waits until the lift has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+import asyncpg
+import polars as pl
+
+from bulkmig._core.frames import to_csv
+from bulkmig._core.stop import Stop
+from bulkmig._core.unit import FINDING, Catalogue
+from bulkmig._version import __version__
+from bulkmig.config import Settings
+from bulkmig.entities import ENTITIES
+from bulkmig.errors import PreflightError, UsageError
+from bulkmig.ledger import audit, runs, schema, write
+from bulkmig.ledger import keys as ledger_keys
+from bulkmig.lift import compare, ledger
+from bulkmig.lift.fit import Fit
+from bulkmig.postgres import dsn
+from bulkmig.postgres.catalogue import read_catalogue
+from bulkmig.postgres.session import DURABLE, Connection, session, transaction
+from bulkmig.report import Report
+from bulkmig.security import keys
+from bulkmig.sqlite.address import FileAddress, is_file, parse
+from bulkmig.sqlite.portal import PortalTable, contract
+from bulkmig.sqlite.session import Session, on_file
+from bulkmig.target import graph as target_graph
+from bulkmig.target.graph import Graph
+from bulkmig.target.postgres import catalogue
+
+_LOSSY = {
+    "text.unstorable_character": "a character that PostgreSQL can't store became U+FFFD",
+    "json.unstorable_character": "an escape that no target can store became U+FFFD",
+    "value.truncated": "cut to what PostgreSQL's column holds",
+    "value.out_of_range": "beyond what PostgreSQL's column holds: NULL instead",
+}
+
+
+async def lift(settings: Settings, file_url: str, server_url: str, *, stop: Stop | None = None) -> Report:
+    """Moves the portal at `sqlite:///…` into the empty one at `postgresql://…`. Raises UsageError,
+    PreflightError, and BulkmigError where a value fits no column: then nothing was written."""
+    if not is_file(file_url) or is_file(server_url):
+        raise UsageError("lift moves from SQLite to PostgreSQL", "bulkmig lift sqlite:///… postgresql://…")
+    ring = keys.from_settings(settings)
+    where = replace(parse(file_url), keys=ring)
+    if not os.access(where.path, os.W_OK):
+        where = replace(where, scratch=True)
+    address = dsn.parse(
+        server_url,
+        allow_insecure=settings.allow_insecure,
+        connect_timeout=settings.connect_timeout,
+        network_timeout=settings.network_timeout,
+        keys=ring,
+    )
+    report = Report("lift", str(uuid4()))
+    with (stop or Stop()).scope() as scope:
+        async with (
+            session(where, DURABLE, role="source") as held,
+            session(address, DURABLE, role="target") as target,
+        ):
+            file = on_file(held)
+            assert file is not None
+            try:
+                await _Lift(settings, file, target, report, where).run(held)
+            except _Differs:
+                report.hint = "a trigger of the target may change what is written; nothing was committed"
+    if scope.cancelled_caught:
+        report.status = "stopped"
+    report.finish()
+    return report
+
+
+class _Lift:
+    def __init__(
+        self, settings: Settings, file: Session, target: Connection, report: Report, where: FileAddress
+    ) -> None:
+        self.settings, self.file, self.target = settings, file, target
+        self.report, self.where = report, where
+        self.who = audit.who(settings.operator)
+
+    async def run(self, held: Connection) -> None:
+        """Everything, in one transaction."""
+        report = self.report
+        fit = Fit(await _both(held, self.target))
+        if await schema.version(held) > 0:
+            await ledger_keys.check(held)
+        await schema.upgrade(self.target)
+        graph = await target_graph.read(self.target)
+        tables = [self.file.tables[name] for name in _order(graph)]
+        begin = "BEGIN READ ONLY" if self.where.scratch else "BEGIN"
+        async with transaction(held, begin, commit=False):
+            await self.file.refresh()
+            async with transaction(self.target):
+                await _empty(self.target, [table.name for table in tables])
+                if self.settings.fk_check == "set":
+                    await self.target.execute("SET LOCAL session_replication_role = replica")
+                started = time.perf_counter()
+                for table in tables:
+                    await self._rows(table, fit)
+                # A transaction within, which marks its rows otherwise than the portal's: what has the mark of
+                # its base counts as untouched since (`weigh.py`), and the portal did touch some.
+                await self.target.execute("SAVEPOINT ledger")
+                await ledger.move(self.file, self.target, fit)
+                await self.target.execute("RELEASE SAVEPOINT ledger")
+                report.phases["load"] = time.perf_counter() - started
+                await self._record(fit)
+                started = time.perf_counter()
+                for table in tables:
+                    await self._compare(table, Fit(fit.catalogue))
+                if self.settings.fk_check == "set":
+                    await self.target.execute("SET LOCAL session_replication_role = DEFAULT")
+                    await _prove(self.target, graph, {table.name for table in tables})
+                report.phases["verify"] = time.perf_counter() - started
+                if report.verified.difference_count:
+                    raise _Differs
+                await self._end()
+
+    async def _rows(self, table: PortalTable, fit: Fit) -> None:
+        columns, key = _columns(table), _key(table)
+
+        async def chunks() -> AsyncIterator[bytes]:
+            async for frame in self.file.frames(_query(table, columns, key)):
+                self.report.inserted[table.name] += frame.height
+                yield to_csv(fit.table(table.name, frame, key))
+
+        await self.target.copy_to_table(table.name, source=chunks(), columns=columns, format="csv")
+
+    async def _compare(self, table: PortalTable, fit: Fit) -> None:
+        columns, key = _columns(table), _key(table)
+        personal = frozenset(
+            name for e in ENTITIES for t in e.tables if t.name == table.name
+            for name, cell in t.cells.items() if cell.personal
+        )  # fmt: skip
+        async for frame in self.file.frames(_query(table, columns, key)):
+            due = fit.table(table.name, frame, key, quiet=True)
+            self.report.verified.add(await compare.table(self.target, table.name, key, due, personal))
+        count = await self.target.fetchval(f"SELECT count(*) FROM {table.name}")
+        if count != self.report.inserted[table.name]:
+            self.report.verified.difference_count += 1
+
+    async def _record(self, fit: Fit) -> None:
+        await runs.begin(
+            self.target,
+            self.report.run_id,
+            self.report.command,
+            operator=self.settings.operator,
+            selection=self.where.shown,
+            version=__version__,
+        )
+        names = {table.name: entity.name for entity in ENTITIES for table in entity.tables}
+        for table, found in fit.found.items():
+            for code, column, ids in found:
+                sources = await self.file.sources(ids)
+                rows = [
+                    (
+                        "warning",
+                        code,
+                        None,
+                        names.get(table, table),
+                        sources.get(key, key),
+                        column,
+                        _LOSSY[code],
+                    )
+                    for key in ids
+                ]
+                findings = pl.DataFrame(rows, schema=FINDING, orient="row")
+                self.report.count_findings(findings)
+                self.report.lossiness[code] += len(ids)
+                await write.findings(self.target, self.report.run_id, [findings])
+
+    async def _end(self) -> None:
+        rows = self.report.inserted.total()
+        run_id = self.report.run_id
+        await audit.entry(self.target, self.who, "lifted", f"{rows} rows from SQLite", run_id=run_id)
+        self.report.finish()
+        await runs.end(self.target, run_id, self.report.status, self.report.document())
+
+
+class _Differs(Exception):
+    """PostgreSQL holds something else than it was sent."""
+
+
+def _order(graph: Graph) -> list[str]:
+    """The contract's tables, parents before children."""
+    wanted = {table for table, _ in contract()}
+    order = [t.name for scope in (graph.companies, graph.vessels) for t in scope.tables if t.name in wanted]
+    return [*order, *sorted(wanted - set(order))]
+
+
+def _columns(table: PortalTable) -> list[str]:
+    known = [column for of, column in contract() if of == table.name]
+    return [column.name for column in table.columns if column.name in known]
+
+
+def _key(table: PortalTable) -> str:
+    """The column whose values tell the rows apart."""
+    return "document_id" if table.name == "vessel_documents" else table.key[0].name
+
+
+def _query(table: PortalTable, columns: Sequence[str], key: str) -> str:
+    return f"SELECT {', '.join(columns)} FROM {table.name} ORDER BY {key}"
+
+
+async def _both(file: Connection, target: Connection) -> Catalogue:
+    """Checks both ends; returns what PostgreSQL's columns hold."""
+    await catalogue(file, writing=False)
+    await catalogue(target, writing=True)
+    wanted = sorted({table for table, _ in contract()})
+    found, refused = await read_catalogue(target, wanted, privilege="INSERT")
+    missing = [f"{t}.{c}" for t, c in contract() if c not in found.get(t, ()) or (t, c) in refused]
+    if missing:
+        raise PreflightError(
+            f"the PostgreSQL portal lacks, or lets nobody write, {', '.join(missing)}",
+            "create the contract's tables and GRANT INSERT on them",
+        )
+    return found
+
+
+async def _empty(target: Connection, tables: Sequence[str]) -> None:
+    await target.execute(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
+    held = [name for name in tables if await target.fetchval(f"SELECT EXISTS (SELECT FROM {name})")]
+    used = await target.fetchval("SELECT EXISTS (SELECT FROM bulkmig.audit)")
+    if held or used:
+        raise PreflightError(
+            f"the PostgreSQL portal is not empty: {', '.join(held) or 'its ledger has entries'}",
+            "lift needs a fresh portal; if an earlier lift has ended, bulkmig status lists it",
+        )
+
+
+async def _prove(target: Connection, graph: Graph, tables: set[str]) -> None:
+    for fk in graph.vessels.foreign_keys:
+        if fk.child in tables:
+            lost = await target.fetchval(
+                f"SELECT EXISTS (SELECT FROM {fk.child} c WHERE c.{fk.column} IS NOT NULL AND NOT EXISTS"
+                f" (SELECT FROM {fk.parent} p WHERE p.{fk.parent_column} = c.{fk.column}))"
+            )
+            if lost:
+                raise asyncpg.ForeignKeyViolationError(f"{fk.child}.{fk.column} names no row of {fk.parent}")

@@ -1,0 +1,81 @@
+"""The integer ids of a SQLite portal: assigned before anything is written, in order of source id within
+vessels in order of source id, so that they depend on nothing else (mapping.md, "Ids").
+
+Every source row of the vessels that are due gets its number, also one that is quarantined or waits: when it
+comes in later, it stands where it belongs. Numbers are recorded for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+
+from bulkmig._core import ids
+from bulkmig._core.declare import Entity
+from bulkmig._core.frames import from_csv, runs, spread
+from bulkmig.decide.fleet import Fleet
+from bulkmig.entities import PER_VESSEL
+from bulkmig.postgres.session import Connection, transaction
+from bulkmig.selection import Vessel
+from bulkmig.source import queries
+from bulkmig.source.onboarding import copy_out
+from bulkmig.sqlite.session import Session, on_file
+
+_VESSELS = 1000  # at once
+_BYTES = 4 * 1024 * 1024  # of ids read before they are recorded
+
+
+async def assign(source: Connection, target: Connection, fleet: Fleet) -> None:
+    """Records the numbers of all rows of the fleet that have none yet. Nothing on PostgreSQL."""
+    file = on_file(target)
+    if file is None:
+        return
+    async with transaction(target):
+        for outcome in fleet.shared:
+            known = dict(fleet.decisions.identity(outcome.entity.name).iter_rows())
+            owner = outcome.entity.owner
+            rows = sorted(zip(outcome.raw["id"], outcome.raw[owner], strict=True))
+            await file.number(
+                outcome.entity.tables[0].name,
+                [(known.get(id_) or ids.derive_one(of, id_, outcome.entity.digit), id_) for id_, of in rows],
+            )
+        due = sorted(fleet.vessels, key=lambda vessel: vessel.id)
+        known = dict(fleet.decisions.identity("vessel").iter_rows())
+        await file.number("vessels", [(known[vessel.id], vessel.id) for vessel in due])
+        for entity in PER_VESSEL:
+            if entity.tables and entity.name != "vessel":
+                for start in range(0, len(due), _VESSELS):
+                    await _rows(source, file, entity, due[start : start + _VESSELS], fleet)
+
+
+async def _rows(
+    source: Connection, file: Session, entity: Entity, vessels: Sequence[Vessel], fleet: Fleet
+) -> None:
+    kept = fleet.decisions.kept_ids.get(entity.name, {})
+    chunks: list[bytes] = []
+
+    async def record() -> None:
+        frame = from_csv(b"".join(chunks), ("id", "owner"))
+        chunks.clear()
+        await file.number(entity.tables[0].name, list(uuids(frame, entity.digit, kept).iter_rows()))
+
+    async def take(data: bytes) -> None:
+        chunks.append(data)
+        if sum(map(len, chunks)) > _BYTES:
+            await record()
+
+    await copy_out(source, f"{queries.keys(entity, [v.id for v in vessels])} ORDER BY 2, 1", take)
+    await record()
+
+
+def uuids(frame: pl.DataFrame, digit: str, kept: Mapping[str, str]) -> pl.DataFrame:
+    """(UUID, source id) of rows (id, owner)."""
+    found = runs(frame["owner"])
+    prefixes = spread([of and ids.prefix(of) for of, _ in found], [length for _, length in found])
+    made = frame.with_columns(prefixes.alias("@owner"), ids.digest("id").alias("@digest"))
+    uuid = ids.derive(pl.col("@owner"), pl.col("@digest"), digit)
+    if kept:
+        recorded = pl.col("id").replace_strict(kept, default=None, return_dtype=pl.String)
+        uuid = pl.coalesce(recorded, uuid)
+    return made.select(uuid.alias("uuid"), "id")

@@ -1,0 +1,293 @@
+"""The portal in PostgreSQL's shape: a temporary view of each table, with UUIDs for its integer ids, and
+triggers that take changes to the view apart again.
+
+Every row has its UUID in the table of ids: rows that bulkmig created the derived one, which a migration to
+PostgreSQL would have given them, all others one made of table and number (`values.own_uuid`).
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+
+from bulkmig.sqlite.translate import VIEW
+from bulkmig.sqlite.values import printed, stored
+
+IDS = "bulkmig_ids"
+CREATE_IDS = (
+    "CREATE TABLE {schema}.bulkmig_ids (tbl TEXT NOT NULL, id INTEGER NOT NULL, uuid TEXT NOT NULL,"
+    " source_id TEXT, PRIMARY KEY (tbl, id)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX {schema}.bulkmig_ids_uuid ON bulkmig_ids (uuid)"
+)
+_NOWHERE = "-9223372036854775808"  # a reference that names no row: the foreign key refuses it
+
+
+@dataclass(frozen=True)
+class PortalColumn:
+    """A column as the file has it. `kind`: how its values are spelled; `parent`: the table whose numbers it
+    holds; `typed`: PostgreSQL's type of the same column."""
+
+    name: str
+    kind: str
+    typed: str
+    nullable: bool
+    key: int
+    writable: bool
+    parent: str | None = None
+    default: str | None = None
+
+    @property
+    def quoted(self) -> str:
+        return f'"{self.name}"'
+
+
+@dataclass
+class PortalTable:
+    """A table; `own`: the column with the numbers that it gives itself."""
+
+    name: str
+    columns: list[PortalColumn]
+    own: PortalColumn | None = None
+    unique: list[tuple[str, ...]] = field(default_factory=list)
+    references: list[tuple[str, str, str]] = field(default_factory=list)  # column, parent, its column
+
+    @property
+    def key(self) -> list[PortalColumn]:
+        return sorted((c for c in self.columns if c.key), key=lambda c: c.key)
+
+    @property
+    def shaped(self) -> bool:
+        """Whether PostgreSQL would show it differently."""
+        return self.own is not None or any(c.parent or c.kind != "text" for c in self.columns)
+
+
+@lru_cache(maxsize=1)
+def contract() -> dict[tuple[str, str], str]:
+    """(table, column) -> its type where the portal is on PostgreSQL, as the catalogue names it."""
+    sql = files("bulkmig.schemas").joinpath("maintenance.postgres.sql").read_text(encoding="utf-8")
+    names = {"integer": "int4", "boolean": "bool"}
+    found = {}
+    for table, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\n\);", sql, re.DOTALL):
+        for column, type_ in re.findall(r"^ {4}(\w+)\s+(\w+)", body, re.MULTILINE):
+            if column != "PRIMARY":
+                found[table, column] = names.get(type_, type_)
+    return found
+
+
+def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
+    """The portal's tables; bulkmig's own are none of them."""
+    names = [
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM main.sqlite_master WHERE type = 'table'"
+            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND name NOT LIKE 'bulkmig\\_%' ESCAPE '\\'"
+            " AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
+        )
+    ]
+    tables = {name: _table(connection, name) for name in names}
+    roots = {name: table.own for name, table in tables.items()}
+    for table in tables.values():
+        by_column = {column: (parent, to) for column, parent, to in table.references}
+        columns = []
+        for column in table.columns:
+            parent = _root(tables, *by_column[column.name]) if column.name in by_column else None
+            columns.append(
+                PortalColumn(**{**vars(column), "parent": parent if parent and roots[parent] else None})
+            )
+        table.columns = columns
+        if table.own is not None:
+            own = next(column for column in columns if column.name == table.own.name)
+            table.own = None if own.parent else own
+    return tables
+
+
+def _root(tables: dict[str, PortalTable], parent: str, column: str) -> str | None:
+    """The table that gives the numbers which a column of `parent` holds."""
+    for _ in range(len(tables)):
+        if parent not in tables:
+            return None
+        up = next(((p, to) for c, p, to in tables[parent].references if c == column), None)
+        if up is None:
+            own = tables[parent].own
+            return parent if own is not None and own.name == column else None
+        parent, column = up
+    return None
+
+
+def _table(connection: sqlite3.Connection, name: str) -> PortalTable:
+    rows = connection.execute("SELECT * FROM pragma_table_xinfo(?1, 'main')", (name,)).fetchall()
+    typed = contract()
+    columns = []
+    for _, column, type_, notnull, default, key, hidden in rows:
+        if hidden == 1:
+            continue
+        kind, shown = _kind(type_, typed.get((name, column)))
+        columns.append(
+            PortalColumn(column, kind, shown, not notnull and not key, key, hidden == 0, default=default)
+        )
+    table = PortalTable(name, columns)
+    keys = table.key
+    declared = {column: type_ for _, column, type_, *_ in rows}
+    if len(keys) == 1 and declared[keys[0].name].upper() == "INTEGER":
+        table.own = keys[0]
+    links: dict[int, list[tuple[str, str, str | None]]] = {}
+    for id_, _, parent, column, to, *_ in connection.execute(
+        "SELECT * FROM pragma_foreign_key_list(?1, 'main')", (name,)
+    ):
+        links.setdefault(id_, []).append((column, parent, to))
+    for link in links.values():
+        if len(link) == 1:
+            column, parent, to = link[0]
+            table.references.append((column, parent, to or _key_of(connection, parent)))
+    for index, unique, origin, partial in connection.execute(
+        "SELECT name, \"unique\", origin, partial FROM pragma_index_list(?1, 'main')", (name,)
+    ).fetchall():
+        if unique and origin != "pk" and not partial:
+            parts = connection.execute(
+                "SELECT name FROM pragma_index_info(?1, 'main') ORDER BY seqno", (index,)
+            ).fetchall()
+            if all(part for (part,) in parts):
+                table.unique.append(tuple(part for (part,) in parts))
+    return table
+
+
+def _key_of(connection: sqlite3.Connection, table: str) -> str:
+    row = connection.execute(
+        "SELECT name FROM pragma_table_info(?1, 'main') WHERE pk = 1", (table,)
+    ).fetchone()
+    return str(row[0]) if row else "rowid"
+
+
+def _kind(declared: str, typed: str | None) -> tuple[str, str]:
+    """How values are spelled, and what the type is called: lengths and ranges are SQLite's."""
+    if typed == "timestamptz" or typed == "bool":
+        return typed, typed
+    if typed == "int4" or (typed is None and "INT" in declared.upper()):
+        return "integer", "int8"
+    return "text", "text" if typed in (None, "varchar") else typed
+
+
+def views(tables: dict[str, PortalTable]) -> list[str]:
+    """The statements that create the views and their triggers."""
+    return [statement for table in tables.values() if table.shaped for statement in _view(table)]
+
+
+def _view(table: PortalTable) -> list[str]:
+    joins, shown = [], []
+    for n, column in enumerate(table.columns):
+        at = f"t.{column.quoted}"
+        holder = table.name if column is table.own else column.parent
+        if holder is None:
+            shown.append(f"{printed(column.kind, at)} AS {column.quoted}")
+            continue
+        outer = "LEFT JOIN" if column.nullable else "JOIN"
+        joins.append(f"{outer} {IDS} i{n} ON i{n}.tbl = '{holder}' AND i{n}.id = {at}")
+        shown.append(f"i{n}.uuid AS {column.quoted}")
+    name = f"{VIEW}{table.name}"
+    writable = [column for column in table.columns if column.writable]
+    names = ", ".join(column.quoted for column in writable)
+    new = ", ".join(
+        f"coalesce({into(table, c, f'NEW.{c.quoted}')}, {c.default})"
+        if c.default and not c.nullable and c is not table.own
+        else into(table, c, f"NEW.{c.quoted}")
+        for c in writable
+    )
+    this = " AND ".join(
+        f"{column.quoted} IS {into(table, column, f'OLD.{column.quoted}')}" for column in table.key
+    )
+    changed = ", ".join(
+        f"{c.quoted} = CASE WHEN NEW.{c.quoted} IS OLD.{c.quoted} THEN {c.quoted}"
+        f" ELSE {into(table, c, f'NEW.{c.quoted}')} END"
+        for c in writable
+        if c is not table.own
+    )
+    note = note_id(table) if table.own is not None else ""
+    made = [
+        f'CREATE TEMP VIEW {name} AS SELECT {", ".join(shown)} FROM main."{table.name}" t {" ".join(joins)}'
+    ]
+    made.append(
+        f"CREATE TEMP TRIGGER {name}_i INSTEAD OF INSERT ON {name} BEGIN {note}"
+        f' INSERT INTO "{table.name}" ({names}) VALUES ({new}); END'
+    )
+    if this and changed:
+        made.append(
+            f"CREATE TEMP TRIGGER {name}_u INSTEAD OF UPDATE ON {name} BEGIN"
+            f' UPDATE "{table.name}" SET {changed} WHERE {this}; END'
+        )
+    if this:
+        made.append(
+            f"CREATE TEMP TRIGGER {name}_d INSTEAD OF DELETE ON {name} BEGIN"
+            f' DELETE FROM "{table.name}" WHERE {this}; END'
+        )
+    return made
+
+
+def into(table: PortalTable, column: PortalColumn, value: str) -> str:
+    """SQL: what is stored in a column for a value as PostgreSQL prints it."""
+    if column is table.own:
+        return f"(SELECT id FROM {IDS} WHERE uuid = {value})"
+    if column.parent is not None:
+        return (
+            f"CASE WHEN {value} IS NOT NULL THEN coalesce((SELECT id FROM {IDS} WHERE uuid = {value}),"
+            f" own_number('{column.parent}', {value}), {_NOWHERE}) END"
+        )
+    return stored(column.kind, value)
+
+
+def note_id(table: PortalTable) -> str:
+    """The trigger's statements that give a new row its number: its own, or the next that is free."""
+    new = f"NEW.{table.own.quoted if table.own else 'rowid'}"
+    own = f"own_number('{table.name}', {new})"
+    return (
+        f"INSERT INTO {IDS} (tbl, id, uuid) SELECT '{table.name}', coalesce({own}, {next_free(table)}), {new}"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {IDS} WHERE uuid = {new});"
+        f" UPDATE {IDS} SET id = {next_free(table)} WHERE uuid = {new} AND {own} IS NULL"
+        f' AND EXISTS (SELECT 1 FROM "{table.name}" t WHERE t.{table.own.quoted if table.own else "rowid"} ='
+        f" {IDS}.id);"
+    )
+
+
+def unnumbered(table: PortalTable) -> str:
+    """Of a list of UUIDs the places of those that have no number, and of those whose number is another row's
+    by now."""
+    own = table.own.quoted if table.own else "rowid"
+    return (
+        "SELECT j.key, i.id FROM json_each(?1) j"
+        f" LEFT JOIN {IDS} i ON i.uuid = j.value"
+        f' LEFT JOIN main."{table.name}" t ON t.{own} = i.id'
+        f" WHERE i.id IS NULL OR t.{own} IS NOT NULL ORDER BY j.key"
+    )
+
+
+def next_free(table: PortalTable) -> str:
+    """SQL: a number that neither the portal nor bulkmig has given to a row of the table."""
+    own = table.own.quoted if table.own else "rowid"
+    return (
+        f"max(coalesce((SELECT max(id) FROM {IDS} WHERE tbl = '{table.name}'), 0),"
+        f' coalesce((SELECT max({own}) FROM "{table.name}"), 0)) + 1'
+    )
+
+
+def unnoted(table: PortalTable) -> str:
+    """The numbers of rows that the portal has added and that have no UUID yet."""
+    own = table.own.quoted if table.own else "rowid"
+    return (
+        f'SELECT {own} FROM main."{table.name}" t WHERE NOT EXISTS'
+        f" (SELECT 1 FROM {IDS} i WHERE i.tbl = '{table.name}' AND i.id = t.{own})"
+    )
+
+
+def insert(table: PortalTable, columns: list[str]) -> str:
+    """The statement that inserts a row of texts as the transform made them; values are in SQLite's form
+    already, ids and references are UUIDs."""
+    by_name = {column.name: column for column in table.columns}
+    slots = []
+    for n, name in enumerate(columns, 1):
+        column = by_name[name]
+        plain = column is not table.own and column.parent is None
+        slots.append(f"?{n}" if plain else into(table, column, f"?{n}"))
+    names = ", ".join(f'"{name}"' for name in columns)
+    return f'INSERT INTO main."{table.name}" ({names}) VALUES ({", ".join(slots)})'

@@ -1,0 +1,64 @@
+"""Statements that are PostgreSQL's alone, with what says the same in SQLite. A statement is found by its
+text, so one that changes is missed here and then refused by `translate`."""
+
+from __future__ import annotations
+
+import re
+
+
+def normal(sql: str) -> str:
+    """A statement with single blanks, by which its variant is found."""
+    return re.sub(r"\s+", " ", sql).strip().rstrip(";")
+
+
+_PAIRS: list[tuple[str, str]] = [
+    # The ledger's presence.
+    (
+        "SELECT to_regclass('bulkmig.migrations')",
+        "SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_migrations'",
+    ),
+    (
+        "SELECT to_regclass('bulkmig.vessels')",
+        "SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_vessels'",
+    ),
+    (
+        "SELECT to_regclass('bulkmig.keys') IS NOT NULL",
+        "SELECT count(*) > 0 FROM main.sqlite_master WHERE name = 'bulkmig_keys'",
+    ),
+    # Vessels that were rolled back last.
+    (
+        "SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)"
+        " WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state HAVING CASE WHEN"
+        " v.state = 'quarantined' THEN bool_or(c.restored IS NOT NULL) ELSE (array_agg(c.restored ORDER BY"
+        " c.seq DESC))[1] IS NOT NULL END",
+        "SELECT c.vessel_id FROM bulkmig_checkpoints c LEFT JOIN bulkmig_vessels v USING (vessel_id)"
+        " WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state HAVING CASE WHEN"
+        " v.state = 'quarantined' THEN max(c.restored IS NOT NULL) ELSE (SELECT l.restored FROM"
+        " bulkmig_checkpoints l WHERE l.vessel_id = c.vessel_id AND NOT l.incidental ORDER BY l.seq DESC"
+        " LIMIT 1) IS NOT NULL END",
+    ),
+    # Which transactions wrote something: SQLite doesn't record it.
+    (
+        "SELECT xmin::text AS x FROM bulkmig.checkpoints WHERE id = ANY ($1::text[]::uuid[]) UNION SELECT"
+        " xmin::text FROM bulkmig.base WHERE checkpoint_id = ANY ($1::text[]::uuid[])",
+        "SELECT NULL AS x WHERE $1 IS NULL",
+    ),
+    # Whether a column may be NULL and holds text.
+    (
+        "SELECT NOT a.attnotnull AS nullable, t.typcategory = 'S' AS text FROM pg_attribute a JOIN pg_type t"
+        " ON t.oid = a.atttypid WHERE a.attrelid = $1::text::regclass AND quote_ident(a.attname) = $2",
+        "SELECT NOT \"notnull\" AS nullable, 1 AS text FROM pragma_table_info($1, 'main') WHERE name = $2",
+    ),
+    # Retention.
+    (
+        "SELECT id::text AS id, vessel_id, restored::text AS restored, together::text[] AS together,"
+        " row_number() OVER (PARTITION BY vessel_id ORDER BY seq DESC) > $1 AND created_at <"
+        " clock_timestamp() - make_interval(secs => $2 * 86400.0) AS old FROM bulkmig.checkpoints"
+        " ORDER BY seq",
+        "SELECT id, vessel_id, restored, together, row_number() OVER (PARTITION BY vessel_id ORDER BY seq"
+        " DESC) > $1 AND epoch(created_at) < epoch(clock_timestamp()) - $2 * 86400.0 AS old"
+        " FROM bulkmig_checkpoints ORDER BY seq",
+    ),
+    ("LOCK TABLE bulkmig.checkpoints IN SHARE ROW EXCLUSIVE MODE", "SELECT 1"),
+]
+VARIANTS = {normal(one): other for one, other in _PAIRS}

@@ -1,0 +1,116 @@
+"""Lets tests that were written for a target on PostgreSQL run against one on SQLite.
+
+They speak to the target in PostgreSQL's words, through bulkmig's own session; that its view of a file is
+right is what tests/sqlite shows with the oracle's own reading.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+import bulkmig.shown
+from bulkmig import schemas
+from bulkmig.ledger import schema
+from bulkmig.postgres.session import transaction
+from bulkmig.sqlite.address import is_file, parse
+from bulkmig.sqlite.session import Session
+from bulkmig.sqlite.session import connect as open_file
+from tests.oracle.contract import KEYS, TABLES
+from tests.oracle.file import write_file
+from tests.oracle.plant import TYPES
+
+_PUT = re.compile(r"INSERT INTO (\w+) \(([^)]*)\) VALUES \([^)]*\) ON CONFLICT \(([^)]*)\) DO")
+_BOOLEAN = re.compile(r"\b(is_active|causes_failure)::text")
+_connect = asyncpg.connect
+
+
+async def _no_numbers(*_: object) -> dict[str, str]:
+    """These tests know rows by their UUIDs."""
+    return {}
+
+
+class InPostgresWords(Session):
+    """A session that also understands what these tests say."""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """As the driver for PostgreSQL has it."""
+        async with transaction(self):  # type: ignore[arg-type]
+            yield
+
+    async def execute(self, sql: str, *values: Any) -> str:
+        put = _PUT.match(sql)
+        if put is None or put[1] not in self.tables:
+            return await super().execute(sql, *values)
+        columns = put[2].split(", ")
+        given = [{"true": "t", "false": "f"}.get(value, value) for value in values]
+        import polars as pl
+
+        frame = pl.DataFrame(
+            {c: pl.Series([v], dtype=pl.String) for c, v in zip(columns, given, strict=True)}
+        )
+        await self.upsert(put[1], put[3].split(", "), frame)
+        return "INSERT 0 1"
+
+    async def fetch(self, sql: str, *values: Any) -> Any:
+        if sql == TYPES:
+            return [(c.name, c.typed) for c in self.tables[values[0]].columns]
+        sql = _BOOLEAN.sub(r"CASE \1 WHEN 't' THEN 'true' ELSE 'false' END AS \1", sql)
+        return await super().fetch(sql, *values)
+
+
+def begin() -> None:
+    """From now on targets may be on SQLite."""
+    asyncpg.connect = connect  # type: ignore[assignment]
+    bulkmig.shown.numbers = _no_numbers  # type: ignore[assignment]
+
+
+async def connect(url: str, *args: Any, **options: Any) -> Any:
+    """A session at either kind of target."""
+    if not is_file(url):
+        return await _connect(url, *args, **options)
+    found = await open_file(parse(url), durable=False)
+    found.__class__ = InPostgresWords
+    return found
+
+
+def fresh(path: Path) -> str:
+    """An empty portal with a ledger, which keeps the UUIDs that a test gives the portal's own rows."""
+    url = write_file(path, schemas.read("maintenance.sqlite.sql"), {})
+    import asyncio
+    import threading
+
+    async def prepare() -> None:
+        found = await open_file(parse(url), durable=False)
+        await schema.upgrade(found)  # type: ignore[arg-type]
+        await found.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(prepare()))
+    thread.start()
+    thread.join()
+    return url
+
+
+async def shown(url: str) -> dict[str, bytes]:
+    """The contract's tables in PostgreSQL's shape, each in order of its key."""
+    connection = await connect(url)
+    found: dict[str, bytes] = {}
+    try:
+        for table, columns in TABLES.items():
+            chunks: list[bytes] = []
+
+            async def keep(data: bytes, chunks: list[bytes] = chunks) -> None:
+                chunks.append(data)
+
+            query = f"SELECT {', '.join(columns)} FROM {table} ORDER BY {', '.join(KEYS[table])}"
+            await connection.copy_from_query(query, output=keep)
+            found[table] = b"".join(chunks)
+    finally:
+        await connection.close()
+    return found
