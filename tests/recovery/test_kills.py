@@ -290,6 +290,7 @@ IN_THE_LONG_FORM: dict[str, str] = {
 # Writes that tests of their own kill -> which.
 KILLED_ELSEWHERE: dict[str, str] = {
     "ledger/keys.py:register": "tests/security",
+    "ledger/sqlite/0012_operators.sql": "any, of a portal in a file",
     "ledger/keys.py:retire": "tests/security",
     "operators.py": "tests/security",
     "operators.py:turn": "tests/security",
