@@ -14,10 +14,9 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Cost, run
-
 from benchmarks import figures
 from benchmarks.ends import SETTINGS, Ends, ends
+from bulkmig.cli.measure import Cost, run
 from bulkmig.embedded import Server, installs
 from bulkmig.generate import FleetSpec
 
