@@ -215,7 +215,7 @@ async def _delete(step: Step, part: Part) -> None:
 
 
 async def _spare_vessel(step: Step, part: Part) -> None:
-    """A vessel that anything is left of, all other deletions done, or that others refer to, becomes inactive."""
+    """A vessel of which anything is left, all else deleted, or that others refer to, becomes inactive."""
     means, scope = step.means, step.means.graph.vessels
     own = {table.name for table in part.entity.tables}
     for id_, source in list(part.delete.items()):

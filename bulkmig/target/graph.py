@@ -193,8 +193,9 @@ async def _of_file(file: Session) -> Graph:
     for name, columns, key in await file.ledger():
         named = tuple('"row"' if column == "row" else column for column in columns)  # as PostgreSQL needs it
         tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", named, key)
+    nullable = {(table.name, c.name) for table in file.tables.values() for c in table.columns if c.nullable}
     keys = [
-        ForeignKey(table.name, column, parent, to)
+        ForeignKey(table.name, column, parent, to, (table.name, column) in nullable, cascades=True)
         for table in file.tables.values()
         for column, parent, to in table.references
         if parent in file.tables
