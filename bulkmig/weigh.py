@@ -146,7 +146,7 @@ class Weigher:
             written = known.get(mismatch.id)
             if written is None:
                 loose.append(mismatch)
-            elif mismatch.id in as_left and not _padded(mismatch):
+            elif mismatch.id in as_left and not _padded(mismatch) and not _kept(mismatch, written):
                 self._differs(mismatch, result)
             else:
                 self._weigh_one(mismatch, written, result)
@@ -285,6 +285,12 @@ class Weigher:
         by_prefix = {id_range(vessel)[0][:13]: vessel for vessel in self.vessels}
         known = [by_prefix[prefix] for prefix in prefixes if prefix in by_prefix]
         return known if len(known) == len(prefixes) else list(self.vessels)
+
+
+def _kept(mismatch: Mismatch, written: dict[str, str | None]) -> bool:
+    """Whether the cell is assigned once, and is what it was assigned."""
+    table, field = mismatch.table, mismatch.field
+    return table.cells[field].kept and mismatch.actual == written[f"{table.name}.{field}"]
 
 
 def _padded(mismatch: Mismatch) -> bool:
