@@ -32,7 +32,6 @@ _COUNTERS = (("base", "id"), ("checkpoints", "seq"), ("audit", "id"))
 
 async def move(file: Session, target: Connection, fit: Fit) -> None:
     """Copies every table. The keys of what is encrypted are those of the sessions."""
-    await target.execute("DELETE FROM bulkmig.audit_head")  # of a chain that has no entry
     for name, columns, key in await file.ledger():
         if name in _NOT:
             continue
@@ -42,7 +41,9 @@ async def move(file: Session, target: Connection, fit: Fit) -> None:
         listed = ", ".join(f'"{column}"' for column in both)
         async for rows in _batches(file, f"SELECT {listed} FROM main.bulkmig_{name}{order}"):
             given = [dict(zip(both, row, strict=True)) for row in rows]
-            if name == "base":
+            if name == "audit_head":
+                await target.execute("DELETE FROM bulkmig.audit_head")  # of a chain that has no entry
+            elif name == "base":
                 for row in given:
                     at = base_place(
                         *(row[c] for c in ("vessel_id", "run_id", "entity", "kind", "checkpoint_id"))
