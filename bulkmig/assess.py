@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
@@ -12,6 +12,7 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.stop import Stop
 from bulkmig._core.unit import Unit
+from bulkmig.between import Between
 from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import parcels
@@ -85,16 +86,30 @@ async def _assess(
             for rows in await find(ends.holder):
                 report.count_findings(rows.findings)
                 report.quarantined[rows.source] += rows.quarantined.height
-        known = frozenset(vessel.id for vessel in due).union(migrated)
+        between = Between()
         listen(PhaseStarted("vessels", len(due)))
         with stop.scope() as scope:
             if settings.processes > 1:
                 due_ids = fleet.decisions.vessels_due
-                job = Job("assess", settings, ends.snapshot, "", due=due_ids, known=known)
+                job = Job("assess", settings, ends.snapshot, "", due=due_ids)
                 job.companies = frozenset(vessel.company_id for vessel in due)
-                await spread(job, due, lambda share: report.merge(share.report), listen)
+
+                def collect(share: Share) -> None:
+                    report.merge(share.report)
+                    if share.between is not None:
+                        between.merge(share.between)
+
+                await spread(job, due, collect, listen)
             else:
-                await _vessels(settings, ends, fleet, due, known, report, listen)
+                await _vessels(settings, ends, fleet, due, between, report, listen)
+            await between.tell(
+                ends.holder,
+                ends.target,
+                fleet.decisions,
+                report,
+                ledger=bool(state.ledger),
+                earlier=not everything,
+            )
         if scope.cancelled_caught:
             report.status = "stopped"
         report.count_elsewhere()
@@ -130,9 +145,10 @@ async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
             companies=job.companies,
         )
         fleet.decisions.vessels_due = job.due
+        between = Between()
         with stop.scope():
-            await _vessels(job.settings, ends, fleet, vessels, job.known, report, listen)
-    return Share(report)
+            await _vessels(job.settings, ends, fleet, vessels, between, report, listen)
+    return Share(report, between=between)
 
 
 async def _vessels(
@@ -140,7 +156,7 @@ async def _vessels(
     ends: Ends,
     fleet: Fleet,
     due: list[Vessel],
-    known: frozenset[str],
+    between: Between,
     report: Report,
     listen: Listener,
 ) -> None:
@@ -151,7 +167,7 @@ async def _vessels(
             for vessel in vessels:
                 listen(VesselStarted(vessel.id, vessel.name))
             unit = new_unit(fleet.decisions, vessels, {})
-            counter = _Counter(unit, known, report)
+            counter = _Counter(unit, between, report)
             try:
                 return unit, counter, await run(await lane.line(), unit, counter)
             except Exception:
@@ -167,6 +183,7 @@ async def _vessels(
         for vessel in vessels:
             if vessel.id in unit.failing:
                 why = unit.failing[vessel.id]
+                between.failing.add(vessel.id)
                 report.failed += 1
                 report.failures.append(Failure(vessel.id, vessel.name, vessel.imo_number, "validate", why))
                 listen(VesselFailed(vessel.id, vessel.name, "validate", why))
@@ -189,13 +206,13 @@ class _Counter:
     added before the whole unit is through: one that is too large is done again vessel by vessel."""
 
     unit: Unit
-    known: frozenset[str]
+    between: Between
     report: Report
     findings: list[pl.DataFrame] = field(default_factory=list)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
     rows: Counter[tuple[str | None, str]] = field(default_factory=Counter)
     quarantined: Counter[tuple[str | None, str]] = field(default_factory=Counter)
-    pending: Counter[str | None] = field(default_factory=Counter)
+    apart: list[Parcel] = field(default_factory=list)  # what rows between vessels depend on
 
     async def look_up(self, entity: Entity, frame: pl.DataFrame) -> None:
         """Nothing: what waits is counted by where its ends are."""
@@ -213,18 +230,8 @@ class _Counter:
             rows = image.filter(pl.col(f"?{table.name}")) if table.when is not None else image
             self.rows[vessel, table.name] += rows.height
         self.quarantined[vessel, parcel.entity.source] += parcel.quarantined.height
-        if parcel.waiting.height:
-            self._count_waiting(parcel)
-
-    def _count_waiting(self, parcel: Parcel) -> None:
-        """Rows between vessels: loaded at the end of a run if all their vessels are in it or there."""
-        ends = [column for column in parcel.waiting.columns if column.endswith("_vessel")]
-        waits = parcel.waiting.filter(
-            pl.any_horizontal(~pl.col(column).is_in(list(self.known)) for column in ends)
-        )
-        self.pending[parcel.vessel_id] += waits.height
-        for table in parcel.entity.tables:
-            self.rows[parcel.vessel_id, table.name] += parcel.waiting.height - waits.height
+        if parcel.entity.name == "equipment" or parcel.entity.waits is not None:
+            self.apart.append(replace(parcel, image=parcel.image.clear()))
 
     async def finish(self) -> None:
         """Nothing is left."""
@@ -239,5 +246,7 @@ class _Counter:
         for (owner, source), n in self.quarantined.items():
             if owner == vessel:
                 self.report.quarantined[source] += n
-        self.report.pending += self.pending[vessel]
+        for parcel in self.apart:
+            if parcel.vessel_id == vessel:
+                self.between.add(parcel)
         return sum(n for (owner, _), n in self.rows.items() if owner == vessel)

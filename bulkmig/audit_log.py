@@ -12,7 +12,7 @@ from asyncpg import Record
 
 from bulkmig.config import Settings
 from bulkmig.errors import UsageError
-from bulkmig.ledger import audit, prove
+from bulkmig.ledger import access, audit, prove
 from bulkmig.ledger.chain import COLUMNS, Head
 from bulkmig.ledger.prove import Proof
 from bulkmig.postgres.session import Connection
@@ -45,6 +45,7 @@ async def verify(settings: Settings, head: str = "") -> Proof:
 async def export(settings: Settings, form: Literal["csv", "json"]) -> tuple[str, int]:
     """The whole log as a text, and how many entries that is. That it was exported is an entry of its own."""
     async with target_only(settings, current=True) as target:
+        await access.check(target, settings.operator, "administer", "audit export")
         found = await _entries(target)
         said = f"{len(found)} entries as {form}"
         await audit.alone(target, audit.who(settings.operator), "exported", said)

@@ -111,7 +111,7 @@ _UNITS = {"": 1, "B": 1, "K": 1024, "KB": 1024, "M": 1024**2, "MB": 1024**2, "G"
 
 def size(text: str) -> int:
     """Bytes of `64MB`, `1.5GB`, `1048576`; raises UsageError."""
-    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*?)(?:i?b)?\s*", text, re.IGNORECASE)
+    match = re.fullmatch(r"\s*([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([A-Za-z]*?)(?:i?b)?\s*", text, re.IGNORECASE)
     unit = (match[2].upper() if match else "?") or "B"
     if match is None or unit not in _UNITS:
         raise UsageError(f"{text!r} is no size", "e.g. 256MB")
@@ -122,7 +122,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 def duration(text: str) -> float:
-    """Seconds of `90s`, `45m`, `2h`, `1h30m`; raises UsageError."""
-    if not re.fullmatch(r"(?:[0-9]+[smh])+", text):
+    """Seconds of `90s`, `45m`, `2h`, `1h30m`, and of `0`, which needs no unit; raises UsageError."""
+    if not re.fullmatch(r"0|(?:[0-9]{1,9}[smh]){1,9}", text):
         raise UsageError(f"{text!r} is no duration", "e.g. 90m or 1h30m")
     return float(sum(int(n) * _SECONDS[u] for n, u in re.findall(r"([0-9]+)([smh])", text)))

@@ -17,6 +17,7 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv, runs, to_csv
 from bulkmig._core.ids import raw
 from bulkmig._core.parcel import Parcel, TableLoad
+from bulkmig._core.stored import expand, unreadable
 
 if TYPE_CHECKING:
     from bulkmig.transform import Outcome
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 Places = dict[str | None, tuple[int, int]]
 
 _NOWHERE = (0, 0)
+_A_PART = "a part of the base"
 _pack = msgspec.msgpack.Encoder()
 _unpack = msgspec.msgpack.Decoder(tuple[bytes, dict[str, list[bool]], list[tuple[str, list[str], bytes]]])
 
@@ -83,21 +85,26 @@ def _places(found: list[tuple[str | None, int]]) -> Places:
 def encode(outcome: Outcome, vessels: Iterable[str]) -> list[Parcel]:
     """The parcels with their tables' CSV and their base instead of images.
 
-    A table's CSV is written once for all vessels together and then cut: a frame costs about a millisecond,
-    whatever it holds."""
+    Everything is made once for all vessels together and then cut: a call into polars costs as much for one
+    vessel's rows as for a hundred's."""
     made = parcels(outcome, vessels)
     image = outcome.image
     if not image.height:
         return made
     whole = table_loads(outcome.entity, image)
-    cut = [_cut(load, image) for load in whole] if len(made) > 1 else []  # vessel -> its part
+    ids, flags = raw(image["source_id"]), _flags(image)
+    places = _places(runs(image["vessel_id"])) if len(made) > 1 else {}
+    cuts = [_cut(load, image, places) for load in whole] if places else []  # vessel -> its part
+    none = image.clear()
     for parcel in made:
-        rows, parcel.image = parcel.image, image.clear()
-        parcel.rows = rows.height
-        if rows.height and outcome.entity.tables:
-            loads = [found[parcel.vessel_id] for found in cut] if cut else whole
+        parcel.rows, parcel.image = parcel.image.height, none
+        if parcel.rows and outcome.entity.tables:
+            begin = places.get(parcel.vessel_id, _NOWHERE)[0]
+            end = begin + parcel.rows
+            loads = [cut[parcel.vessel_id] for cut in cuts] if cuts else whole
             parcel.loads = [load for load in loads if load.rows]
-            parcel.base = _base(rows, loads)
+            held = {name: flag[begin:end] for name, flag in flags.items()}
+            parcel.base = _base(ids[16 * begin : 16 * end], held, loads)
     return made
 
 
@@ -112,19 +119,19 @@ def table_loads(entity: Entity, image: pl.DataFrame) -> list[TableLoad]:
     return loads
 
 
-def _cut(load: TableLoad, image: pl.DataFrame) -> defaultdict[str | None, TableLoad]:
+def _cut(load: TableLoad, image: pl.DataFrame, places: Places) -> defaultdict[str | None, TableLoad]:
     """Each vessel's part of a table's CSV. A row begins with its id in quotes, and nothing within a value can
     look like that: there every quote is doubled."""
     flag = f"?{load.table}"
-    rows = image.filter(pl.col(flag)) if flag in image.columns else image
-    places = _places(runs(rows["vessel_id"]))
-    firsts = rows["@id"].gather([start for start, _ in places.values()]).to_list()
-    cuts: list[int] = []
-    for id_ in firsts[1:]:
-        cuts.append(load.data.index(f'\n"{id_}"'.encode(), cuts[-1] if cuts else 0) + 1)
+    if flag in image.columns:
+        image = image.filter(pl.col(flag))
+        places = _places(runs(image["vessel_id"]))
+    ids, cuts = image["@id"], [0] if places else []
+    for start, _ in list(places.values())[1:]:
+        cuts.append(load.data.index(f'\n"{ids[start]}"'.encode(), cuts[-1]) + 1)
     none = TableLoad(load.table, load.key, load.columns, load.source_ids.clear(), b"")
     found: defaultdict[str | None, TableLoad] = defaultdict(lambda: none)
-    for (vessel, place), begin, end in zip(places.items(), [0, *cuts], [*cuts, None], strict=False):
+    for (vessel, place), begin, end in zip(places.items(), cuts, [*cuts[1:], None], strict=False):
         found[vessel] = replace(none, source_ids=load.source_ids.slice(*place), data=load.data[begin:end])
     return found
 
@@ -132,20 +139,32 @@ def _cut(load: TableLoad, image: pl.DataFrame) -> defaultdict[str | None, TableL
 def base(entity: Entity, image: pl.DataFrame) -> bytes:
     """What is written, compressed: `source_id`, every cell, and for tables that hold only some of the rows
     (`?table`) whether this is one. What `read_base` returns is such an image."""
-    return _base(image, table_loads(entity, image))
+    return _base(raw(image["source_id"]), _flags(image), table_loads(entity, image))
 
 
-def _base(image: pl.DataFrame, loads: Sequence[TableLoad]) -> bytes:
+def _flags(image: pl.DataFrame) -> dict[str, list[bool]]:
+    return {name: image[name].to_list() for name in image.columns if name.startswith("?")}
+
+
+def _base(ids: bytes, flags: dict[str, list[bool]], loads: Sequence[TableLoad]) -> bytes:
     """The very CSV that is loaded, at zstd's fastest level: a third of the CPU that a frame of its own takes,
     and less room, since an id that two tables have costs next to nothing the second time."""
-    flags = {name: image[name].to_list() for name in image.columns if name.startswith("?")}
     tables = [(load.table, load.columns, load.data) for load in loads]
-    return zstandard.ZstdCompressor(level=1).compress(_pack.encode((raw(image["source_id"]), flags, tables)))
+    return zstandard.ZstdCompressor(level=1).compress(_pack.encode((ids, flags, tables)))
 
 
 def read_base(payload: bytes) -> pl.DataFrame:
-    """The image that `base` was made of; where a row is not in a table, that table's cells are null."""
-    ids, flags, tables = _unpack.decode(zstandard.decompress(payload))
+    """The image that `base` was made of; where a row is not in a table, that table's cells are null. Raises
+    CheckpointError for what is no such thing."""
+    try:
+        return _read(*_unpack.decode(expand(payload, _A_PART)))
+    except (msgspec.MsgspecError, pl.exceptions.PolarsError, ValueError):
+        raise unreadable(_A_PART) from None
+
+
+def _read(
+    ids: bytes, flags: dict[str, list[bool]], tables: list[tuple[str, list[str], bytes]]
+) -> pl.DataFrame:
     frame = pl.DataFrame({"source_id": [str(UUID(bytes=ids[i : i + 16])) for i in range(0, len(ids), 16)]})
     frame = frame.with_columns(pl.Series(name, held, dtype=pl.Boolean) for name, held in flags.items())
     for table, columns, data in tables:

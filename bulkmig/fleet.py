@@ -42,7 +42,7 @@ from bulkmig.events import (
     VesselUndone,
     silent,
 )
-from bulkmig.ledger import audit, runs, seen, write
+from bulkmig.ledger import access, audit, runs, seen, write
 from bulkmig.pace import Pace, from_history
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown
@@ -115,6 +115,8 @@ async def migrate(
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
+        where = [(vessel.id, vessel.company_id) for vessel in selected]
+        await access.check(ends.target, settings.operator, "migrate_vessel", f"migrate {selection}", where)
         await ready(ends, settings)
         workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
@@ -129,7 +131,7 @@ async def migrate(
         await room(ends, run.sessions(due))
         await run.begin(str(selection))
         async with run.to_its_end():
-            await run.shared(due, everything=selection.all)
+            await run.shared([*due, *before], everything=selection.all)
             await run.vessels(due)
             if settings.dry_run:
                 report.count_elsewhere()
@@ -342,6 +344,7 @@ class Migration:
         while due or (self.crew is not None and self.crew.unheard):
             self.renew = False
             if self.crew is not None:
+                self.dealt |= {vessel.id: vessel for vessel in due}
                 await self.crew.work(self, "migrate", units_of(due, self.settings.batch_bytes))
             elif self.settings.processes > 1 and not self.settings.dry_run:
                 await self._spread(due)
@@ -383,7 +386,7 @@ class Migration:
     async def here(self, due: list[Vessel], tally: Report | None = None) -> None:
         """The vessels in this process. `tally`: where what is read of them is counted."""
         if self.settings.window is not None and not self.settings.dry_run:
-            await self.step("the pace so far", self._read_pace)
+            await self.step("the pace so far", self.read_pace)
         assert self.rows is not None
         queue = Queue(cut(due, self.settings.batch_bytes), go=self.may_start)
         work = migrate_units.work(
@@ -402,7 +405,8 @@ class Migration:
         if queue.stopped and not self.renew and not self.report.failed:
             self.report.status = "stopped"
 
-    async def _read_pace(self) -> None:
+    async def read_pace(self) -> None:
+        """Reads how long vessels take."""
         self.pace = await from_history(self.ends.target)
 
     async def _spread(self, due: list[Vessel]) -> None:
@@ -638,7 +642,7 @@ class Migration:
             result = done[one.vessel.id]
             # Rows that waited went in after the vessel was counted; others wait for it again.
             for table in WAITING:
-                late = one.back.restored.deleted[table] - result.inserted[table]
+                late = one.back.restored.deleted[table] - one.back.waiting - result.inserted[table]
                 report.inserted[table] -= max(late, 0) + one.back.waiting
             pending = report.pending
             self._uncount([result])

@@ -40,8 +40,8 @@ _MARK = "SELECT state FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid AND 
 
 
 class Loader:
-    """A pipeline's sink that writes. When `finish` is done, `results` has an entry for each vessel of the
-    unit, up to the one before which `go_on`, asked with what became of the others, said no. `unknown`: what
+    """A pipeline's sink that writes. When `finish` is done, `results` has an entry for each of its vessels,
+    up to the first of which `go_on`, asked with what became of the ones before, said no. `unknown`: what
     became of vessels, by id, if their commit, of which the answer was lost, has happened."""
 
     def __init__(

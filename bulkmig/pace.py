@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from bulkmig.postgres.session import Connection
 from bulkmig.selection import Vessel
@@ -16,21 +16,34 @@ ROWS_PER_VESSEL = 30
 CAUTION = 1.5
 
 
+_HISTORY = """
+SELECT v.vessel_id::text AS id, v.seconds, v.rows, coalesce(r.command, 'migrate') = 'migrate' AS whole
+  FROM bulkmig.vessels v LEFT JOIN bulkmig.runs r ON r.id = v.run_id WHERE v.state = 'migrated'
+"""
+
+
 @dataclass(frozen=True)
 class Pace:
-    """Seconds a target row of a vessel's transaction takes; 0 where nothing is known yet."""
+    """Seconds a target row of a vessel's transaction takes, 0 where nothing is known yet; and `last`: vessel
+    -> the seconds that its last change took."""
 
     seconds_per_row: float = 0.0
+    last: Mapping[str, float] = field(default_factory=dict)
 
     def expected(self, vessels: Iterable[Vessel]) -> float:
         """Seconds that vessels are expected to take one after the other, with caution."""
-        rows = sum(ROWS_PER_VESSEL + vessel.equipment * ROWS_PER_EQUIPMENT for vessel in vessels)
-        return rows * self.seconds_per_row * CAUTION
+        return sum(map(self._one, vessels)) * CAUTION
+
+    def _one(self, vessel: Vessel) -> float:
+        rows = ROWS_PER_VESSEL + vessel.equipment * ROWS_PER_EQUIPMENT
+        return self.last.get(vessel.id, rows * self.seconds_per_row)
 
 
 async def from_history(connection: Connection) -> Pace:
-    """The pace of the vessels migrated so far, each from its first row to its commit."""
-    seconds, rows = await connection.fetchrow(
-        "SELECT sum(seconds), sum(rows) FROM bulkmig.vessels WHERE state = 'migrated'"
-    ) or (0, 0)
-    return Pace(float(seconds or 0) / float(rows)) if rows else Pace()
+    """The pace of the vessels that are in the target, each from its first row to its commit. How long a row
+    takes is told by those that came whole; a sync reads all of a vessel, and writes few rows."""
+    found = await connection.fetch(_HISTORY)
+    seconds = sum(row["seconds"] or 0.0 for row in found if row["whole"])
+    rows = sum(row["rows"] or 0 for row in found if row["whole"])
+    last = {row["id"]: float(row["seconds"] or 0.0) for row in found}
+    return Pace(float(seconds) / rows if rows else 0.0, last)

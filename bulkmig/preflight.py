@@ -14,8 +14,8 @@ from bulkmig.ends import Ends
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.events import Listener, Retrying, silent
+from bulkmig.ledger import access, schema
 from bulkmig.ledger import keys as ledger_keys
-from bulkmig.ledger import schema
 from bulkmig.postgres import dsn
 from bulkmig.postgres.again import Patience
 from bulkmig.postgres.errors import describe
@@ -28,8 +28,9 @@ from bulkmig.sqlite.session import on_file
 from bulkmig.target import postgres
 
 
-def address(settings: Settings, role: str) -> dsn.Address:
-    """The address of the source or the target. Raises UsageError where there is none."""
+def address(settings: Settings, role: str, *, sealed: bool = True) -> dsn.Address:
+    """The address of the source or the target, with the keys of the ledger unless nothing that is `sealed` is
+    read. Raises UsageError where there is none."""
     url = settings.source if role == "source" else settings.target
     if not url:
         variable = "ONBOARDING_DB_URL" if role == "source" else "MAINTENANCE_DB_URL"
@@ -43,7 +44,7 @@ def address(settings: Settings, role: str) -> dsn.Address:
         network_timeout=settings.network_timeout,
         password_command=settings.password_command,
         end=role,
-        keys=keys.from_settings(settings) if role == "target" else NO_KEYS,
+        keys=keys.from_settings(settings) if role == "target" and sealed else NO_KEYS,
     )
 
 
@@ -88,6 +89,7 @@ async def both(
         await not_the_same(found.holder, found.target)
         version = await schema.version(found.target)
         await ledger_keys.check(found.target)
+        await _may_reveal(found.target, settings)
         if writing:
             await _writable(found.target)
         elif needs_ledger and version == 0:
@@ -165,11 +167,17 @@ async def target_only(
         version = await schema.version(connection)
         if version == 0 and needs_ledger:
             raise PreflightError("the target has no ledger yet", "run `bulkmig init` or `bulkmig migrate`")
-        if current and version < schema.migrations()[-1][0]:
+        if current and version < schema.newest(connection):
             raise PreflightError("the target's ledger is of an older bulkmig", "run `bulkmig init`")
         if unsealed:
             await ledger_keys.check(connection)
+            await _may_reveal(connection, settings)
         yield connection
+
+
+async def _may_reveal(connection: Connection, settings: Settings) -> None:
+    if settings.reveal:
+        await access.check(connection, settings.operator, "administer", "--reveal")
 
 
 async def _writable(connection: Connection) -> None:

@@ -22,7 +22,9 @@ import msgspec
 import stamina
 from anyio import to_thread
 
+from bulkmig._core import discreet
 from bulkmig._core.stop import Stop
+from bulkmig.between import Between
 from bulkmig.config import Settings
 from bulkmig.errors import BulkmigError
 from bulkmig.events import Event, Listener, VesselFailed
@@ -45,8 +47,7 @@ KINDS = {
 @dataclass
 class Job:
     """A child's share of a run. `refused`: companies that the target refused, with the reason; `due`: all
-    vessels of the run, `companies`: theirs; `known`: these vessels and the ones migrated before;
-    `same_snapshot`: as for `Weigher`."""
+    vessels of the run, `companies`: theirs; `same_snapshot`: as for `Weigher`."""
 
     kind: str
     settings: Settings
@@ -54,7 +55,6 @@ class Job:
     run_id: str
     refused: dict[str, str] = field(default_factory=dict)
     due: frozenset[str] = frozenset()
-    known: frozenset[str] = frozenset()
     companies: frozenset[str] = frozenset()
     same_snapshot: bool = False
 
@@ -63,13 +63,14 @@ class Job:
 class Share:
     """What a process did: its figures, and of a migration which vessels; `behind`: vessels that it has
     verified; `ended`: vessels of which it is known what became of them; `renew`: what is left needs a new
-    snapshot of the source."""
+    snapshot of the source; `between`: what an assessment leaves to be told."""
 
     report: Report
     done: list[Loaded] = field(default_factory=list)
     ended: set[str] = field(default_factory=set)
     behind: set[str] = field(default_factory=set)
     renew: bool = False
+    between: Between | None = None
 
 
 Work = Callable[[Job, list[Vessel], Listener, Stop], Coroutine[Any, Any, Share]]
@@ -189,6 +190,7 @@ def _child(job: Job, vessels: list[Vessel], pipe: Pipe) -> None:
     """The whole life of a child. Signals are the parent's to answer: it closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    discreet.install()
     stamina.instrumentation.set_on_retry_hooks([])  # standard output is the parent's; it hears of retries
     try:
         result: object = anyio.run(

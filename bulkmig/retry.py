@@ -14,12 +14,12 @@ from uuid import UUID, uuid4
 import anyio
 import asyncpg
 import msgspec
-import orjson
 import polars as pl
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.stop import Stop
+from bulkmig._core.stored import document
 from bulkmig._core.unit import Unit
 from bulkmig.config import Settings, check
 from bulkmig.encode import base, parcels, table_loads
@@ -27,7 +27,7 @@ from bulkmig.ends import Ends
 from bulkmig.errors import UsageError
 from bulkmig.events import Listener, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import write
+from bulkmig.ledger import access, write
 from bulkmig.ledger.read import values
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
@@ -69,6 +69,13 @@ async def retry(
         selected, companies = await _concerned(ends, vessels)
         migrated = [v for v in selected if v.id in state.marks and state.marks[v.id].state == "migrated"]
         others = [v for v in selected if v not in migrated and v.id in state.marks]
+        await access.check(
+            ends.target,
+            settings.operator,
+            "migrate_vessel",
+            f"quarantine retry {' '.join(vessels) or '--all'}",
+            [(vessel.id, vessel.company_id) for vessel in selected] if vessels else None,
+        )
         report.selected = len(migrated) + len(others)
         listen(RunStarted(report.command, report.run_id, len(selected), 0))
         stop = stop or Stop()
@@ -107,7 +114,9 @@ async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], 
     entries = await ends.target.fetch(_ENTRIES, list(vessels))
     wanted = {row["vessel_id"] for row in entries if row["vessel_id"]}
     companies = {
-        orjson.loads(values(ends.target, row))["company_id"] for row in entries if row["entity"] == "user"
+        str(document(values(ends.target, row), "a quarantined row").get("company_id"))
+        for row in entries
+        if row["entity"] == "user"
     }
     companies |= {row["source_id"] for row in entries if row["entity"] == "company"}
     parts = [row["source_id"] for row in entries if row["entity"] == "critical_part" and not row["vessel_id"]]

@@ -22,12 +22,15 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings
 from bulkmig.errors import CheckpointError, UsageError
 from bulkmig.events import Listener, RunStarted, VesselDone, VesselFailed, silent
-from bulkmig.ledger import audit, runs, schema
+from bulkmig.ledger import access, audit, runs, schema
 from bulkmig.postgres.errors import describe
-from bulkmig.postgres.session import Connection, transaction
+from bulkmig.postgres.session import Connection, pairs, transaction
 from bulkmig.preflight import target_only
 from bulkmig.report import Failure, Report
 from bulkmig.security import keys
+
+_NAMES = "SELECT vessel_id::text, name FROM bulkmig.vessels"
+_PENDING = "SELECT count(*) FROM bulkmig.pending"
 
 
 async def rollback(
@@ -50,9 +53,10 @@ async def rollback(
     async with target_only(settings) as target:
         await schema.upgrade(target)
         chosen = await _choose(target, checkpoint=checkpoint, run=run, vessel=vessel)
+        what = checkpoint or (f"--run {run}" if run else f"--vessel {vessel}")
+        await _allowed(target, settings, chosen, f"rollback {what}")
         own = Checkpoints(report.run_id)
         way = await Way.open(target, own, audit.who(settings.operator))
-        what = checkpoint or (f"--run {run}" if run else f"--vessel {vessel}")
         await runs.begin(
             target,
             report.run_id,
@@ -61,11 +65,13 @@ async def rollback(
             selection=what,
             version=__version__,
         )
-        steps = _Steps(way, report, listen, force=force)
+        names = pairs(await target.fetch(_NAMES))
+        steps = _Steps(way, report, listen, names, force=force)
         stop = stop or Stop()
         try:
             with stop.scope() as scope:
                 await steps.take(chosen)
+                report.pending = await target.fetchval(_PENDING)
             if scope.cancelled_caught:
                 report.status = "stopped"
         except BaseException:
@@ -77,6 +83,13 @@ async def rollback(
                 await shown.in_report(target, report)
                 await runs.end(target, report.run_id, report.status, report.document())
     return report
+
+
+async def _allowed(connection: Connection, settings: Settings, chosen: Sequence[Change], what: str) -> None:
+    """Raises Denied. Companies and users are for those who may roll back everything."""
+    vessels = {one.vessel_id for change in chosen for one in await changes.joined(connection, change)}
+    where = await access.places(connection, vessels | {change.vessel_id for change in chosen})
+    await access.check(connection, settings.operator, "rollback", what, where)
 
 
 async def _choose(connection: Connection, *, checkpoint: str, run: str, vessel: str) -> list[Change]:
@@ -94,8 +107,11 @@ async def _choose(connection: Connection, *, checkpoint: str, run: str, vessel: 
 class _Steps:
     """Goes through the changes, the newest first."""
 
-    def __init__(self, way: Way, report: Report, listen: Listener, *, force: bool) -> None:
+    def __init__(
+        self, way: Way, report: Report, listen: Listener, names: dict[str, str], *, force: bool
+    ) -> None:
         self.way, self.report, self.listen, self.force = way, report, listen, force
+        self.names = names
 
     async def take(self, chosen: Sequence[Change]) -> None:
         """Restores these checkpoints."""
@@ -125,7 +141,15 @@ class _Steps:
             self.report.done += 1
             rows = done.restored
             total = sum((rows.inserted + rows.updated + rows.deleted).values())
-            self.listen(VesselDone(change.vessel_id or "", "", "rolled back", total, 0.0))
+            self.listen(
+                VesselDone(
+                    change.vessel_id or "",
+                    self.names.get(change.vessel_id or "", ""),
+                    "rolled back",
+                    total,
+                    0.0,
+                )
+            )
         if len(group) > 1:
             self.report.notes.setdefault("together", []).append([change.vessel_id for change in group])
 
@@ -160,7 +184,8 @@ class _Steps:
         else:
             message = describe(error) if isinstance(error, asyncpg.PostgresError) else str(error)
         vessel = change.vessel_id or ""
-        report.failures.append(Failure(vessel, "", None, "rollback", message))
+        name = self.names.get(vessel, "")
+        report.failures.append(Failure(vessel, name, None, "rollback", message))
         report.failed += change.vessel_id is not None
         report.was_refused = True
         async with transaction(self.way.connection):
@@ -172,7 +197,7 @@ class _Steps:
                 run_id=report.run_id,
                 vessel_id=change.vessel_id,
             )
-        self.listen(VesselFailed(vessel, "", "rollback", message))
+        self.listen(VesselFailed(vessel, name, "rollback", message))
 
 
 def _add(report: Report, done: Restored) -> None:

@@ -19,7 +19,7 @@ from bulkmig.checkpoint import changes, parts
 from bulkmig.checkpoint.changes import Change
 from bulkmig.config import Settings
 from bulkmig.errors import Stopped, UsageError
-from bulkmig.ledger import audit, base, keys
+from bulkmig.ledger import access, audit, base, keys
 from bulkmig.ledger.runs import is_alive
 from bulkmig.ledger.write import quarantine_place
 from bulkmig.postgres.session import Connection, keys_of, transaction
@@ -60,6 +60,7 @@ async def rotate(settings: Settings, stop: Stop | None = None) -> Counter[str]:
     done: Counter[str] = Counter()
     stop = stop or Stop()
     async with target_only(settings, unsealed=True) as target:
+        await access.check(target, settings.operator, "administer", "keys rotate")
         ring = keys_of(target)
         if ring.writer is None:
             raise UsageError("there is no key to encrypt with", "say --key-file FILE")

@@ -5,7 +5,7 @@ quarantined before they could wait get what their other ends have to say as well
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -44,6 +44,7 @@ SELECT source_id::text, field FROM bulkmig.findings
 _STILL_WAITING = """
 SELECT EXISTS (SELECT FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[]))
 """
+_LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS locked (key)"
 _DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
 
 
@@ -131,23 +132,27 @@ async def _find_out(target: Connection, result: Settled) -> None:
     result.unknown = None
 
 
-async def _look(
-    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
-) -> Outcome:
-    return (await look(source, target, decisions, entity, ids))[0]
+Ends = Callable[[pl.DataFrame, list[str]], Awaitable[pl.DataFrame]]
 
 
 async def look(
-    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
+    source: Connection, decisions: Decisions, entity: Entity, ids: list[str], know: Ends
 ) -> tuple[Outcome, pl.DataFrame]:
-    """What becomes of these rows of any vessel, as the target is now, and what is known of their ends."""
+    """What becomes of these rows of any vessel now, and what is known of their ends. `know`: from rows and
+    the equipment that they refer to, what `target.postgres.ends` says of that equipment."""
     frame = from_csv(await read_all(source, queries.by_id(entity, ids)), queries.columns(entity))
     wanted = {
         id_ for r in entity.references if r.entity == "equipment" for id_ in frame[r.column].drop_nulls()
     }
     unit = Unit(replace(decisions, on_error="quarantine"), ())
-    unit.ends = await ends(target, sorted(wanted))
+    unit.ends = await know(frame, sorted(wanted))
     return transform(entity, frame, unit), unit.ends
+
+
+async def _look(
+    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
+) -> Outcome:
+    return (await look(source, decisions, entity, ids, lambda _, wanted: ends(target, wanted)))[0]
 
 
 async def _kept_out(
@@ -162,7 +167,7 @@ async def _kept_out(
     while rows := await target.fetch(_KEPT_OUT, entity.name, run_id, last, CHUNK):
         ids = [row["source_id"] for row in rows]
         last = ids[-1]
-        new = _of_ends(await _look(source, target, decisions, entity, ids))
+        new = of_ends(await _look(source, target, decisions, entity, ids))
         if new.height:
             codes = new["code"].unique().to_list()
             said = await target.fetch(_SAID, run_id, entity.name, new["source_id"].to_list(), codes)
@@ -176,7 +181,7 @@ async def _kept_out(
             result.findings.append(new)
 
 
-def _of_ends(outcome: Outcome) -> pl.DataFrame:
+def of_ends(outcome: Outcome) -> pl.DataFrame:
     """The findings that other vessels decide. All others were made when the row's own vessel was read."""
     codes = [rule.code for rule in outcome.entity.rules if rule.quarantine]
     return outcome.findings.filter(pl.col("code").is_in(codes))
@@ -209,7 +214,7 @@ async def _load(
             )
     for vessel in taken:
         await audit.entry(target, by, "settled", "rows that waited", run_id=run_id, vessel_id=vessel)
-    new = _of_ends(outcome)
+    new = of_ends(outcome)
     await write.findings(target, run_id, [new])
     await write.quarantine(target, run_id, [outcome.quarantined])
     result.findings.append(new)
@@ -220,9 +225,11 @@ async def _checkpoints(
     target: Connection, checkpoints: Checkpoints, decisions: Decisions, vessels: Collection[str]
 ) -> dict[str, str]:
     target_ids = dict(decisions.identity("vessel").iter_rows())
-    taken = {}
     # A vessel that the portal has deleted has nothing to go back to.
-    for vessel in sorted((vessel for vessel in vessels if vessel in target_ids), key=lock_key):
-        await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel))
-        taken[vessel] = await checkpoints.of_vessel(target, vessel, target_ids[vessel], incidental=True)
+    there = sorted((vessel for vessel in vessels if vessel in target_ids), key=lock_key)
+    await target.execute(_LOCK, [lock_key(vessel) for vessel in there])
+    taken = await checkpoints.taken_of(target, there)
+    for vessel in there:
+        if vessel not in taken:
+            taken[vessel] = await checkpoints.of_vessel(target, vessel, target_ids[vessel], incidental=True)
     return taken

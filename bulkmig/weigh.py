@@ -11,7 +11,7 @@ no base, or the source can't have changed since    difference: a failure
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -146,7 +146,7 @@ class Weigher:
             written = known.get(mismatch.id)
             if written is None:
                 loose.append(mismatch)
-            elif mismatch.id in as_left and not _padded(mismatch):
+            elif mismatch.id in as_left and not _padded(mismatch) and not _kept(mismatch, written):
                 self._differs(mismatch, result)
             else:
                 self._weigh_one(mismatch, written, result)
@@ -193,7 +193,8 @@ class Weigher:
             return set()
         table, ids = cells[0].table, list({mismatch.id for mismatch in cells})
         query = _AS_LEFT.format(table=table.name, key=table.own_key)
-        return {row[0] for row in await self.target.fetch(query, ids, entity.name, self._owners(ids))}
+        owners = list(self.vessels) or [NIL]  # also those to which rows have moved
+        return {row[0] for row in await self.target.fetch(query, ids, entity.name, owners)}
 
     def _owner(self, id_: str) -> str | None:
         """The vessel that a row with this id belongs to, by the prefix they share."""
@@ -257,8 +258,19 @@ class Weigher:
     ) -> dict[str, dict[str, str | None]]:
         """target id -> what was last written of that row."""
         key = f"{table.name}.{table.own_key}"
-        wanted = pl.col(key).is_in(list({mismatch.id for mismatch in mismatches}))
-        owners = self._owners({mismatch.id for mismatch in mismatches})
+        ids = {mismatch.id for mismatch in mismatches}
+        owners = self._owners(ids)
+        found = await self._written(entity, key, owners, ids)
+        missing = ids - found.keys()
+        if missing and set(owners) != set(self.vessels) and owners != [NIL]:
+            # What has moved to another vessel is that one's, whatever its id begins with.
+            found |= await self._written(entity, key, self.vessels, missing)
+        return found
+
+    async def _written(
+        self, entity: Entity, key: str, owners: Sequence[str], ids: Collection[str]
+    ) -> dict[str, dict[str, str | None]]:
+        wanted = pl.col(key).is_in(list(ids))
         frame = await base.read(self.target, owners, entity.name, shape=lambda frame: frame.filter(wanted))
         return {} if frame is None else {row[key]: row for row in frame.iter_rows(named=True)}
 
@@ -273,6 +285,12 @@ class Weigher:
         by_prefix = {id_range(vessel)[0][:13]: vessel for vessel in self.vessels}
         known = [by_prefix[prefix] for prefix in prefixes if prefix in by_prefix]
         return known if len(known) == len(prefixes) else list(self.vessels)
+
+
+def _kept(mismatch: Mismatch, written: dict[str, str | None]) -> bool:
+    """Whether the cell is assigned once, and is what it was assigned."""
+    table, field = mismatch.table, mismatch.field
+    return table.cells[field].kept and mismatch.actual == written[f"{table.name}.{field}"]
 
 
 def _padded(mismatch: Mismatch) -> bool:

@@ -1,5 +1,6 @@
 """A signal while the command is still being imported: nothing was touched, so it ends at once, with the
-status of a run that was stopped. It is enough to import this first; in any other program it does nothing."""
+status of a run that was stopped, and with its document where one was asked for. It is enough to import this
+first; in any other program it does nothing."""
 
 from __future__ import annotations
 
@@ -11,8 +12,38 @@ from pathlib import Path
 
 STOPPED = 4
 
+# As `Report.document` has it, of a run that has not begun. That is not imported yet.
+DOCUMENT = """\
+{"command": "%s", "run_id": "", "status": "stopped",
+ "vessels": {"selected": 0, "done": 0, "skipped": 0, "failed": 0, "remaining": 0}, "rows": {},
+ "findings": {"errors": 0, "warnings": 0, "by_code": {}}, "quarantined": {},
+ "pending": {"cross_references": 0},
+ "conflicts": {"open": 0, "resolved": {"source_wins": 0, "target_wins": 0, "merge": 0}},
+ "verification": {"checks": 0, "passed": 0, "failed": 0, "warnings": 0, "differences": []},
+ "stats": {"total_equipment": 0, "equipment_without_location": 0, "critical_equipment": 0},
+ "drift": 0, "stale": 0, "lossiness": {},
+ "phases": {"extract": 0.0, "validate": 0.0, "transform": 0.0, "load": 0.0, "verify": 0.0}, "seconds": 0.0,
+ "peak_memory_bytes": 0, "failures": []}
+"""
+
 
 def _leave(number: int, frame: object) -> None:
+    # Before anything was run, nothing can have been printed: later handlers have taken this one's place.
+    if "--json" in sys.argv:
+        verb = next((word for word in sys.argv[1:] if word.isidentifier()), "")
+        os.write(1, (DOCUMENT % verb).encode())
+    os._exit(STOPPED)
+
+
+def over() -> None:
+    """From here on the command has said what it has to say: a signal only ends it."""
+    if _is_the_command():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is _leave:
+                signal.signal(number, _leave_silently)
+
+
+def _leave_silently(number: int, frame: object) -> None:
     os._exit(STOPPED)
 
 

@@ -71,5 +71,5 @@ def id_range(owner: str) -> tuple[str, str]:
 
 def raw(ids: pl.Series) -> bytes:
     """The 16 bytes of each UUID, one after the other; zeros where it is null."""
-    text: str = ids.fill_null(_NIL).str.join("").item()
+    text: str = (ids.fill_null(_NIL) if ids.null_count() else ids).str.join("").item()
     return bytes.fromhex(text.replace("-", ""))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bulkmig.checkpoint import changes, ledger, others, parts
 from bulkmig.checkpoint.changes import Change
-from bulkmig.checkpoint.restore import Restored, check_unique, insert_missing, prove, restore
+from bulkmig.checkpoint.restore import Restored, check_unique, insert_missing, prove, restore, set_last
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.checkpoint.take import Checkpoints, new_id
 from bulkmig.entities import FLEET
@@ -31,7 +31,7 @@ class Refused(Exception):
 class Back:
     """What a rollback did. `undone`: the changes that it undid, the oldest first; `discarded`: what others
     wrote since and `--force` gave up; `returned`: rows of others that came along, back again; `waiting`: rows
-    of others that wait for this vessel again."""
+    of others that wait for this vessel again; both are in `restored` as well."""
 
     restored: Restored
     checkpoints: list[str] = field(default_factory=list)
@@ -81,7 +81,7 @@ async def go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writte
         undone = [later for change in targets for later in await changes.since(connection, change)]
         await _expect(way, targets, roots)
         waiting = await others.without_ends(stage)
-        hanging = await others.hanging(stage)
+        hanging = await others.hanging(stage, way.graph)
         own_writes = await changes.transactions(connection, undone) if as_written else []
         drift = await stage.drift(MAX_LISTED, own_writes) + [row for one in hanging for row in one.drift]
         if drift and not force:
@@ -100,17 +100,22 @@ async def go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writte
                 hanging=[(one.table, one.query) for one in hanging],
             )
         for one in hanging:
-            await others.let_wait(connection, stage, one.table.name, one.keys, run_id)
-            await _discard(stage, one)
+            if one.keys:
+                await others.let_wait(connection, stage, one.table.name, one.keys, run_id)
+            await others.discard(connection, one)
         await _restore_context(way, targets)
         await _own_context(way, targets, own)
         await ledger.keep_assigned(stage)
         back = Back(await restore(stage), list(own.values()), undone, drift)
+        for one in hanging:
+            gone = [row for row in one.drift if row.change == "added"]
+            back.restored.deleted[one.table.name] += len(one.keys) + len(gone)
         back.waiting = sum(len(one.keys) for one in hanging)
         for change in targets:
-            back.returned += await others.bring_back(
-                connection, stage, [part async for part in _read(way, change, "hanging")]
-            )
+            hung = [part async for part in _read(way, change, "hanging")]
+            returned = await others.bring_back(connection, stage, way.graph, hung)
+            back.restored.inserted.update(returned)
+            back.returned += returned.total()
             await ledger.set_back(connection, way.graph, change, _read(way, change, "ledger"))
         for table, keys in waiting.items():
             await others.let_wait(connection, stage, table, keys, run_id)
@@ -167,14 +172,6 @@ async def _state(way: Way, stage: Stage, change: Change) -> None:
         await stage.load(part, "one")
 
 
-async def _discard(stage: Stage, one: others.Hanging) -> None:
-    key = ", ".join(f"{column}::text" for column in one.table.key)
-    await stage.connection.execute(
-        f"DELETE FROM {one.table.name} WHERE concat_ws('/', {key}) = ANY ($1::text[])",
-        [row.id for row in one.drift],
-    )
-
-
 async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
     """Companies and users that the restored rows refer to and that were deleted since."""
     stage = way.companies
@@ -205,6 +202,9 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
     await check_unique(stage, stage.scope.tables)
     for table in stage.scope.tables:
         await stage.connection.execute(insert_missing(stage, table))
+    for table in stage.scope.tables:
+        for statement in set_last(stage, table):
+            await stage.connection.execute(statement)
 
 
 async def _own_context(way: Way, targets: Sequence[Change], own: Mapping[str, str]) -> None:

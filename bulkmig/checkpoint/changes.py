@@ -88,7 +88,7 @@ async def transactions(connection: Connection, found: Sequence[Change]) -> list[
 
 async def by_id(connection: Connection, id_: str) -> Change:
     """The change of this checkpoint, or of the only one whose id begins so. Raises UsageError."""
-    found = await find(connection, "c.id::text LIKE $1 || '%'", id_.lower().replace("%", ""))
+    found = await find(connection, "substr(c.id::text, 1, length($1)) = $1", id_.lower())
     if len(found) != 1 or not id_:
         raise UsageError(
             f"{'several checkpoints begin with' if found else 'there is no checkpoint'} {id_}",
@@ -119,19 +119,18 @@ async def last_of(connection: Connection, vessel: str) -> Change:
 
 
 async def of_run(connection: Connection, run_id: str) -> tuple[str, list[Change]]:
-    """The run's full id, and its changes that are in force, the oldest first. Raises UsageError."""
+    """The run's full id, and its changes that are in force, the oldest first: none where all are undone, by
+    the same command before. Raises UsageError for a run that there isn't or that changed nothing."""
     runs = await connection.fetch(
-        "SELECT id::text FROM bulkmig.runs WHERE id::text LIKE $1 || '%'", run_id.lower().replace("%", "")
+        "SELECT id::text FROM bulkmig.runs WHERE substr(id::text, 1, length($1)) = $1", run_id.lower()
     )
     if len(runs) != 1:
-        raise UsageError(f"the ledger has no run {run_id}", "see `bulkmig status`")
+        several = "several runs begin with" if runs else "the ledger has no run"
+        raise UsageError(f"{several} {run_id}", "see `bulkmig status`")
     full: str = runs[0]["id"]
-    found = [change for change in await all_in_force(connection) if change.run_id == full]
-    if not found:
-        raise UsageError(
-            f"run {full} has changed nothing that is still in force", "see `bulkmig checkpoints list`"
-        )
-    return full, found
+    if not await find(connection, "c.run_id = $1::text::uuid", full):
+        raise UsageError(f"run {full} has changed nothing", "see `bulkmig checkpoints list`")
+    return full, [change for change in await all_in_force(connection) if change.run_id == full]
 
 
 async def all_in_force(connection: Connection) -> list[Change]:

@@ -151,9 +151,15 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
         " AND run_id = ANY ($1::text[]::uuid[])",
         runs,
     )
-    for table in ("bulkmig.quarantine", "bulkmig.conflicts", "bulkmig.retained"):
+    await connection.execute(
+        "DELETE FROM bulkmig.quarantine WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])", runs
+    )
+    for table in ("bulkmig.conflicts", "bulkmig.retained"):  # what is known of rows that stay, stays
         await connection.execute(
-            f"DELETE FROM {table} WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])", runs
+            f"DELETE FROM {table} WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])"
+            " AND NOT target_id = ANY ($2::text[]::uuid[])",
+            runs,
+            [row.id for row in stayed if "/" not in row.id],
         )
     # What a rollback among them had set back goes as well.
     for later in undone:

@@ -1,10 +1,11 @@
 """Rows of other vessels that end on rows which go, or on rows which come back.
 
-bulkmig's own become pending again and return with what they end on; anybody else's are drift."""
+bulkmig's own become pending again and return with what they end on; anybody else's are drift. Where they can
+be without it they stay, and lose the reference."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,10 @@ from bulkmig.checkpoint.parts import Part, copy_part
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.encode import read_base
 from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger import base
 from bulkmig.ledger.base import SEALED, opened
-from bulkmig.postgres.session import Connection
-from bulkmig.target.graph import ForeignKey, TargetTable
+from bulkmig.postgres.session import Connection, pairs
+from bulkmig.target.graph import ForeignKey, Graph, TargetTable
 
 #: table -> (entity, the digit of its ids), for rows that can wait for other vessels
 WAITING = {e.tables[0].name: (e.name, e.digit) for e in PER_VESSEL if e.waits is not None}
@@ -26,36 +28,65 @@ WAITING = {e.tables[0].name: (e.name, e.digit) for e in PER_VESSEL if e.waits is
 @dataclass(frozen=True)
 class Hanging:
     """Rows outside of the stage that refer to rows which go. `keys`: of those that bulkmig wrote and that
-    will wait; `drift`: the others."""
+    will wait; `drift`: the others, of which those that are `changed` lose the references in `cut`."""
 
     table: TargetTable
     query: str
     keys: tuple[str, ...]
     drift: tuple[Drift, ...]
+    cut: tuple[str, ...]
 
 
-async def hanging(stage: Stage) -> list[Hanging]:
-    """What of other vessels the restoring would take along."""
+async def hanging(stage: Stage, graph: Graph) -> list[Hanging]:
+    """What of other vessels, and of companies, the restoring would take along."""
+    keys: defaultdict[str, list[ForeignKey]] = defaultdict(list)
+    for fk in stage.scope.foreign_keys:
+        if fk.parent in stage.number:
+            keys[fk.child].append(fk)
     found = []
-    for table in stage.scope.tables:
-        ends = [
-            f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o"
-            f" WHERE {stage.missing(stage.tables[fk.parent], 'o', 'was')})"
-            for fk in stage.scope.out_of(table.name)
-            if fk.parent in stage.number
-        ]
-        if not ends or not table.key:
+    for name, ends in keys.items():
+        table = graph.tables[name]
+        if not table.key:
             continue
-        query = f"FROM {table.name} t WHERE ({' OR '.join(ends)}) AND {stage.missing(table, 't', 'now')}"
-        key = ", ".join(f"t.{column}::text" for column in table.key)
-        rows = await stage.connection.fetch(f"SELECT concat_ws('/', {key}) AS id {query} FOR UPDATE OF t")
-        ids = [row["id"] for row in rows]
-        if ids:
-            own = [id_ for id_ in ids if _waits(table.name, id_)]
-            drift = tuple(Drift(table.name, id_, "added") for id_ in ids if id_ not in set(own))
+        where = {
+            fk: f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o"
+            f" WHERE {stage.missing(stage.tables[fk.parent], 'o', 'was')})"
+            for fk in ends
+        }
+        outside = f" AND {stage.missing(table, 't', 'now')}" if name in stage.number else ""
+        query = f"FROM {name} t WHERE ({' OR '.join(where.values())}){outside}"
+        firm = " OR ".join(condition for fk, condition in where.items() if not fk.nullable) or "false"
+        rows = await stage.connection.fetch(
+            f"SELECT {_id(table)} AS id, coalesce({firm}, false) AS firm {query} FOR UPDATE OF t"
+        )
+        if rows:
+            own = [row["id"] for row in rows if _waits(name, row["id"])]
+            change = {row["id"]: "added" if row["firm"] else "changed" for row in rows}
+            drift = tuple(Drift(name, id_, change[id_]) for id_ in change if id_ not in set(own))
             columns = ", ".join(f"t.{column}" for column in table.columns)
-            found.append(Hanging(table, f"SELECT {columns} {query}", tuple(own), drift))
+            cut = tuple(
+                f"{fk.column} = CASE WHEN {condition} THEN NULL ELSE t.{fk.column} END"
+                for fk, condition in where.items()
+                if fk.nullable
+            )
+            found.append(Hanging(table, f"SELECT {columns} {query}", tuple(own), drift, cut))
     return found
+
+
+def _id(table: TargetTable) -> str:
+    return f"concat_ws('/', {', '.join(f't.{column}::text' for column in table.key)})"
+
+
+async def discard(connection: Connection, one: Hanging) -> None:
+    """Gives up what others let refer to rows that go: the reference, or the row that can't be without it."""
+    these = f"{_id(one.table)} = ANY ($1::text[])"
+    changed = [row.id for row in one.drift if row.change == "changed"]
+    if changed:
+        await connection.execute(f"UPDATE {one.table.name} t SET {', '.join(one.cut)} WHERE {these}", changed)
+    await connection.execute(
+        f"DELETE FROM {one.table.name} t WHERE {these}",
+        [row.id for row in one.drift if row.change == "added"],
+    )
 
 
 def _waits(table: str, id_: str) -> bool:
@@ -81,26 +112,34 @@ async def let_wait(
     await connection.execute(f"DELETE FROM {table} WHERE {key} = ANY ($1::text[]::uuid[])", list(keys))
 
 
-async def bring_back(connection: Connection, stage: Stage, parts: Iterable[Part]) -> int:
-    """Inserts rows of other vessels that went along once, where all that they refer to is there again; they
-    wait no longer. Returns how many."""
+async def bring_back(
+    connection: Connection, stage: Stage, graph: Graph, parts: Iterable[Part]
+) -> Counter[str]:
+    """Inserts rows of others that went along once, and gives those that stayed their references back, where
+    all that they refer to is there again; they wait no longer. Returns how many came, by table."""
     back: defaultdict[str, list[str]] = defaultdict(list)
     for part in parts:
-        table, n = stage.tables[part.table], stage.number[part.table]
-        await copy_part(connection, f"new_{n}", part)
-        there = "".join(
-            f" AND (w.{fk.column} IS NULL OR EXISTS"
-            f" (SELECT FROM {fk.parent} p WHERE p.{fk.parent_column} = w.{fk.column}))"
-            for fk in stage.scope.out_of(table.name)
+        table = graph.tables[part.table]
+        keys = list(stage.scope.out_of(table.name))
+        await connection.execute(
+            f"CREATE TEMPORARY TABLE part_rows ON COMMIT DROP AS TABLE {table.name} WITH NO DATA"
         )
+        await copy_part(connection, "part_rows", part)
+        there = "".join(f" AND (w.{fk.column} IS NULL OR {_there(fk)})" for fk in keys)
         columns = ", ".join(table.columns)
         rows = await connection.fetch(
-            f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM new_{n} w"
+            f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM part_rows w"
             f" WHERE true{there} AND NOT EXISTS (SELECT FROM {table.name} x"
             f" WHERE {stage.same(table, 'x', 'w')})"
             f" ON CONFLICT DO NOTHING RETURNING {table.key[0]}::text AS id"
         )
-        await connection.execute(f"DELETE FROM new_{n}")
+        for fk in keys:
+            if fk.nullable and fk.parent in stage.number:
+                await connection.execute(
+                    f"UPDATE {table.name} t SET {fk.column} = w.{fk.column} FROM part_rows w"
+                    f" WHERE {stage.same(table, 't', 'w')} AND t.{fk.column} IS NULL AND {_there(fk)}"
+                )
+        await connection.execute("DROP TABLE part_rows")
         back[table.name] += [row["id"] for row in rows]
     for name, ids in back.items():
         if name in WAITING:
@@ -110,7 +149,11 @@ async def bring_back(connection: Connection, stage: Stage, parts: Iterable[Part]
                     WAITING[name][0],
                     [source for _, source in source_ids],
                 )
-    return sum(len(ids) for ids in back.values())
+    return Counter({name: len(ids) for name, ids in back.items()})
+
+
+def _there(fk: ForeignKey) -> str:
+    return f"EXISTS (SELECT FROM {fk.parent} p WHERE p.{fk.parent_column} = w.{fk.column})"
 
 
 async def without_ends(stage: Stage) -> dict[str, list[str]]:
@@ -170,24 +213,40 @@ async def _sources(
     entity, _ = WAITING[table]
     cell = f"{table}.{stage.tables[table].key[0]}"
     wanted = list(keys)
-    owners = await connection.fetch(
-        "SELECT DISTINCT vessel_id::text AS id FROM bulkmig.base WHERE entity = $1", entity
+    owners = [
+        row["id"]
+        for row in await connection.fetch(
+            "SELECT DISTINCT vessel_id::text AS id FROM bulkmig.base WHERE entity = $1", entity
+        )
+    ]
+    found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    # Rows that have moved to another vessel keep their ids: whose they are by now is looked for everywhere.
+    moved = pairs(
+        await connection.fetch(
+            "SELECT source_id::text, target_id::text FROM bulkmig.identities"
+            " WHERE entity = $1 AND target_id = ANY ($2::text[]::uuid[])",
+            entity,
+            wanted,
+        )
     )
-    # A row's id begins like its vessel's (docs/decisions/0002-ids.md), which leaves few vessels to look into.
+    for owner in owners if moved else ():
+        held = await base.among(connection, [owner], entity, moved)
+        found[owner] += [] if held is None else held.select(cell, "source_id").iter_rows()
+    known = {id_ for rows in found.values() for id_, _ in rows}
+    # All others begin like their vessels' ids (docs/decisions/0002-ids.md), which leaves few to look into.
+    wanted = [id_ for id_ in wanted if id_ not in known]
     prefixes = {id_[:13] for id_ in wanted}
-    found: dict[str, list[tuple[str, str]]] = {}
     for owner in owners:
-        if id_range(owner["id"])[0][:13] not in prefixes:
+        if id_range(owner)[0][:13] not in prefixes:
             continue
         seen: dict[str, str] = {}
         for row in await connection.fetch(
             f"SELECT {SEALED} FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND entity = $2"
             " AND kind = 'rows' ORDER BY id",
-            owner["id"],
+            owner,
             entity,
         ):
             frame = read_base(opened(connection, row)).filter(pl.col(cell).is_in(wanted))
             seen |= dict(frame.select(cell, "source_id").iter_rows())
-        if seen:
-            found[owner["id"]] = list(seen.items())
-    return found
+        found[owner] += seen.items()
+    return {owner: rows for owner, rows in found.items() if rows}

@@ -10,6 +10,7 @@ from typing import Literal
 import zstandard
 from asyncpg import Record
 
+from bulkmig._core.stored import expand
 from bulkmig.errors import CheckpointError
 from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.security.seal import Keyring, is_sealed
@@ -130,7 +131,7 @@ def opened(of: Owner, row: Record, keys: Keyring) -> Part:
         )
     columns = tuple(row["columns"])
     packed = keys.open(payload, _place(of, number, Part(role, table, columns, b"")))
-    return Part(role, table, columns, _expand(packed, of.id, number))
+    return Part(role, table, columns, expand(packed, f"checkpoint {of.id}: part {number}"))
 
 
 async def complete(connection: Connection, checkpoint: str, parts: int) -> None:
@@ -169,21 +170,6 @@ async def put_back(connection: Connection, part: Part, key: Sequence[str], *, ro
 def plain(column: str) -> str:
     """A column's name without its quotes."""
     return column[1:-1].replace('""', '"') if column.startswith('"') else column
-
-
-def _expand(payload: bytes, checkpoint: str, number: int) -> bytes:
-    # A part's CSV has _SIZE bytes and at most one row more: what claims to be larger than any row can be is
-    # no part.
-    try:
-        size = zstandard.frame_content_size(payload)
-        if not 0 <= size <= _SIZE + 2**30:
-            raise zstandard.ZstdError
-        return zstandard.ZstdDecompressor().decompress(payload)
-    except zstandard.ZstdError:
-        raise CheckpointError(
-            f"checkpoint {checkpoint}: part {number} can't be read",
-            "its bytes were changed in the database: restore bulkmig.checkpoint_parts from a backup",
-        ) from None
 
 
 def _place(of: Owner, number: int, part: Part) -> bytes:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from bulkmig.checkpoint.stage import Stage
 from bulkmig.errors import CheckpointError
-from bulkmig.target.graph import TargetTable
+from bulkmig.target.graph import ForeignKey, TargetTable
 
 _COLUMN = """
 SELECT NOT a.attnotnull AS nullable, t.typcategory = 'S' AS text
@@ -42,6 +42,13 @@ async def restore(stage: Stage) -> Restored:
     for statement in (
         *(insert_missing(stage, table) for table in tables if result.inserted[table.name]),
         *(_update(stage, table) for table in tables if result.updated[table.name]),
+        *(
+            statement
+            for table in tables
+            if result.inserted[table.name]
+            for statement in set_last(stage, table)
+        ),
+        *(cut(stage, fk) for fk in stage.scope.loose if fk.nullable and result.deleted[fk.child]),
         *(_delete(stage, table) for table in reversed(tables) if result.deleted[table.name]),
     ):
         await stage.connection.execute(statement)
@@ -119,18 +126,45 @@ async def _make_room(stage: Stage, table: TargetTable) -> None:
 
 
 def insert_missing(stage: Stage, table: TargetTable) -> str:
-    """The statement that inserts the rows of `was` whose keys aren't in `now`."""
+    """The statement that inserts the rows of `was` whose keys aren't in `now`; what they refer to may come
+    later where that is `loose`."""
     n = stage.number[table.name]
     columns = ", ".join(table.columns)
+    later = {fk.column for fk in _set_later(stage, table)}
+    values = ", ".join("NULL" if column in later else column for column in table.columns)
     return (
-        f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM was_{n} w"
+        f"INSERT INTO {table.name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {values} FROM was_{n} w"
         f" WHERE {stage.missing(table, 'w', 'now')}"
+    )
+
+
+def set_last(stage: Stage, table: TargetTable) -> list[str]:
+    """The statements that complete what `insert_missing` left out, as far as it is there."""
+    n = stage.number[table.name]
+    return [
+        f"UPDATE {table.name} t SET {fk.column} = w.{fk.column} FROM was_{n} w"
+        f" WHERE {stage.same(table, 't', 'w')} AND {stage.missing(table, 'w', 'now')}"
+        f" AND EXISTS (SELECT FROM {fk.parent} p WHERE p.{fk.parent_column} = w.{fk.column})"
+        for fk in _set_later(stage, table)
+    ]
+
+
+def _set_later(stage: Stage, table: TargetTable) -> list[ForeignKey]:
+    return [fk for fk in stage.scope.loose if fk.child == table.name and fk.nullable]
+
+
+def cut(stage: Stage, fk: ForeignKey) -> str:
+    """The statement that lets rows which go refer to nothing, so that the order in which they go is free."""
+    table, n = stage.tables[fk.child], stage.number[fk.child]
+    return (
+        f"UPDATE {fk.child} t SET {fk.column} = NULL FROM now_{n} o WHERE {stage.same(table, 't', 'o')}"
+        f" AND {stage.missing(table, 'o', 'was')} AND t.{fk.column} IS NOT NULL"
     )
 
 
 def _update(stage: Stage, table: TargetTable) -> str:
     n = stage.number[table.name]
-    others = [column for column in table.columns if column not in table.key]
+    others = [column for column in table.columns if column not in {*table.key, *table.fixed}]
     return (
         f"UPDATE {table.name} t SET {', '.join(f'{column} = w.{column}' for column in others)}"
         f" FROM was_{n} w JOIN now_{n} o ON {stage.same(table, 'o', 'w')}"

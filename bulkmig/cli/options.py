@@ -22,10 +22,10 @@ from bulkmig.config import Settings
 from bulkmig.errors import UsageError
 from bulkmig.monitor import serve
 from bulkmig.postgres.dsn import masked
-from bulkmig.security import keys
 from bulkmig.selection import Selection
 
 DEFAULT_FILE = Path("bulkmig.toml")
+_LARGEST_FILE = 1024 * 1024  # bytes
 
 _Option = typer.Option
 _CONNECT = "Connections"
@@ -276,6 +276,7 @@ class Call:
     log_level: str
     origins: dict[str, str]
     dashboard: str | None = None
+    yes: bool = False
 
     @property
     def selected(self) -> Selection:
@@ -296,7 +297,7 @@ def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], 
             set_by = {name: context.get_parameter_source(name) for name in given}
             from_environment = {name for name, by in set_by.items() if by and by.name == "ENVIRONMENT"}
             call = _call(given, from_environment)
-            _caution(call, writes="conflict" in given and not call.settings.dry_run)
+            _caution(call)
             raise typer.Exit(function(call, **mine))
 
         parameters = [
@@ -328,17 +329,12 @@ def _call(given: dict[str, Any], from_environment: Collection[str]) -> Call:
     return Call(
         found, selection, given["json"], given["quiet"], given.get("reveal", False),
         given["log_format"], given["log_level"], origins, given.get("dashboard"),
+        given.get("yes", False),
     )  # fmt: skip
 
 
-def _caution(call: Call, *, writes: bool) -> None:
+def _caution(call: Call) -> None:
     """Says what is legal and ought to be known."""
-    if writes and not call.quiet and not keys.from_settings(call.settings):
-        warn(
-            "no key: what bulkmig keeps of the rows (checkpoints, base, quarantine, conflicts) lies in the"
-            " clear in the ledger; see --key-file",
-            as_json=call.log_format == "json",
-        )
     for end in ("source", "target"):
         url: str = getattr(call.settings, end)
         if call.origins.get(end) == "flag" and not call.quiet and masked(url) != url:
@@ -395,11 +391,17 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     if path is None and not file.is_file():
         return {}
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as opened:
+            text = opened.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise UsageError(f"{file} is too large for a configuration file", "check --config")
+        values = tomllib.loads(text.decode())
     except OSError as error:
         raise UsageError(f"can't read {file}: {error.strerror}", "check --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is no TOML: {error}", "correct the file") from None
+    except (ValueError, RecursionError):
+        raise UsageError(f"{file} is no TOML", "correct the file") from None
     for key in values:
         if key not in Settings.__struct_fields__:
             near = difflib.get_close_matches(key, Settings.__struct_fields__, 1)

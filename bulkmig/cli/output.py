@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import orjson
@@ -12,12 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bulkmig._core import early
 from bulkmig.errors import BulkmigError
 from bulkmig.report import Report
 
 
 def document(value: dict[str, Any]) -> None:
     """One JSON document on standard output."""
+    early.over()
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
 
 
@@ -66,9 +70,31 @@ def fail(error: BulkmigError, *, as_json: bool) -> None:
     if as_json:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         skeleton = Report(command, status="failed").document()
-        document({**skeleton, "error": error.message, "hint": error.hint})
+        said = {"error": without_secrets(error.message), "hint": without_secrets(error.hint)}
+        document({**skeleton, **said})
+
+
+def without_secrets(text: str) -> str:
+    """A message without passwords of addresses, which somebody may have given for something else."""
+    text = re.sub(r"(:/{1,2})([^\s:/?#]*):\S*@", r"\1\2:***@", text)
+    return re.sub(r"\b(password|sslpassword|pwd|token)=[^\s&'\"]+", r"\1=***", text, flags=re.IGNORECASE)
 
 
 def _say(error: BulkmigError) -> None:
-    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in str(error))
+    if _logs_json():
+        line = {
+            "event": "error",
+            "level": "error",
+            "message": without_secrets(error.message),
+            "hint": without_secrets(error.hint),
+        }
+        sys.stderr.write(orjson.dumps(line).decode() + "\n")
+        return
+    text = "".join(c if c.isprintable() or c == "\n" else "?" for c in without_secrets(str(error)))
     sys.stderr.write(f"error: {text}\n")
+
+
+def _logs_json() -> bool:
+    """Whether lines on standard error are JSON; also where the arguments can't be read as a whole."""
+    words = sys.argv[1:]
+    return "--log-format=json" in words or ("--log-format", "json") in pairwise(words)

@@ -14,7 +14,8 @@ from bulkmig.checkpoint.retention import Pruned, prune
 from bulkmig.cli import output
 from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
-from bulkmig.ledger import audit, schema
+from bulkmig.config import Settings
+from bulkmig.ledger import access, audit, schema
 from bulkmig.preflight import target_only
 
 group = typer.Typer(
@@ -51,7 +52,7 @@ def list_command(
             found = await changes.find(
                 target,
                 "($1::text IS NULL OR c.vessel_id::text = lower($1))"
-                " AND ($2::text IS NULL OR c.run_id::text LIKE $2 || '%')",
+                " AND ($2::text IS NULL OR substr(c.run_id::text, 1, length($2)) = lower($2))",
                 vessel,
                 run_id,
             )
@@ -105,6 +106,14 @@ def show_command(call: Call, checkpoint: Annotated[str, typer.Argument(metavar="
     return 1 if held.problem else 0
 
 
+async def pruned(settings: Settings, keep: int, days: float) -> Pruned:
+    """Prunes as an operator who may."""
+    async with target_only(settings) as target:
+        await access.check(target, settings.operator, "administer", "checkpoints prune")
+        await schema.upgrade(target)
+        return await prune(target, audit.who(settings.operator), keep=keep, days=days)
+
+
 @verb(CONNECT)
 def prune_command(
     call: Call,
@@ -113,22 +122,13 @@ def prune_command(
 ) -> int:
     """Deletes old checkpoints by the rule of retention; --keep and --days override the configuration."""
     settings = call.settings
-
-    async def go(stop: Stop) -> Pruned:
-        async with target_only(settings) as target:
-            await schema.upgrade(target)
-            return await prune(
-                target,
-                audit.who(settings.operator),
-                keep=settings.keep_checkpoints if keep is None else keep,
-                days=settings.keep_days if days is None else days,
-            )
-
-    pruned = run(go)
+    least = settings.keep_checkpoints if keep is None else keep
+    youngest = settings.keep_days if days is None else days
+    gone = run(lambda stop: pruned(settings, least, youngest))
     if call.json:
-        output.document({"pruned": list(pruned.checkpoints)})
+        output.document({"pruned": list(gone.checkpoints)})
     else:
-        output.console().print(f"{len(pruned.checkpoints):,} checkpoints deleted")
+        output.console().print(f"{len(gone.checkpoints):,} checkpoints deleted")
     return 0
 
 

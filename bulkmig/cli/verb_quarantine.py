@@ -21,7 +21,7 @@ group = typer.Typer(help="Rows that were not loaded: why, and what the source he
 def _entries(call: Call, **filters: str | None) -> list[dict[str, Any]]:
     async def look(stop: Stop) -> list[dict[str, Any]]:
         async with target_only(call.settings, unsealed=True) as target:
-            return await read.quarantine_list(target, reveal=call.reveal, **filters)
+            return await read.quarantine_list(target, reveal=call.settings.reveal, **filters)
 
     return run(look)
 

@@ -11,6 +11,7 @@ from bulkmig._core.stop import Stop
 from bulkmig.cli import output
 from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
+from bulkmig.cluster import roster
 from bulkmig.errors import UsageError
 from bulkmig.ledger import read
 from bulkmig.preflight import target_only
@@ -34,7 +35,8 @@ def command(
             if run_id and not runs:
                 raise UsageError(f"the ledger has no run {run_id}", "see `bulkmig status`")
             chosen = runs[0]["id"] if run_id else None
-            return {"runs": runs, "vessels": await read.vessel_list(target, chosen)}
+            found = {"runs": runs, "vessels": await read.vessel_list(target, chosen)}
+            return found | await roster.queue(target)
 
     while True:
         found = run(look)
@@ -65,6 +67,20 @@ def _show(found: dict[str, Any]) -> None:
             (4, 5, 6),
         )
     )  # fmt: skip
+    if found["workers"]:
+        out.print()
+        jobs = found["queue"]
+        out.print(
+            output.table(
+                f"Workers; {jobs['waiting']:,} jobs wait, {jobs['at_work']:,} are at work",
+                ("worker", "host", "state", "jobs", "run", "seen"),
+                [
+                    (w["tag"], w["host"], w["state"], w["jobs"], (w["run_id"] or "")[:8], w["seen_at"][:19])
+                    for w in found["workers"]
+                ],
+                (3,),
+            )
+        )
     out.print()
     out.print(
         output.table(

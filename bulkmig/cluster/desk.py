@@ -13,17 +13,19 @@ from bulkmig.cluster import outcome, roster, runs
 from bulkmig.cluster.jobs import Job, Jobs
 from bulkmig.cluster.rate import draw
 from bulkmig.cluster.roster import QUEUE_NAME, Named
-from bulkmig.cluster.runs import QueueRun
+from bulkmig.cluster.runs import QueueRun, Taking
 from bulkmig.postgres.again import Patience
 from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.session import SOURCE, TARGET, Connection, close, reach, transaction
 
 T = TypeVar("T")
+GRACE = 1.0  # seconds at most between looking for silent workers and taking a job
 EMPTY_SECONDS = 0.5  # for which a queue that had no job for this worker isn't asked again
 
 
 class Desk:
-    """`me`: this worker; `held`: the jobs that it has. `source`: where its sessions on the source go."""
+    """`me`: this worker; `held`: the jobs that it has. `source`: where its sessions on the source go.
+    `generation`: of the run's plans, when it took the last job; `lost`: whether a worker was lost by then."""
 
     def __init__(self, source: Address, target: Address, patience: Patience) -> None:
         self.source, self.target, self.patience = source, target, patience
@@ -31,6 +33,7 @@ class Desk:
         self.held: dict[int, anyio.CancelScope] = {}
         self._connection: Connection | None = None
         self._lock = anyio.Lock()
+        self.generation, self.lost = 0, False
         self._empty_until = 0.0
 
     @property
@@ -56,7 +59,7 @@ class Desk:
             name = f"{QUEUE_NAME} {self.me.tag}"
             self._connection = await reach(
                 self.target,
-                {**TARGET, "application_name": name},
+                {**TARGET, "application_name": name, "plan_cache_mode": "force_generic_plan"},
                 role="target",
                 patience=self.patience,
                 instead_of=self._connection,
@@ -85,19 +88,24 @@ class Desk:
         if anyio.current_time() < self._empty_until:
             return None
 
-        async def taken(connection: Connection) -> tuple[Job | None, list[str]]:
-            jobs = Jobs(connection, run.run_id)
-            async with transaction(connection):
-                now = await runs.look(connection, run.run_id)
-                if now is None or now.state != "open":
-                    return None, []
-                job = await jobs.take(self.id, at_once=run.at_once, heartbeat=run.heartbeat)
-                gone = await roster.silent(connection, self.me, run.heartbeat) if job else []
-                return job, gone
+        async def looked(connection: Connection) -> Taking | None:
+            return await runs.taking(connection, run.run_id, self.id)
 
-        job, gone = await self._do("taking a job", taken)
-        if gone:
-            await self._end(gone)
+        asked = anyio.current_time()
+        now = await self._do("taking a job", looked)
+        if now is not None and now.silent:
+            await self._end(now.silent)
+            return None
+        if now is None or now.state != "open" or anyio.current_time() - asked > GRACE:
+            return None
+        self.generation, self.lost = now.generation, now.lost
+
+        async def taken(connection: Connection) -> Job | None:
+            jobs = Jobs(connection, run.run_id)
+            # By then every worker that is silent was found so above.
+            return await jobs.take(self.id, at_once=now.at_once, heartbeat=now.heartbeat + 2 * GRACE)
+
+        job = await self._do("taking a job", taken)
         if job is None:
             self._empty_until = anyio.current_time() + EMPTY_SECONDS
         return job
@@ -116,9 +124,9 @@ class Desk:
         """Stores what became of a job, and takes it out of the queue."""
 
         async def store(connection: Connection) -> None:
-            async with transaction(connection):
-                await outcome.store(connection, run.run_id, job.id, payload)
-                await Jobs(connection, run.run_id).done(job)
+            # In this order, so that whatever has left the queue has an outcome.
+            await outcome.store(connection, run.run_id, job.id, payload)
+            await Jobs(connection, run.run_id).done(job)
 
         await self._do("an outcome", store)
 

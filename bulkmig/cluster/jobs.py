@@ -1,44 +1,23 @@
-"""The queue: jobs are put in, taken, given back and done. All that bulkmig uses of pgqueuer stands here.
-
-Jobs of one run share an entrypoint, so that no worker takes those of another run. The library's own loop
-(`QueueManager`) isn't used: each of its workers wakes up for every change of the queue, which many workers
-with many vessels can't afford, and it runs jobs outside of anyio's task groups.
-"""
+"""The queue: jobs are put in, taken, given back and done. Jobs of one run share an entrypoint, so that no
+worker takes those of another run."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
-from pgqueuer import AsyncpgDriver, Queries
-from pgqueuer.adapters.persistence.qb import QueryBuilderEnvironment, QueryQueueBuilder, QuerySchedulerBuilder
-from pgqueuer.domain.models import Job as LibraryJob
-from pgqueuer.domain.settings import DBSettings, Durability
-from pgqueuer.domain.types import Channel, JobId, QueueEntrypoint, QueueManagerId
-from pgqueuer.ports.repository import EntrypointExecutionParameter
 
 from bulkmig.postgres.session import Connection
 from bulkmig.selection import Vessel
 
+if TYPE_CHECKING:
+    import pgqueuer
+
 _AT_ONCE = 5000  # jobs a statement
 _MOST = 2**31 - 1  # of a priority
-# Named one by one: the library would take what is not from the environment.
-NAMES = DBSettings(
-    prefix="",
-    db_schema="bulkmig",
-    channel=Channel("bulkmig_queue"),
-    function="fn_pgqueuer_changed",
-    statistics_table="pgqueuer_statistics",
-    queue_status_type="pgqueuer_status",
-    queue_table="pgqueuer",
-    queue_table_log="pgqueuer_log",
-    trigger="tg_pgqueuer_changed",
-    schedules_table="pgqueuer_schedules",
-    durability=Durability.durable,
-)
 _STANDING = """
 SELECT count(*) FILTER (WHERE status = 'queued'), count(*) FILTER (WHERE status = 'picked'),
        array_agg(id) FILTER (WHERE status = 'picked')
@@ -63,7 +42,12 @@ class Job:
     id: int
     kind: str
     vessels: list[Vessel]
-    entry: LibraryJob
+    entry: pgqueuer.Job
+
+    @property
+    def returned(self) -> bool:
+        """Whether a worker has had it and given it back."""
+        return self.entry.attempts > 0
 
 
 @dataclass(frozen=True)
@@ -79,57 +63,44 @@ class Jobs:
     """The jobs of one run, through one session."""
 
     def __init__(self, connection: Connection, run_id: str) -> None:
-        self.connection, self.entrypoint = connection, run_id
-        self._queries = Queries(
-            AsyncpgDriver(connection),
-            QueryBuilderEnvironment(NAMES),
-            QueryQueueBuilder(NAMES),
-            QuerySchedulerBuilder(NAMES),
-        )
+        from bulkmig.cluster.library import Library  # see there why only now
 
-    async def submit(self, kind: str, units: Sequence[list[Vessel]]) -> list[int]:
-        """Puts units in, in the caller's transaction; those with most equipment are taken first. Returns the
-        jobs' ids."""
-        ids: list[int] = []
+        self.connection, self.entrypoint = connection, run_id
+        self._library = Library(connection, run_id)
+
+    async def submit(self, kind: str, units: Sequence[list[Vessel]]) -> None:
+        """Puts units in, in the caller's transaction; those with most equipment are taken first."""
         for start in range(0, len(units), _AT_ONCE):
             part = units[start : start + _AT_ONCE]
-            ids += await self._queries.enqueue(
-                [self.entrypoint] * len(part),
+            await self._library.enqueue(
                 [msgspec.msgpack.encode(Payload(kind, unit)) for unit in part],
                 [min(sum(vessel.equipment for vessel in unit), _MOST) for unit in part],
             )
-        return ids
 
     async def take(self, worker: UUID, *, at_once: int | None, heartbeat: float) -> Job | None:
         """Takes the largest job that waits, or one of a worker that has been silent for so long. `at_once`:
         how many jobs all workers together may have."""
-        found = await self._queries.dequeue(
-            1,
-            {QueueEntrypoint(self.entrypoint): EntrypointExecutionParameter(at_once or 0)},
-            QueueManagerId(worker),
-            None,
-            timedelta(seconds=heartbeat),
-        )
-        if not found:
+        entry = await self._library.dequeue(worker, at_once, heartbeat)
+        if entry is None:
             return None
-        assert found[0].payload is not None
-        payload = msgspec.msgpack.decode(found[0].payload, type=Payload)
-        return Job(found[0].id, payload.kind, payload.vessels, found[0])
+        assert entry.payload is not None
+        payload = msgspec.msgpack.decode(entry.payload, type=Payload)
+        return Job(entry.id, payload.kind, payload.vessels, entry)
 
     async def done(self, job: Job) -> None:
         """The job is behind us."""
-        await self._queries.log_jobs([(job.entry, "successful", None)])
+        await self._library.done(job.entry)
 
     async def give_back(self, job: Job) -> None:
         """The job is for whoever takes it next."""
-        await self._queries.retry_job(job.entry, timedelta(0), None)
+        await self._library.give_back(job.entry)
 
     async def beat(self, worker: UUID, ids: Collection[int]) -> set[int]:
         """Shows that these jobs are being worked on; returns those that are the worker's still."""
         rows = await self.connection.fetch(_MINE, list(ids), worker)
         mine = {row["id"] for row in rows}
         if mine:
-            await self._queries.update_heartbeat([JobId(id_) for id_ in mine])
+            await self._library.beat(mine)
         return mine
 
     async def standing(self) -> Standing:
@@ -149,5 +120,4 @@ class Jobs:
 
     async def clear(self) -> None:
         """Forgets the run's jobs, those at work too, and what the library logged of them."""
-        await self._queries.clear_queue(self.entrypoint)
-        await self._queries.clear_queue_log(self.entrypoint)
+        await self._library.clear()

@@ -139,7 +139,7 @@ def _arrow(frame: pl.DataFrame) -> bytes:
 
 
 async def store(connection: Connection, run_id: str, job: int, payload: bytes) -> None:
-    """Stores it in the caller's transaction; of a job that was delivered twice the first counts."""
+    """Stores it; of a job that was delivered twice the first counts."""
     await connection.execute(
         "INSERT INTO bulkmig.queue_results (run_id, job_id, payload) VALUES ($1::text::uuid, $2, $3)"
         " ON CONFLICT DO NOTHING",

@@ -145,16 +145,8 @@ async def publish(connection: Connection, run_id: str, kind: str, plan: Plan) ->
     )
 
 
-async def version(connection: Connection, run_id: str, kind: str) -> bytes:
-    """The digest of the plan in force."""
-    found: bytes = await connection.fetchval(
-        "SELECT digest FROM bulkmig.queue_plans WHERE run_id = $1::text::uuid AND kind = $2", run_id, kind
-    )
-    return found
-
-
-async def read(connection: Connection, run_id: str, kind: str) -> tuple[Plan, bytes]:
-    """The plan in force, and its digest. Raises PreflightError."""
+async def read(connection: Connection, run_id: str, kind: str) -> Plan:
+    """The plan in force. Raises PreflightError."""
     row = await connection.fetchrow(
         "SELECT payload, digest FROM bulkmig.queue_plans WHERE run_id = $1::text::uuid AND kind = $2",
         run_id,
@@ -162,4 +154,4 @@ async def read(connection: Connection, run_id: str, kind: str) -> tuple[Plan, by
     )
     if row is None:
         raise PreflightError("the run's plan is gone", "start the run's command again")
-    return unpack(row["payload"], row["digest"]), row["digest"]
+    return unpack(row["payload"], row["digest"])

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import anyio
@@ -24,10 +25,6 @@ ON CONFLICT (id) DO UPDATE SET state = 'on', seen_at = clock_timestamp()
 """
 _SEEN = """
 UPDATE bulkmig.queue_workers SET seen_at = now(), state = 'on', run_id = $2::text::uuid WHERE id = $1
-"""
-_SILENT = """
-SELECT tag FROM bulkmig.queue_workers
- WHERE state = 'on' AND id <> $1 AND seen_at < now() - make_interval(secs => $2)
 """
 _END = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -51,6 +48,11 @@ SELECT tag, CASE WHEN state = 'on' AND w.seen_at < clock_timestamp() - make_inte
        (SELECT count(*) FROM bulkmig.pgqueuer j WHERE j.queue_manager_id = w.id) AS jobs
   FROM bulkmig.queue_workers w
  WHERE state = 'on' OR seen_at > clock_timestamp() - interval '1 hour' ORDER BY started_at
+"""
+_JOBS = """
+SELECT count(*) FILTER (WHERE status = 'queued') AS waiting,
+       count(*) FILTER (WHERE status = 'picked') AS at_work
+  FROM bulkmig.pgqueuer
 """
 _FORGET = "DELETE FROM bulkmig.queue_workers WHERE state <> 'on' AND seen_at < now() - interval '1 day'"
 
@@ -83,11 +85,6 @@ async def leave(connection: Connection, worker: Named) -> None:
     await connection.execute(_OFF, worker.id)
 
 
-async def silent(connection: Connection, worker: Named, heartbeat: float) -> list[str]:
-    """The tags of workers that have been silent for longer than `heartbeat` seconds."""
-    return [row["tag"] for row in await connection.fetch(_SILENT, worker.id, heartbeat)]
-
-
 async def at_work(connection: Connection, run_id: str, heartbeat: float) -> int:
     """How many workers are at a run."""
     return int(await connection.fetchval(_AT_WORK, run_id, heartbeat))
@@ -113,9 +110,15 @@ async def lost(connection: Connection, tags: list[str]) -> None:
     await connection.execute(_LOST, tags)
 
 
-async def listed(connection: Connection) -> list[dict[str, object]]:
-    """The workers of the last hour, as `bulkmig status` shows them."""
-    return [
-        {**dict(row), "started_at": row["started_at"].isoformat(), "seen_at": row["seen_at"].isoformat()}
-        for row in await connection.fetch(_LIST)
-    ]
+async def queue(connection: Connection) -> dict[str, Any]:
+    """What is in the queue, and the workers of the last hour, as `bulkmig status` shows them."""
+    if not await connection.fetchval("SELECT to_regclass('bulkmig.queue_workers') IS NOT NULL"):
+        return {"queue": {"waiting": 0, "at_work": 0}, "workers": []}  # a ledger from before there was one
+    row = await connection.fetchrow(_JOBS)
+    return {
+        "queue": dict(row) if row is not None else {},
+        "workers": [
+            {**dict(one), "started_at": one["started_at"].isoformat(), "seen_at": one["seen_at"].isoformat()}
+            for one in await connection.fetch(_LIST)
+        ],
+    }

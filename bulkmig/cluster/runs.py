@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from bulkmig._version import __version__
 from bulkmig.cluster import rules
@@ -15,10 +16,17 @@ WINDOW, FAILURE = "window", "failure"  # why nothing more is started
 
 _COLUMNS = """
 run_id::text, command, selection, state, reason, version, rules, source, position::text AS position, snapshot,
-seen, heartbeat, at_once, max_rows_per_second,
+seen, heartbeat, at_once, max_rows_per_second, generation,
 extract(epoch FROM ends_at - clock_timestamp())::float8 AS seconds_left
 """
 _OPEN = f"SELECT {_COLUMNS} FROM bulkmig.queue_runs WHERE state <> 'closed' ORDER BY opened_at DESC LIMIT 1"
+_TAKING = """
+SELECT r.state, r.at_once, r.heartbeat, r.generation,
+       EXISTS (SELECT FROM bulkmig.queue_workers WHERE state = 'lost') AS lost,
+       ARRAY (SELECT w.tag FROM bulkmig.queue_workers w WHERE w.state = 'on' AND w.id <> $2
+                 AND w.seen_at < clock_timestamp() - make_interval(secs => r.heartbeat)) AS silent
+  FROM bulkmig.queue_runs r WHERE r.run_id = $1::text::uuid
+"""
 _ONE = f"SELECT {_COLUMNS} FROM bulkmig.queue_runs WHERE run_id = $1::text::uuid"
 _PUT = """
 INSERT INTO bulkmig.queue_runs (run_id, command, selection, state, version, rules, source, position, snapshot,
@@ -29,7 +37,7 @@ ON CONFLICT (run_id) DO UPDATE SET state = 'open', reason = '', version = exclud
        rules = excluded.rules, source = excluded.source, position = excluded.position,
        snapshot = excluded.snapshot, seen = excluded.seen, heartbeat = excluded.heartbeat,
        at_once = excluded.at_once, max_rows_per_second = excluded.max_rows_per_second,
-       ends_at = excluded.ends_at
+       ends_at = excluded.ends_at, generation = queue_runs.generation + 1
 """
 _RATE = """
 INSERT INTO bulkmig.queue_rates (run_id, paid_until) VALUES ($1::text::uuid, clock_timestamp())
@@ -48,7 +56,8 @@ _FORGET = (
 
 @dataclass(frozen=True)
 class QueueRun:
-    """An entry of the table. `at_once`: jobs at once over all workers; `seconds_left` of the window."""
+    """An entry of the table. `at_once`: jobs at once over all workers; `generation`: how often its plans were
+    made anew; `seconds_left` of the window."""
 
     run_id: str
     command: str
@@ -64,11 +73,31 @@ class QueueRun:
     heartbeat: float
     at_once: int | None
     max_rows_per_second: int | None
+    generation: int
     seconds_left: float | None
 
     @property
     def place(self) -> Place:
         return Place(self.source, self.position)
+
+
+@dataclass(frozen=True)
+class Taking:
+    """What a worker has to know before it takes a job. `lost`: whether there was a worker whose sessions were
+    ended; `silent`: the tags of those whose are to be."""
+
+    state: str
+    at_once: int | None
+    heartbeat: float
+    generation: int
+    lost: bool
+    silent: list[str]
+
+
+async def taking(connection: Connection, run_id: str, worker: UUID) -> Taking | None:
+    """Asked by this worker."""
+    row = await connection.fetchrow(_TAKING, run_id, worker)
+    return Taking(**dict(row)) if row is not None else None
 
 
 async def current(connection: Connection) -> QueueRun | None:

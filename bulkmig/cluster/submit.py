@@ -239,9 +239,11 @@ class Crew:
             run.count(result)
 
     async def close(self, run: Run) -> None:
-        """Takes the run out of the queue; what is left of its workers on the target ends first."""
+        """Takes the run out of the queue, with what became of its jobs counted. What is left of its workers
+        on the target ends first."""
         target = run.ends.target
         await roster.dismiss(target, await roster.holding(target, self.run_id))
+        await self._hear(run)
         async with transaction(target):
             await runs.close(target, self.run_id)
             await Jobs(target, self.run_id).clear()

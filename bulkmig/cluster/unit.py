@@ -39,11 +39,11 @@ SELECT vessel_id::text AS id FROM bulkmig.vessels
 
 @dataclass
 class Hand:
-    """What a worker knows of a kind of jobs of a run. `ends`: when the window is over, by this process's
-    clock; None where there is none."""
+    """What a worker knows of a kind of jobs of a run. `generation`: of the run's plans, when it was read;
+    `ends`: when the window is over, by this process's clock, None where there is none."""
 
     kind: str
-    digest: bytes
+    generation: int
     options: LoadOptions
     rules: Rules
     ends: float | None
@@ -54,7 +54,7 @@ class Hand:
         cls,
         kind: str,
         plan: Plan,
-        digest: bytes,
+        generation: int,
         run: QueueRun,
         settings: Settings,
         desk: Desk,
@@ -77,7 +77,7 @@ class Hand:
         left = run.seconds_left
         return cls(
             kind,
-            digest,
+            generation,
             options,
             _rules(manner, plan),
             None if left is None else time.perf_counter() + left,
@@ -114,7 +114,7 @@ class Errand:
     async def run(self, lane: Lane, desk: Desk) -> bool:
         """Does the job; returns False where it needs a new snapshot. Vessels that are done by then are
         done."""
-        if not self.results and self.hand.kind == "migrate":
+        if not self.results and self.hand.kind == "migrate" and (desk.lost or self.job.returned):
             await self._look_back(desk)
         left = [vessel for vessel in self.job.vessels if vessel.id not in self.results]
         if not left:

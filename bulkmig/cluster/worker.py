@@ -216,9 +216,9 @@ class _Shift:
         """What is known of a kind of jobs; anew where the run was taken over and decided again."""
         async with self.handing:
             known = self.hands.get(kind)
-            newest = await self.desk.ask(lambda c: plan.version(c, self.run.run_id, kind))
-            if known is None or known.digest != newest:
-                found, digest = await self.desk.ask(lambda c: plan.read(c, self.run.run_id, kind))
+            generation = self.desk.generation
+            if known is None or known.generation < generation:
+                found = await self.desk.ask(lambda c: plan.read(c, self.run.run_id, kind))
                 writer = from_settings(self.settings).writer
                 if found.manner.key != (writer.id.hex() if writer is not None else ""):
                     raise PreflightError(
@@ -226,7 +226,7 @@ class _Shift:
                         "give every worker the submitter's key: key_file, key_command or BULKMIG_KEY",
                     )
                 known = self.hands[kind] = await Hand.make(
-                    kind, found, digest, self.run, self.settings, self.desk
+                    kind, found, generation, self.run, self.settings, self.desk
                 )
             return known
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from bulkmig.entities.company import base_slug
-
-MAX_SLUG = 50
+from bulkmig.entities.company import MAX_SLUG, base_slug
 
 
 def assign_slugs(

@@ -28,7 +28,7 @@ from bulkmig.target.state import TargetState
 from bulkmig.transform import Outcome, transform
 
 #: What users who are loaded will have for e-mails, by target id, from what is due of them.
-After = Callable[[Outcome], Awaitable[dict[str, str]]]
+After = Callable[[pl.DataFrame], Awaitable[dict[str, str]]]
 
 
 @dataclass
@@ -172,7 +172,6 @@ async def _decide_users(
 ) -> None:
     """E-mails first (over all users of the source), then the rows of the selected companies' users."""
     user, decisions = entity("user"), fleet.decisions
-    known = state.identities.get("user", {})
     rows = await source.fetch("SELECT id::text, email FROM users ORDER BY created_at, id")
     emails = {r["id"]: r["email"] for r in rows if r["email"] is not None}
     groups = users.duplicates(emails.items())
@@ -191,15 +190,24 @@ async def _decide_users(
     out = users.losers(groups, erroneous, keep)
     decisions.emails = dict.fromkeys(out, "user.email_duplicate")
     out |= erroneous
-    decisions.identities["user"] = _frame({id_: target_id for id_, (target_id, _) in known.items()})
+    decisions.identities["user"] = _frame(_loaded_users(state, fleet))
+    loaded_ones = pl.col("source_id").is_in(list(_loaded_users(state, fleet)))
     while True:
         # Whoever doesn't get an e-mail keeps what another one would get.
-        changed = await after(transform(user, frame, Unit(decisions, ()))) if after is not None else {}
+        changed = {}
+        if after is not None:
+            changed = await after(transform(user, frame, Unit(decisions, ())).image.filter(loaded_ones))
         taken = _adopt_users(state, fleet, frame, out, {u.id: u.email for u in state.users} | changed)
         if not taken or after is None:
             break
         out |= taken
     fleet.shared.append(transform(user, frame, Unit(decisions, ())))
+
+
+def _loaded_users(state: TargetState, fleet: Fleet) -> dict[str, str]:
+    """Source id -> target id of users who were written, those whom the portal deleted since included."""
+    there = {id_: target_id for id_, (target_id, _) in state.identities.get("user", {}).items()}
+    return there | {id_: state.recorded["user"][id_] for id_ in fleet.deleted.get("user", ())}
 
 
 async def _loaded_with(target: Connection, source_ids: Collection[str]) -> dict[str, str]:
@@ -220,25 +228,28 @@ def _adopt_users(
     decisions = fleet.decisions
     known = state.identities.get("user", {})
     by_email: defaultdict[str, list[users.PortalUser]] = defaultdict(list)
-    for portal_user in state.users:
-        by_email[emails[portal_user.id].lower()].append(portal_user)
-    now = {portal_user.email: portal_user.id for portal_user in state.users}
+    portal = {portal_user.id: portal_user for portal_user in state.users}
+    for target_id, held in emails.items():
+        # One who comes back is nobody whom another could take over.
+        back = users.PortalUser(target_id, "", "", "back")
+        by_email[held.lower()].append(portal.get(target_id, back))
+    now = {portal_user.email for portal_user in state.users}
     company_ids = dict(decisions.identity("company").iter_rows())
-    found = {source: target for source, (target, _) in known.items()}
+    found = _loaded_users(state, fleet)
     decisions.adopted = {(of, id_) for of, id_ in decisions.adopted if of != "user"}
     fleet.late = set()
     taken: set[str] = set()
     for id_, company, email in frame.select("id", "company_id", "email").iter_rows():
         if id_ in found:
-            if known[id_][1]:
+            if id_ in known and known[id_][1]:
                 decisions.adopted.add(("user", id_))
             if email is not None and id_ not in passed_over and _is_taken(found[id_], email, by_email, state):
                 taken.add(id_)
             continue
         if id_ in passed_over or email is None or company in decisions.companies_out:
             continue
-        adopted, held = users.adopt(email, company_ids[company], by_email[email.lower()])
-        if held:
+        adopted, taken_by = users.adopt(email, company_ids[company], by_email[email.lower()])
+        if taken_by:
             taken.add(id_)
         elif adopted is not None:
             decisions.adopted.add(("user", id_))
@@ -258,7 +269,7 @@ def _is_taken(
     """Whether a user who is loaded would get an e-mail that somebody else has. Who has it keeps it."""
     holders = {user.id for user in by_email.get(email.lower(), ())}
     before = {user.id: user.email for user in state.users}
-    return own in holders and len(holders) > 1 and before[own].lower() != email.lower()
+    return own in holders and len(holders) > 1 and before.get(own, "").lower() != email.lower()
 
 
 def _identify_vessels(state: TargetState, decisions: Decisions, vessels: Iterable[Vessel]) -> None:

@@ -38,7 +38,7 @@ def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
         **{
             "~slug": pl.Series(slugs, dtype=pl.String),
             "~suffixed": pl.Series(
-                [slug != base_slug(code or "") for slug, code in zip(slugs, frame["code"], strict=True)],
+                [is_suffixed(slug, code or "") for slug, code in zip(slugs, frame["code"], strict=True)],
                 dtype=pl.Boolean,
             ),
             "~adopted": pl.Series([("company", id_) in decisions.adopted for id_ in ids], dtype=pl.Boolean),
@@ -46,11 +46,19 @@ def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     )
 
 
+def is_suffixed(slug: str, code: str) -> bool:
+    """Whether a number was appended to the code's slug. One that was assigned for an earlier code is another
+    slug altogether."""
+    base, (stem, dash, number) = base_slug(code), slug.rpartition("-")
+    return slug != base and number.isdigit() and stem == base[: MAX_SLUG - len(dash + number)]
+
+
 def base_slug(code: str) -> str:
     """The slug of a code before collisions: at most 50 characters of a-z, 0-9 and hyphens."""
-    return "".join(c if c in _SLUG else "-" for c in code.lower())[:50]
+    return "".join(c if c in _SLUG else "-" for c in code.lower())[:MAX_SLUG]
 
 
+MAX_SLUG = 50
 _SLUG = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 
 

@@ -63,7 +63,7 @@ async def read(
 
 async def read_parts(connection: Connection, ids: Sequence[int], entity: str) -> pl.DataFrame | None:
     """The same for these parts, whether they hold or not."""
-    return await _read(connection, _THESE, ids, entity, lambda frame: frame)
+    return await _read(connection, _THESE, ids, entity, lambda frame: frame) if ids else None
 
 
 async def _read(
@@ -98,6 +98,14 @@ async def among(
     """The same for these rows alone."""
     wanted = pl.col("source_id").is_in(list(source_ids))
     return await read(connection, vessels, entity, shape=lambda frame: frame.filter(wanted))
+
+
+async def forgotten(connection: Connection, ids: Sequence[int]) -> list[str]:
+    """The source ids that the `forgotten` ones of these parts name."""
+    rows = await connection.fetch(
+        "SELECT payload FROM bulkmig.base WHERE id = ANY ($1::bigint[]) AND kind = 'forgotten'", list(ids)
+    )
+    return sorted({source_id for row in rows for source_id in _ids.decode(row["payload"])})
 
 
 def pack_ids(source_ids: Sequence[str]) -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
 from asyncpg import Record
 
+from bulkmig._core.stored import document
 from bulkmig.entities import entity
 from bulkmig.ledger.write import quarantine_place
 from bulkmig.postgres.session import Connection, keys_of
@@ -20,7 +20,7 @@ async def run_list(
     """Runs, the newest first, each with the report of how it ended; `run_id` may be a beginning of an id."""
     rows = await connection.fetch(
         "SELECT id::text, command, status, started_at, finished_at, operator, host, version, selection,"
-        " report FROM bulkmig.runs WHERE $1::text IS NULL OR id::text LIKE $1 || '%'"
+        " report FROM bulkmig.runs WHERE $1::text IS NULL OR substr(id::text, 1, length($1)) = lower($1)"
         " ORDER BY started_at DESC LIMIT $2",
         run_id,
         limit,
@@ -32,7 +32,7 @@ async def run_list(
             },
             "started_at": row["started_at"].isoformat(),
             "finished_at": row["finished_at"].isoformat() if row["finished_at"] else None,
-            "report": orjson.loads(row["report"]) if row["report"] else None,
+            "report": document(row["report"], "the report of a run") if row["report"] else None,
         }
         for row in rows
     ]
@@ -84,7 +84,7 @@ def values(connection: Connection, row: Record) -> str:
 
 
 def _row(name: str, text: str, *, reveal: bool) -> dict[str, Any]:
-    values: dict[str, Any] = orjson.loads(text)
+    values = document(text, "a quarantined row")
     if not reveal:
         for column in entity(name).columns:
             if column.personal and values.get(column.name) is not None:

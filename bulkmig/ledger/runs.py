@@ -7,8 +7,18 @@ from typing import Any
 
 import orjson
 
+from bulkmig.entities import ENTITIES
 from bulkmig.ledger import audit, chain, keys
+from bulkmig.ledger.read import MASK
 from bulkmig.postgres.session import Connection, transaction
+
+_PERSONAL = {
+    (table.name, name)
+    for entity in ENTITIES
+    for table in entity.tables
+    for name, cell in table.cells.items()
+    if cell.personal
+}
 
 
 async def begin(
@@ -106,7 +116,7 @@ async def end(connection: Connection, run_id: str, status: str, document: dict[s
             " AND (finished_at IS NULL OR status <> $2)",
             run_id,
             status,
-            orjson.dumps(document).decode(),
+            orjson.dumps(_without_values(document)).decode(),
             action,
             by.operator,
             by.host,
@@ -114,6 +124,21 @@ async def end(connection: Connection, run_id: str, status: str, document: dict[s
             audit.signature(connection, by, action, said, run_id, None),
         )
         await chain.seal(connection, run_id)
+
+
+def _without_values(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without the personal values that `--reveal` showed: others may read it later."""
+    found = document.get("verification")
+    if not found:
+        return document
+    hidden = {kind: [_hidden(one) for one in found.get(kind, ())] for kind in ("differences", "drifted")}
+    return {**document, "verification": {**found, **hidden}}
+
+
+def _hidden(deviation: dict[str, Any]) -> dict[str, Any]:
+    if (deviation["table"], deviation["field"]) not in _PERSONAL:
+        return deviation
+    return {**deviation, **{k: MASK for k in ("expected", "actual") if deviation[k] is not None}}
 
 
 def _said(command: str, document: dict[str, Any]) -> str:

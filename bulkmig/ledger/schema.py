@@ -7,6 +7,7 @@ from importlib.resources import files
 import asyncpg
 
 from bulkmig.errors import PreflightError
+from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.sqlite.session import Session, on_file
 
@@ -40,6 +41,11 @@ async def version(connection: Connection) -> int:
             "use the newer bulkmig that wrote it",
         )
     return applied
+
+
+def newest(connection: Connection) -> int:
+    """The number of the last file that this program knows for such a target."""
+    return migrations(_folder(connection))[-1][0]
 
 
 def _folder(connection: Connection) -> str:
@@ -83,7 +89,7 @@ async def upgrade(connection: Connection) -> int:
                     await connection.execute("INSERT INTO bulkmig.migrations (version) VALUES ($1)", number)
     except asyncpg.InsufficientPrivilegeError as error:
         raise PreflightError(
-            f"the role may not create bulkmig's tables in the target: {error}",
+            f"the role may not create bulkmig's tables in the target: {describe(error)}",
             "run `bulkmig init` once as a role that may CREATE in this database",
         ) from error
     return newest - applied

@@ -90,12 +90,13 @@ async def base(
     vessel_id: str,
     parts: Iterable[tuple[str, int, bytes]],
     *,
-    checkpoint: str,
+    checkpoint: str | None,
     kind: str = "rows",
     holds: bool = True,
 ) -> None:
-    """Records what was written: (entity, rows, payload) each. `checkpoint`: the one of this change; `kind`
-    and `holds` as the ledger's table has them. Later parts replace rows of earlier ones."""
+    """Records what was written: (entity, rows, payload) each. `checkpoint`: the one of this change, None for
+    what was written before; `kind` and `holds` as the ledger's table has them. Later parts replace rows of
+    earlier ones."""
     keys = keys_of(connection)
     await connection.copy_records_to_table(
         "base",

@@ -22,6 +22,8 @@ from bulkmig.sqlite.session import Session
 from bulkmig.target.postgres import copy_in
 
 _NOT = frozenset({"ids", "locks", "migrations"})
+# What a new ledger has a row of: a chain without entries, and access control that is off.
+_BEGINS_WITH = frozenset({"audit_head", "access"})
 _AT_ONCE = 64  # rows; parts of the base have some megabytes at most
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
@@ -41,8 +43,8 @@ async def move(file: Session, target: Connection, fit: Fit) -> None:
         listed = ", ".join(f'"{column}"' for column in both)
         async for rows in _batches(file, f"SELECT {listed} FROM main.bulkmig_{name}{order}"):
             given = [dict(zip(both, row, strict=True)) for row in rows]
-            if name == "audit_head":
-                await target.execute("DELETE FROM bulkmig.audit_head")  # of a chain that has no entry
+            if name in _BEGINS_WITH:
+                await target.execute(f"DELETE FROM bulkmig.{name}")
             elif name == "base":
                 for row in given:
                     at = base_place(

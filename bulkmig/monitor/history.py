@@ -6,8 +6,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import orjson
-
+from bulkmig._core.stored import document
 from bulkmig.postgres.session import Connection
 
 MOST = 50  # of what grows without end, the newest
@@ -15,7 +14,8 @@ MOST = 50  # of what grows without end, the newest
 _RUNS = """
 SELECT id::text, command, status, operator, host, version, selection, started_at, finished_at, report,
        extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)::float8 AS seconds
-  FROM bulkmig.runs WHERE $1::text IS NULL OR id::text LIKE $1 || '%' ORDER BY started_at DESC LIMIT $2
+  FROM bulkmig.runs WHERE $1::text IS NULL OR substr(id::text, 1, length($1)) = lower($1)
+ ORDER BY started_at DESC LIMIT $2
 """
 # What a run did to vessels stands in the audit log for good; their marks are those of the last run.
 _VESSELS = """
@@ -75,7 +75,7 @@ async def run(connection: Connection, run_id: str) -> dict[str, Any] | None:
     rows = await connection.fetch(_RUNS, run_id, 1)
     if not rows:
         return None
-    report = orjson.loads(rows[0]["report"]) if rows[0]["report"] else {}
+    report = document(rows[0]["report"], "the report of a run") if rows[0]["report"] else {}
     vessels = [dict(row) for row in await connection.fetch(_VESSELS, rows[0]["id"])]
     found = _run(rows[0])
     written, behind = 0, []
@@ -135,7 +135,7 @@ def shortened(text: str) -> str:
 
 def _run(row: Any) -> dict[str, Any]:
     found = _plain(row)
-    report = orjson.loads(found.pop("report") or "{}")
+    report = document(found.pop("report") or "{}", "the report of a run")
     written = report.get("rows", {}).values()
     vessels = report.get("vessels", {})
     return {

@@ -84,7 +84,12 @@ def parse(
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
         raise UsageError("the PostgreSQL URL can't be read", "escape special characters as %XX") from error
+    if os.environ.get("PGSERVICE"):
+        # The driver would take the host from it, after the transport was judged.
+        raise UsageError("the variable PGSERVICE is not supported", "unset it and write the URL out")
     kept: dict[str, str] = {}
+    if os.environ.get("PGCONNECT_TIMEOUT") and "connect_timeout" not in query:
+        connect_timeout = _seconds(os.environ["PGCONNECT_TIMEOUT"])
     for key, value in query.items():
         if key == "connect_timeout":
             connect_timeout = _seconds(value)
@@ -96,7 +101,8 @@ def parse(
         elif key in _PASSED:
             kept[key] = value
         elif key not in _IGNORED:
-            raise UsageError(f"the URL parameter {key} is not known", "see libpq's connection parameters")
+            named = f" {key}" if re.fullmatch("[a-z_]{1,40}", key) else ""
+            raise UsageError(f"the URL parameter{named} is not known", "see libpq's connection parameters")
     named = kept.get("host") or os.environ.get("PGHOST") or ""
     hosts = netloc_hosts or [h for h in named.split(",") if h]
     local = all(_is_local(h) for h in hosts)
@@ -157,7 +163,11 @@ def with_database(url: str, database: str) -> str:
 
 def masked(url: str) -> str:
     """An address as it was given, without its secrets."""
-    if not urlsplit(url).netloc.count("@") and "@" in url:
+    try:
+        netloc = urlsplit(url).netloc
+    except ValueError:
+        return "postgresql://…"
+    if netloc.count("@") > 1 or ("@" in url and "@" not in netloc):
         return "postgresql://…"  # an unescaped password: what is what can't be told apart
     url = re.sub(r"(?<=://)([^:@/]*):[^@/]*@", r"\1:***@", url)
     return re.sub(r"(?<=[?&])(password|sslpassword)=[^&]*", r"\1=***", url, flags=re.IGNORECASE)
@@ -184,7 +194,7 @@ def _hosts(netloc: str) -> list[str]:
 
 
 def _is_local(host: str) -> bool:
-    if host.startswith("/") or host == "localhost":
+    if host.startswith("/") or host.lower() == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -194,6 +204,9 @@ def _is_local(host: str) -> bool:
 
 def _seconds(value: str) -> float:
     try:
-        return max(float(value), 0.001)
+        seconds = float(value)
+        if not 0 <= seconds <= 3600:
+            raise ValueError
+        return max(seconds, 0.001)
     except ValueError:
         raise UsageError("connect_timeout is a number of seconds", "e.g. connect_timeout=5") from None

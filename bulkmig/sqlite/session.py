@@ -38,9 +38,11 @@ _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.1
 _ROWS = 20_000  # rows that are read at once
 _OLDEST = (3, 39)  # FULL JOIN, IS DISTINCT FROM
 _STAMP = "2024-05-01T07:30:00.123456Z"
-_TIMES = frozenset({"started_at", "finished_at", "created_at", "detected_at", "resolved_at", "since", "at"})
+_TIMES = frozenset(
+    {"started_at", "finished_at", "created_at", "detected_at", "resolved_at", "granted_at", "since", "at"}
+)
 _FLAGS = frozenset({"adopted", "absent", "encrypted", "incidental", "holds"})
-_LISTS = frozenset({"roots", "base", "together", "columns"})
+_LISTS = frozenset({"roots", "base", "together", "columns", "ids"})
 
 
 class Session:

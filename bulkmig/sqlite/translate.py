@@ -39,6 +39,7 @@ _REWRITINGS = [
      r"CREATE TEMPORARY TABLE part_rows AS SELECT * FROM \1 WHERE 0"),
     (re.compile(r"\bON COMMIT DELETE ROWS\b"), ""),
     (re.compile(r"\bWITH NO DATA\b"), "WHERE 0"),
+    (re.compile(r"\barray_agg\((\w+) ORDER BY \1\)"), r"json_group_array(\1)"),
     (re.compile(r"\$(\d+)"), r"?\1"),
 ]  # fmt: skip
 _FOREIGN = re.compile(

@@ -47,5 +47,6 @@ _PAIRS: list[tuple[str, str]] = [
         " FROM bulkmig_checkpoints ORDER BY seq",
     ),
     ("LOCK TABLE bulkmig.checkpoints IN SHARE ROW EXCLUSIVE MODE", "SELECT 1"),
+    ("LOCK TABLE bulkmig.access, bulkmig.permissions IN SHARE ROW EXCLUSIVE MODE", "SELECT 1"),
 ]
 VARIANTS = {normal(one): other for one, other in _PAIRS}

@@ -70,6 +70,7 @@ async def apply(steps: Sequence[Step]) -> None:
     for step in steps:
         for entity in entities:
             await _retain(step.means, step.part(entity))
+            await _retain_for_kept(step, step.part(entity))
     for entity in entities:
         for table in entity.tables:
             await _let_go(steps, entity, table)
@@ -115,6 +116,32 @@ async def _retain(means: Means, part: Part) -> None:
             part.base[source] = row
 
 
+async def _retain_for_kept(step: Step, part: Part) -> None:
+    """Equipment on which a row stays because of a conflict stays with it, as it is."""
+    if not part.delete or part.entity.name != "equipment":
+        return
+    means, kept = step.means, set(await conflicts.kept(step.means.connection, step.means.vessel))
+    for other in step.plan.parts.values():
+        spared = (id_ for _, id_, one in other.conflicts if one.kind == "deleted_in_source")
+        kept |= {id_ for id_ in spared if id_ not in other.delete}
+    main = part.entity.tables[0]
+    written = {table.name for entity in ENTITIES for table in entity.tables}
+    for fk in means.graph.vessels.into(main.name) if kept else ():
+        if fk.child not in written or means.graph.tables[fk.child].key != ("id",):
+            continue
+        rows = await means.connection.fetch(
+            f"SELECT DISTINCT {fk.column}::text AS id FROM {fk.child}"
+            f" WHERE {fk.column} = ANY ($1::text[]::uuid[]) AND id = ANY ($2::text[]::uuid[])",
+            list(part.delete),
+            sorted(kept),
+        )
+        for row in rows:
+            source = part.delete.pop(row["id"], None)
+            if source is not None:
+                part.retained[source] = (row["id"], "conflict")
+                part.forget.discard(source)
+
+
 async def _write(step: Step, part: Part, table: Table) -> None:
     means, done = step.means, step.done
     inside = {id_: row for id_, row in part.write.items() if table.name in row.tables}
@@ -136,7 +163,7 @@ async def _write(step: Step, part: Part, table: Table) -> None:
     done.updated[table.name] += there
     done.inserted[table.name] += len(inside) - there
     done.deleted[table.name] += deleted - sum(id_ in inside for id_ in left)
-    done.unchanged[table.name] += part.unchanged
+    done.unchanged[table.name] += part.unchanged[table.name]
 
 
 def _was_in(part: Part, id_: str, table: Table) -> bool:
@@ -188,14 +215,21 @@ async def _delete(step: Step, part: Part) -> None:
 
 
 async def _spare_vessel(step: Step, part: Part) -> None:
-    """A vessel that anything is left of, all other deletions done, becomes inactive."""
+    """A vessel of which anything is left, all else deleted, or that others refer to, becomes inactive."""
     means, scope = step.means, step.means.graph.vessels
     own = {table.name for table in part.entity.tables}
     for id_, source in list(part.delete.items()):
         left = " OR ".join(
-            f"EXISTS (SELECT FROM {table.name} t WHERE {scope.rows(table.name, [id_])})"
-            for table in scope.tables
-            if table.name not in own
+            [
+                f"EXISTS (SELECT FROM {table.name} t WHERE {scope.rows(table.name, [id_])})"
+                for table in scope.tables
+                if table.name not in own
+            ]
+            + [
+                f"EXISTS (SELECT FROM {fk.child} t WHERE t.{fk.column}::text = '{id_}')"
+                for fk in scope.into(scope.root)
+                if fk.child not in scope
+            ]
         )
         was = part.was[id_]
         if was is None or not await means.connection.fetchval(f"SELECT {left}"):
@@ -214,6 +248,8 @@ async def _note_hanging(
 ) -> None:
     """Notes the keys of rows that go along by the target's cascades."""
     for fk in means.graph.vessels.into(table):
+        if not fk.cascades:
+            continue
         child = means.graph.tables[fk.child]
         key = ", ".join(f"{column}::text" for column in child.key)
         rows = await means.connection.fetch(

@@ -9,6 +9,7 @@ from uuid import uuid4
 import orjson
 
 from bulkmig._core.declare import Entity
+from bulkmig._core.stored import document
 from bulkmig.entities import entity as entity_of
 from bulkmig.ledger.read import MASK
 from bulkmig.postgres.session import Connection, keys_of
@@ -50,8 +51,7 @@ def seal(connection: Connection, id_: str, vessel: str | None, found: Fields) ->
 
 def unseal(connection: Connection, id_: str, vessel: str | None, stored: str) -> Fields:
     """The fields that `seal` packed. Raises CheckpointError."""
-    found: Fields = orjson.loads(keys_of(connection).open_text(stored, place(id_, vessel)))
-    return found
+    return document(keys_of(connection).open_text(stored, place(id_, vessel)), f"conflict {id_}")
 
 
 def place(id_: str, vessel: str | None) -> bytes:
@@ -99,6 +99,18 @@ async def open_ones(connection: Connection, vessel: str | None) -> dict[tuple[st
         vessel,
     )
     return {(row["entity"], row["source_id"]): row["id"] for row in rows}
+
+
+async def kept(connection: Connection, vessel: str | None) -> list[str]:
+    """Target ids of a vessel's rows that the source has no more and that stay because of a conflict."""
+    rows = await connection.fetch(
+        "SELECT target_id::text AS id FROM bulkmig.retained"
+        " WHERE reason = 'conflict' AND vessel_id IS NOT DISTINCT FROM $1::text::uuid"
+        " UNION SELECT target_id::text FROM bulkmig.conflicts WHERE status = 'open'"
+        " AND kind = 'deleted_in_source' AND vessel_id IS NOT DISTINCT FROM $1::text::uuid",
+        vessel,
+    )
+    return [row["id"] for row in rows]
 
 
 async def listed(

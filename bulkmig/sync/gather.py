@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 import anyio
@@ -30,7 +30,7 @@ class Found:
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
-    unchanged: int = 0
+    unchanged: Counter[str] = field(default_factory=Counter)  # target table
     gone: set[str] = field(default_factory=set)
     held: set[str] = field(default_factory=set)
     with_parent: set[str] = field(default_factory=set)
@@ -39,6 +39,16 @@ class Found:
     quarantined: list[pl.DataFrame] = field(default_factory=list)
     waiting: list[pl.DataFrame] = field(default_factory=list)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
+
+
+def rows_of(entity: Entity, image: pl.DataFrame) -> Counter[str]:
+    """How many rows of each of the entity's tables an image stands for."""
+    return Counter(
+        {
+            table.name: image.height if table.when is None else int(image[f"?{table.name}"].sum())
+            for table in entity.tables
+        }
+    )
 
 
 class Gather:
@@ -129,7 +139,7 @@ class Gather:
         if self.came[entity.name]:  # also what is as it was there: it is this vessel's from now on
             same &= ~image["source_id"].is_in(list(self.came[entity.name]))
         image = image.drop(HASH, *(f"{cell}~kept" for cell in kept))
-        found.unchanged += int(same.sum())
+        found.unchanged += rows_of(entity, image.filter(same))
         found.new.append(image.filter(~there))
         found.changed.append(image.filter(there & ~same))
         self._seen(entity, image["source_id"])
@@ -169,8 +179,8 @@ class Gather:
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}
             found.held = (found.with_parent | out) & set(written["source_id"])
             found.gone = left - found.held
-            if self.vanished:
-                found.gone = set()  # gone.py is about these
+            if self.vanished or self.vessel in self.unit.whole:
+                found.gone = set()  # gone.py is about these; a vessel that is kept out keeps all of it
 
 
 def kept_cells(entity: Entity) -> list[str]:

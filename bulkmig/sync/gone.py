@@ -55,8 +55,9 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
             )
         }
         lost = sum(len(ids - kept) for ids in gone.values())
-        if not lost:
-            return result  # that was done before
+        if not lost:  # that was done before
+            await _mark(target, vessel, options, "migrated", 0)
+            return result
         made = await plan(target, vessel.id, {n: Found(gone=ids) for n, ids in gone.items()}, rules)
         if made.brake:
             result.held_back = made.brake

@@ -54,6 +54,17 @@ class Moves:
         special = self.vanished | self.arriving | self.unsettled
         return vessel in special or self.receives(vessel) or any(self.left[vessel].values())
 
+    def partners(self, vessel: str) -> set[str]:
+        """The vessel, and those between which and it rows move, directly or by way of others."""
+        pairs = {(to, then) for to, of in self.came.items() for rows in of.values() for then in rows.values()}
+        found, todo = {vessel}, [vessel]
+        while todo:
+            one = todo.pop()
+            near = {b if a == one else a for a, b in pairs if one in (a, b)} - found
+            found |= near
+            todo += near
+        return found
+
     def joined(self, vessels: Iterable[str], others: Iterable[Vessel]) -> list[Vessel]:
         """Those of the others that change in one commit with any of these vessels."""
         roots = {self._root(vessel) for vessel in vessels}

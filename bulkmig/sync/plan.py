@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -41,7 +41,7 @@ class Part:
     stands: dict[str, Row] = field(default_factory=dict)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
-    unchanged: int = 0
+    unchanged: Counter[str] = field(default_factory=Counter)  # target table
 
     @property
     def rows(self) -> int:
@@ -119,6 +119,9 @@ async def plan(
         if entity.waits is not None and owner != NIL:
             # A rollback took these with their ends: nobody has deleted them.
             for source in await pending(connection, owner, entity) & bases.keys():
+                if sources[source] is None:
+                    del sources[source]
+                    part.forget.add(source)
                 del bases[source]
         ids = {
             source: (row or bases[source]).cells[own] or ""
@@ -131,6 +134,8 @@ async def plan(
         }
         for source, row in sources.items():
             was = there.get(ids.get(source, ""))
+            if was is None and source in bases and row is not None and _hangs_loose(made, entity, row):
+                continue  # it went with its end, and is decided about when that is there again
             verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
             id_ = ids[source]
             part.was[id_] = was
@@ -149,7 +154,40 @@ async def plan(
                 spared = verdict.conflict.kind == "deleted_in_source" and not verdict.write
                 if spared and not verdict.conflict.open:
                     part.retained[source] = (id_, "conflict")
+        for id_ in await _without_equipment(connection, made, entity):
+            # The portal deleted what it hangs on, and so the row, be it new: there is nowhere to put it.
+            del part.write[id_]
     return made
+
+
+async def _without_equipment(connection: Connection, made: Plan, entity: Entity) -> list[str]:
+    """Target ids of rows that would come and name equipment which won't be there."""
+    part, machines = made.parts[entity.name], made.parts["equipment"]
+    ends = {id_: _ends(entity, row) for id_, row in part.write.items() if part.was[id_] is None}
+    wanted = {end for named in ends.values() for end in named} - machines.write.keys()
+    if not wanted:
+        return []
+    rows = await connection.fetch(
+        "SELECT id::text AS id FROM equipment WHERE id = ANY ($1::text[]::uuid[])", sorted(wanted)
+    )
+    missing = wanted - {row["id"] for row in rows}
+    return [id_ for id_, named in ends.items() if named & missing]
+
+
+def _ends(entity: Entity, row: Row) -> set[str]:
+    """Target ids of the equipment that a row names."""
+    named = {r.column for r in entity.references if r.entity == "equipment"}
+    cells = (row[c] for c, (_, cell) in cells_of(entity).items() if cell.field in named)
+    return {end for end in cells if end}
+
+
+def _hangs_loose(made: Plan, entity: Entity, row: Row) -> bool:
+    """Whether a row that waits for its ends has one that the portal deleted, and that stays so."""
+    part = made.parts["equipment"]
+    if entity.waits is None:
+        return False
+    ends = _ends(entity, row)
+    return any(end in part.was and part.was[end] is None and end not in part.write for end in ends)
 
 
 def _own(entity: Entity) -> str:

@@ -12,6 +12,7 @@ from bulkmig._core.unit import Decisions
 from bulkmig.entities import PER_VESSEL
 from bulkmig.postgres.session import Connection
 from bulkmig.settle import CHUNK, look
+from bulkmig.target.postgres import ends as target_ends
 from bulkmig.transform import Outcome
 
 _KEPT_OUT = """
@@ -23,6 +24,10 @@ SELECT source_id::text AS id, vessel_id::text AS vessel FROM bulkmig.quarantine
 async def released(source: Connection, target: Connection, decisions: Decisions) -> set[str]:
     """The vessels that have such rows."""
     found: set[str] = set()
+
+    async def know(frame: pl.DataFrame, wanted: list[str]) -> pl.DataFrame:
+        return await target_ends(target, wanted)
+
     for entity in PER_VESSEL:
         if entity.waits is None:
             continue
@@ -30,7 +35,7 @@ async def released(source: Connection, target: Connection, decisions: Decisions)
         vessel_of = {row["id"]: row["vessel"] for row in rows}
         ids = list(vessel_of)
         for first in range(0, len(ids), CHUNK):
-            outcome, ends = await look(source, target, decisions, entity, ids[first : first + CHUNK])
+            outcome, ends = await look(source, decisions, entity, ids[first : first + CHUNK], know)
             found.update(vessel_of[id_] for id_ in _free(outcome, ends))
     return found
 

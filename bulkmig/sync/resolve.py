@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
+
+import anyio
 
 from bulkmig import shown
 from bulkmig._core.declare import Entity
@@ -15,7 +17,7 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings
 from bulkmig.entities import entity
 from bulkmig.errors import UsageError
-from bulkmig.ledger import audit, base, runs
+from bulkmig.ledger import access, audit, base, runs
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.preflight import target_only
@@ -25,7 +27,7 @@ from bulkmig.sync import conflicts
 from bulkmig.sync.apply import Applied, Means, Step, apply
 from bulkmig.sync.decide import Conflict
 from bulkmig.sync.plan import Plan
-from bulkmig.sync.row import Row, cells_of, equal, field_names, make
+from bulkmig.sync.row import Row, cells_of, equal, field_names, make, placing
 from bulkmig.sync.standing import standing
 from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.target.postgres import catalogue
@@ -35,12 +37,12 @@ Side = Literal["source", "target", "merge"]
 _WINS = {"source": "source_wins", "target": "target_wins", "merge": "merge"}
 _OPEN = """
 SELECT id::text, vessel_id::text AS vessel_id, entity, source_id::text, target_id::text, kind, fields
-  FROM bulkmig.conflicts WHERE status = 'open' AND id = ANY ($1::text[]::uuid[]) ORDER BY id FOR UPDATE
+  FROM bulkmig.conflicts WHERE status = 'open' AND id::text = ANY ($1::text[]) ORDER BY id FOR UPDATE
 """
 # Decided in the same way already: what an interrupted command left to its repetition.
 _DECIDED = """
 SELECT id::text FROM bulkmig.conflicts
- WHERE status = 'resolved' AND strategy = $2 AND id = ANY ($1::text[]::uuid[])
+ WHERE status = 'resolved' AND strategy = $2 AND id::text = ANY ($1::text[])
 """
 
 
@@ -61,7 +63,12 @@ async def resolve(
     """Decides open conflicts: every field as `take` says, single ones as `fields` does. What was decided in
     the same way before is skipped, so that the command can be repeated. Raises UsageError for what is no open
     conflict or no field of it."""
+    ids = list(dict.fromkeys(ids))
     keys.required(settings)
+    try:
+        ids = list(dict.fromkeys(str(UUID(id_)) for id_ in ids))
+    except ValueError:
+        raise UsageError(f"not open: {', '.join(ids)}", "see `bulkmig conflicts list`") from None
     report = Report("conflicts resolve", str(uuid4()), selected=len(ids), memory_bound=settings.memory)
     async with target_only(settings, unsealed=True) as target:
         types = await catalogue(target, writing=True)
@@ -73,7 +80,11 @@ async def resolve(
         missing = set(ids) - {row["id"] for row in rows} - decided
         if missing:
             raise UsageError(f"not open: {', '.join(sorted(missing))}", "see `bulkmig conflicts list`")
+        for row in rows:
+            _check_fields(entity(row["entity"]), row["kind"], fields or {})
         report.skipped = len(decided)
+        where = await access.places(target, {row["vessel_id"] for row in rows})
+        await access.check(target, settings.operator, "resolve_conflicts", "conflicts resolve", where)
         await runs.begin(
             target,
             report.run_id,
@@ -85,29 +96,60 @@ async def resolve(
         by_vessel: defaultdict[str | None, list[str]] = defaultdict(list)
         for row in rows:
             by_vessel[row["vessel_id"]].append(row["id"])
-        for vessel, of_vessel in by_vessel.items():
-            async with transaction(target):
-                await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel or NIL))
-                made = Plan()
-                for row in await target.fetch(_OPEN, of_vessel):
-                    await _decide(target, types, made, dict(row), take, fields or {})
-                done = await _carry_out(target, own, types, vessel, made)
-                await target.execute(
-                    "UPDATE bulkmig.conflicts SET status = 'resolved', resolved_at = clock_timestamp(),"
-                    " run_id = $2::text::uuid WHERE id = ANY ($1::text[]::uuid[])",
-                    of_vessel,
-                    report.run_id,
-                )
-                summary = f"{len(of_vessel)} conflicts"
-                await audit.entry(target, who, "resolved", summary, run_id=report.run_id, vessel_id=vessel)
-            report.inserted.update(done.inserted)
-            report.updated.update(done.updated)
-            report.deleted.update(done.deleted)
-            report.conflicts.update({_WINS[take or "merge"]: len(of_vessel)})
-            report.done += len(of_vessel)
-        report.finish()
-        await runs.end(target, report.run_id, report.status, report.document())
+        try:
+            for vessel, of_vessel in by_vessel.items():
+                done = await _resolve(target, own, types, vessel, of_vessel, take, fields or {}, who)
+                report.inserted.update(done.inserted)
+                report.updated.update(done.updated)
+                report.deleted.update(done.deleted)
+                report.conflicts.update({_WINS[take or "merge"]: len(of_vessel)})
+                report.done += len(of_vessel)
+        except BaseException:
+            report.status = "failed"
+            raise
+        finally:
+            report.finish()
+            with anyio.move_on_after(10, shield=True):
+                await runs.end(target, report.run_id, report.status, report.document())
     return report
+
+
+async def _resolve(
+    target: Connection,
+    own: Checkpoints,
+    types: Catalogue,
+    vessel: str | None,
+    ids: Sequence[str],
+    take: Side | None,
+    fields: Mapping[str, Literal["source", "target"]],
+    who: audit.Who,
+) -> Applied:
+    """One vessel's conflicts, or those of companies and users, in one transaction."""
+    async with transaction(target):
+        await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel or NIL))
+        made = Plan()
+        for row in await target.fetch(_OPEN, ids):
+            await _decide(target, types, made, dict(row), take, fields)
+        done = await _carry_out(target, own, types, vessel, made)
+        await target.execute(
+            "UPDATE bulkmig.conflicts SET status = 'resolved', resolved_at = clock_timestamp(),"
+            " run_id = $2::text::uuid WHERE id = ANY ($1::text[]::uuid[])",
+            ids,
+            own.run_id,
+        )
+        # What the source did meanwhile was left aside: the next sync looks at the vessel anew.
+        await target.execute("DELETE FROM bulkmig.seen WHERE vessel_id = $1::text::uuid", vessel)
+        summary = f"{len(ids)} conflicts"
+        await audit.entry(target, who, "resolved", summary, run_id=own.run_id, vessel_id=vessel)
+    return done
+
+
+def _check_fields(of: Entity, kind: str, fields: Mapping[str, Literal["source", "target"]]) -> None:
+    unknown = sorted(set(fields) - set(field_names(of).values()))
+    if unknown:
+        raise UsageError(f"{of.name} has no field {', '.join(unknown)}", "see `bulkmig conflicts show`")
+    if fields and kind != "both_changed":
+        raise UsageError("a row that is deleted on one side has no fields to choose", "say --take")
 
 
 async def _decide(
@@ -182,11 +224,11 @@ def _result(
     strategy = STRATEGIES[_WINS[take or "merge"]]
     result = strategy.both(of, kinds, known, source, was) or source
     names = {field: cell for cell, field in field_names(of).items()}
-    unknown = sorted(set(fields) - set(names))
-    if unknown:
-        raise UsageError(f"{of.name} has no field {', '.join(unknown)}", "see `bulkmig conflicts show`")
     chosen = {names[field]: (source if side == "source" else was) for field, side in fields.items()}
-    return Row(result.tables, {**result.cells, **{cell: side[cell] for cell, side in chosen.items()}})
+    whole = chosen.get(placing(of) or "", result)  # who says what it belongs to says in which tables it is
+    cells = {**whole.cells, **result.cells, **{cell: side[cell] for cell, side in chosen.items()}}
+    inside = {cell: cells.get(cell) for cell, (t, _) in cells_of(of).items() if t.name in whole.tables}
+    return Row(whole.tables, inside)
 
 
 async def _carry_out(

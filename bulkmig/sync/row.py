@@ -61,6 +61,16 @@ def equal(entity: Entity, one: Row | None, other: Row | None) -> bool:
 
 
 @lru_cache(maxsize=64)
+def placing(entity: Entity) -> str | None:
+    """The cell that says whether a row is in the table that doesn't hold all rows: its equipment, if any."""
+    if all(table.when is None for table in entity.tables):
+        return None
+    main = entity.tables[0]
+    columns = {reference.column for reference in entity.references if reference.entity == "equipment"}
+    return next((f"{main.name}.{c}" for c, cell in main.cells.items() if cell.field in columns), None)
+
+
+@lru_cache(maxsize=64)
 def field_names(entity: Entity) -> Mapping[str, str]:
     """`table.column` -> the name of the field in conflicts: the column, where no other table has one so
     called."""

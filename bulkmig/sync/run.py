@@ -19,7 +19,7 @@ from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet import Migration
-from bulkmig.ledger import base
+from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, ready
@@ -37,18 +37,18 @@ from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.sync.vessel import BRAKE, Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
-from bulkmig.transform import Outcome
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
-# A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
-_ROLLED_BACK = """
-SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
- WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state
-HAVING CASE WHEN v.state = 'quarantined' THEN bool_or(c.restored IS NOT NULL)
-            ELSE (array_agg(c.restored ORDER BY c.seq DESC))[1] IS NOT NULL END
+_CHANGES = """
+SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state
+  FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
+ WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
+   AND NOT c.incidental ORDER BY c.seq
 """
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
+_OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
+_STAYING = "SELECT source_id::text FROM bulkmig.retained WHERE entity = 'company' AND reason <> 'brake'"
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
@@ -76,13 +76,24 @@ async def _run(
     report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
+        selected = await resolve(ends.holder, selection)
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
         workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
-        chosen = await _chosen(ends.holder, ends.target, settings, selection, state, apart)
+        chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
+        await access.check(
+            ends.target,
+            settings.operator,
+            "sync" if command == "sync" else "migrate_vessel",
+            f"{command} {selection}",
+            # All of them: also what is gone from the source, and users of whatever company.
+            None
+            if selection.all
+            else [(vessel.id, vessel.company_id) for vessel in (*chosen.old, *chosen.new)],
+        )
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
@@ -97,10 +108,11 @@ async def _run(
                 everything=selection.all,
                 companies=await steps.companies(state),
             )
-            await run.step("who is gone", steps.look_for_gone)
-            await run.step("companies and users", steps.change_shared)
-            await run.step("changes", steps.look_for_changes)
-            await steps.vessels()
+            if state.ledger:  # else this is a dry run, and nothing was ever written
+                await run.step("who is gone", steps.look_for_gone)
+                await run.step("companies and users", steps.change_shared)
+                await run.step("changes", steps.look_for_changes)
+                await steps.vessels()
             await steps.new_vessels()
             await steps.look_again()
             if selection.all:
@@ -111,6 +123,8 @@ async def _run(
                 await run.waiting()
             if selection.all:
                 await run.step("gone users and companies", steps.delete_shared)
+            if not settings.dry_run:
+                await run.step("open conflicts", steps.count_open)
             if settings.verify and not settings.dry_run:
                 run.fleet.present = {}  # companies and users are as new as if they had come just now
                 await run.verify()
@@ -134,15 +148,17 @@ async def _chosen(
     target: Connection,
     settings: Settings,
     selection: Selection,
+    selected: list[Vessel],
     state: TargetState,
     apart: set[str],
 ) -> _Chosen:
     """The vessels that a sync is about, without those that are left `apart`."""
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
-    selected = await resolve(source, selection)
     known = {vessel.id for vessel in selected}
-    there = [row[0] for row in await source.fetch(_THERE, sorted(migrated - known))]
-    vanished = await gone.named(target, migrated - known - set(there) - apart) if state.ledger else []
+    unlisted = sorted(migrated - known)
+    there = [row[0] for row in await source.fetch(_THERE, unlisted)] if unlisted else []
+    missing = set(unlisted) - set(there) - apart
+    vanished = await gone.named(target, missing) if missing else []
     others = []
     if there:
         others = await resolve(source, Selection(vessels=tuple(there), allow_unapproved=True))
@@ -161,8 +177,18 @@ async def _chosen(
 
 
 async def _rolled_back(target: Connection, state: TargetState) -> set[str]:
-    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync")."""
-    return {row[0] for row in await target.fetch(_ROLLED_BACK)} if state.ledger else set()
+    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync"). A
+    rollback that was itself rolled back is none."""
+    away: dict[str, bool] = {}
+    before: dict[str, bool] = {}  # checkpoint of a rollback -> whether the vessel was rolled back before it
+    for row in await target.fetch(_CHANGES) if state.ledger else ():
+        vessel, to = row["vessel"], row["restored"]
+        was = away.get(vessel, False)
+        # A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
+        away[vessel] = before.get(to, True) if to is not None else row["state"] == "quarantined" and was
+        if to is not None:
+            before[row["id"]] = was
+    return {vessel for vessel, rolled_back in away.items() if rolled_back}
 
 
 class _Steps:
@@ -170,7 +196,7 @@ class _Steps:
 
     def __init__(self, run: Migration, settings: Settings, chosen: _Chosen) -> None:
         self.run, self.settings, self.chosen = run, settings, chosen
-        self.gone: dict[str, set[str]] = {}  # entity -> source ids
+        self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}  # entity -> source ids
         self.detected = Detected(Seen("", 0))
         self.moves = Moves()
         self.due: list[Vessel] = []
@@ -199,12 +225,9 @@ class _Steps:
         )
         return {row["id"] for row in rows} | {row["id"] for row in there}
 
-    async def emails(self, users: Outcome) -> dict[str, str]:
+    async def emails(self, users: pl.DataFrame) -> dict[str, str]:
         """What users who are loaded will have for e-mails."""
-        present = self.run.state.identities.get("user", {})
-        if not present:
-            return {}
-        return await shared.emails(self.run.ends.target, present, users, self.rules)
+        return await shared.emails(self.run.ends.target, users, self.rules) if users.height else {}
 
     async def change_shared(self) -> None:
         """Companies and users that are in the target already, and users who could not come before that."""
@@ -218,7 +241,12 @@ class _Steps:
             "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", users["target_id"].to_list()
         )
         left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.settings.dry_run)
-        decisions.identities["user"] = users.filter(left, ~pl.col("source_id").is_in(list(self.gone["user"])))
+        going = users.filter(pl.col("source_id").is_in(list(self.gone["user"])))["target_id"].to_list()
+        if going:
+            graph = await self.run.checkpoints.read_graph(target)
+            stay = await shared.portals_own(target, graph, going)
+            going = [id_ for id_ in going if id_ not in stay]
+        decisions.identities["user"] = users.filter(left, ~pl.col("target_id").is_in(going))
 
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
@@ -244,13 +272,20 @@ class _Steps:
     async def delete_shared(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
         gone whole."""
-        if self.gone["company"] and not self.settings.allow_deletions:
-            self.run.report.held_back += sum(map(len, self.gone.values()))
+        target, gone = self.run.ends.target, self.gone
+        # What stays on purpose was gone before, and let go of.
+        whole = gone["company"] - {row[0] for row in await target.fetch(_STAYING)}
+        if whole and not self.settings.allow_deletions:
+            held = await shared.of_companies(target, gone["user"], whole)
+            self.run.report.held_back += len(held) + len(whole)
             self.run.report.findings["warning", BRAKE] += 1
-            return
-        if any(self.gone.values()):
-            options = self.run.options()
-            self._count(await shared.delete(self.run.ends.target, self.gone, options, self.rules))
+            gone = {"company": set(), "user": gone["user"] - held}
+        if any(gone.values()):
+            self._count(await shared.delete(target, gone, self.run.options(), self.rules))
+
+    async def count_open(self) -> None:
+        """How many conflicts are open by now, those of earlier runs among them."""
+        self.run.report.conflicts["open"] = await self.run.ends.target.fetchval(_OPEN)
 
     def _count(self, done: Applied) -> None:
         report = self.run.report
@@ -307,6 +342,8 @@ class _Steps:
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
     ) -> None:
         run, settings = self.run, self.settings
+        if settings.window is not None and units and not settings.dry_run:
+            await run.step("the pace so far", run.read_pace)
         queue = Queue(units, go=run.may_start)
         one = work(run.options(), self.rules, moves, queue, tally, finished)
         await run_units(run.site, queue, 1 if settings.dry_run else settings.loaders, one)

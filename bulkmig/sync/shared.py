@@ -8,17 +8,17 @@ from collections.abc import Collection, Mapping
 import polars as pl
 
 from bulkmig.decide.fleet import Fleet
-from bulkmig.entities import FLEET, entity
+from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.ledger import base
+from bulkmig.ledger.compact import compact
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.shared import LOCK
 from bulkmig.sync.apply import Applied, Means, Step, apply
-from bulkmig.sync.gather import HASH, Found, hashes, normal
+from bulkmig.sync.gather import HASH, Found, hashes, normal, rows_of
 from bulkmig.sync.plan import Plan, Rules, plan
 from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
-from bulkmig.transform import Outcome
 from bulkmig.vessel_load import LoadOptions
 
 _REFERRED = "EXISTS (SELECT FROM {child} c WHERE c.{column} = t.id)"
@@ -36,13 +36,10 @@ async def change(target: Connection, fleet: Fleet, options: LoadOptions, rules: 
         return await _carry_out(target, options, await plan(target, NIL, found, rules))
 
 
-async def emails(
-    target: Connection, present: Collection[str], users: Outcome, rules: Rules
-) -> dict[str, str]:
-    """Target id -> e-mail that these users will have, of those who are in the target (source ids)."""
-    image = users.image.filter(pl.col("source_id").is_in(list(present)))
+async def emails(target: Connection, users: pl.DataFrame, rules: Rules) -> dict[str, str]:
+    """Target id -> e-mail that these users, whom bulkmig wrote, will have where they change."""
     async with transaction(target, commit=False):
-        made = await plan(target, NIL, {"user": await _found(target, "user", image)}, rules)
+        made = await plan(target, NIL, {"user": await _found(target, "user", users)}, rules)
     return {id_: row["users.email"] or "" for id_, row in made.parts["user"].write.items()}
 
 
@@ -54,7 +51,7 @@ async def _found(target: Connection, name: str, image: pl.DataFrame) -> Found:
     known = written.select("source_id", hashes(of, written).alias(HASH))
     image = normal(of, image).join(known, on="source_id", how="inner", maintain_order="left")
     same = hashes(of, image) == image[HASH]
-    found.written, found.unchanged = written.height, int(same.sum())
+    found.written, found.unchanged = written.height, rows_of(of, image.filter(same))
     found.changed.append(image.filter(~same).drop(HASH))
     return found
 
@@ -63,9 +60,9 @@ async def _carry_out(target: Connection, options: LoadOptions, made: Plan) -> Ap
     if made.empty:
         done = Applied()
         for of in FLEET:
-            for table in of.tables:
-                done.unchanged[table.name] += made.parts[of.name].unchanged
+            done.unchanged += made.parts[of.name].unchanged
         return done
+    await compact(target, options.run_id, NIL, FLEET)
     companies = sorted(_companies(made))
     checkpoint = await options.checkpoints.of_companies(target, companies)
     graph = await options.checkpoints.read_graph(target)
@@ -82,6 +79,16 @@ def _companies(made: Plan) -> set[str]:
     found = {row["companies.id"] for row in rows if row is not None}
     found |= {row["users.company_id"] for row in staff if row is not None}
     return {id_ for id_ in found if id_ is not None}
+
+
+async def of_companies(target: Connection, users: Collection[str], companies: Collection[str]) -> set[str]:
+    """Those of these users (source ids) who were last written as users of these companies."""
+    written = await base.among(target, [NIL], "user", users)
+    own = await base.among(target, [NIL], "company", companies)
+    if written is None or own is None:
+        return set()
+    employed = pl.col("users.company_id").is_in(own["companies.id"].to_list())
+    return set(written.filter(employed)["source_id"])
 
 
 async def delete(
@@ -127,6 +134,23 @@ async def _spare_companies(target: Connection, graph: Graph, made: Plan) -> None
         source = part.delete.pop(id_)
         part.retained[source] = (id_, "in_use")
         part.forget.discard(source)
+
+
+async def portals_own(target: Connection, graph: Graph, users: list[str]) -> set[str]:
+    """Those of these users (target ids) to whom rows of the portal's own refer: they stay."""
+    found: set[str] = set()
+    written = {of.tables[0].name: of.digit for of in ENTITIES if of.tables}
+    for fk in graph.companies.into("users"):
+        if fk.child == "user_metadata":
+            continue
+        own = f" AND substr(c.id::text, 15, 2) <> '8{written[fk.child]}'" if fk.child in written else ""
+        rows = await target.fetch(
+            f"SELECT DISTINCT c.{fk.column}::text AS id FROM {fk.child} c"
+            f" WHERE c.{fk.column} = ANY ($1::text[]::uuid[]){own}",
+            users,
+        )
+        found.update(row["id"] for row in rows)
+    return found
 
 
 async def _referred(

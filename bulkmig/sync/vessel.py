@@ -14,6 +14,7 @@ from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
 from bulkmig.ledger import write
+from bulkmig.ledger.compact import compact
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.errors import describe
@@ -39,6 +40,10 @@ Finished = Callable[[list[Loaded], Queue], None]
 class Failing(BulkmigError):
     """A row of the vessel has an error, and `--on-error fail` holds."""
 
+    def __init__(self, vessel: str, why: str) -> None:
+        super().__init__(why, "correct the row in the source, or --on-error quarantine")
+        self.vessel = vessel
+
 
 def work(
     options: LoadOptions, rules: Rules, moves: Moves, queue: Queue, report: Report, finished: Finished
@@ -60,11 +65,24 @@ def work(
             results = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
         except (SnapshotGone, ServerLost):
             raise
+        except Failing as error:
+            partners = moves.partners(error.vessel)
+            failing = [vessel for vessel in vessels if vessel.id in partners]
+            target = await lane.target()
+            for vessel in failing:
+                result = await record_failure(
+                    target, vessel, options, phase="validate", error=describe(error)
+                )
+                finished([result] if vessel.id not in moves.vanished else [], queue)
+            # Those that only exchange numbers with it do what they can without it.
+            others = [vessel for vessel in vessels if vessel not in failing]
+            if others:
+                await one(lane, others)
+            return
         except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
-            phase = "validate" if isinstance(error, Failing) else "load"
             target = await lane.target()
             results = [
-                await record_failure(target, vessel, options, phase=phase, error=describe(error))
+                await record_failure(target, vessel, options, phase="load", error=describe(error))
                 for vessel in vessels
             ]
         for tally in tallies:
@@ -94,7 +112,8 @@ async def _sync(
             gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
         results = await _apply(target, vessels, options, plans, moves)
         for vessel, gather, made, result in zip(vessels, gathered, plans, results, strict=True):
-            result.held_back, result.unsettled = made.brake, vessel.id in moves.unsettled
+            result.held_back = made.brake
+            result.unsettled = vessel.id in moves.unsettled or vessel.id in gather.unit.whole
             arrives = vessel.id in moves.arriving
             if arrives and vessel.id in gather.unit.whole:
                 result.state = "quarantined"
@@ -142,8 +161,7 @@ async def _look(
         tallies.append(await run(line, unit, gather))
         await gather.keep_orphans(line.source)
         if vessel.id in unit.failing:
-            hint = "correct the row in the source, or --on-error quarantine"
-            raise Failing(unit.failing[vessel.id], hint)
+            raise Failing(vessel.id, unit.failing[vessel.id])
         if vessel.id in moves.arriving and vessel.id in unit.whole:
             moves.keep(vessel.id)
         gathered.append(gather)
@@ -161,13 +179,13 @@ async def _apply(
     if all(made.empty for made in plans):
         for result, made in zip(results, plans, strict=True):
             for entity in PER_VESSEL:
-                for table in entity.tables:
-                    result.unchanged[table.name] += made.parts[entity.name].unchanged
+                result.unchanged += made.parts[entity.name].unchanged
         return results
     graph = await options.checkpoints.read_graph(target)
     ids = [new_id() for _ in vessels]
     steps = []
     for vessel, id_, made in zip(vessels, ids, plans, strict=True):
+        await compact(target, options.run_id, vessel.id, PER_VESSEL)
         checkpoint = await options.checkpoints.of_vessel(
             target,
             vessel.id,
@@ -245,7 +263,9 @@ async def _record(
         waiting = {id_ for frame in rows.waiting for id_ in frame["id"]}
         # What was written once waits only where a rollback took its ends; else it is there, or the portal
         # has deleted it.
-        waiting -= rows.held - await _pending(target, vessel.id, entity)
+        lost = waiting & rows.held - await _pending(target, vessel.id, entity)
+        result.unsettled |= bool(lost)  # it may come back with its end
+        waiting -= lost
         await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))
         result.pending += len(waiting)
     if made.brake:

@@ -1,8 +1,9 @@
 """Which rows of the target belong to a vessel, told by its own foreign keys.
 
-A row belongs to the vessel that its shortest chain of foreign keys leads to; so does the other end of a link
-table (a primary key made of two foreign keys), unless it belongs to a company. Tables that only the portal
-knows are found like the contract's, which is why nothing that hangs on a vessel is forgotten.
+A row belongs to the vessel that its shortest chain of foreign keys leads to; so do documents that a link
+table (a primary key made of two foreign keys) lists for it. Companies and users belong to no vessel, even
+where the portal lets them refer to one. Tables that only the portal knows are found like the contract's,
+which is why nothing that hangs on a vessel is forgotten.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
+from itertools import pairwise
 
-from bulkmig.entities import ENTITIES, entity
+from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.postgres.session import Connection
 from bulkmig.source.queries import uuid_array
 from bulkmig.sqlite.session import Session, on_file
@@ -19,6 +21,7 @@ from bulkmig.sqlite.session import Session, on_file
 _TABLES = """
 SELECT c.oid::regclass::text AS name,
        array_agg(quote_ident(a.attname) ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '') AS columns,
+       array_agg(quote_ident(a.attname)) FILTER (WHERE a.attidentity = 'a') AS fixed,
        (SELECT array_agg(quote_ident(k.attname) ORDER BY array_position(i.indkey::int2[], k.attnum))
           FROM pg_index i JOIN pg_attribute k ON k.attrelid = c.oid AND k.attnum = ANY (i.indkey::int2[])
          WHERE i.indrelid = c.oid AND i.indisprimary) AS key
@@ -35,44 +38,62 @@ SELECT i.indrelid::regclass::text AS name,
  WHERE i.indisunique AND NOT i.indisprimary AND i.indpred IS NULL AND i.indexprs IS NULL
    AND i.indrelid::regclass::text = ANY ($1::text[])
  GROUP BY i.indexrelid, i.indrelid
+HAVING bool_and(k.attgenerated = '')
 """
+# Of a key of several columns the pair that names the parent's row alone, if there is one. A partition's key
+# is its table's.
 _FOREIGN_KEYS = """
-SELECT con.conrelid::regclass::text AS child, quote_ident(a.attname) AS column,
-       con.confrelid::regclass::text AS parent, quote_ident(b.attname) AS parent_column
+SELECT coalesce(pg_partition_root(con.conrelid), con.conrelid)::regclass::text AS child,
+       quote_ident(a.attname) AS column,
+       coalesce(pg_partition_root(con.confrelid), con.confrelid)::regclass::text AS parent,
+       quote_ident(b.attname) AS parent_column, NOT a.attnotnull AS nullable,
+       con.confdeltype = 'c' AS cascades
   FROM pg_constraint con
-  JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = con.conkey[1]
-  JOIN pg_attribute b ON b.attrelid = con.confrelid AND b.attnum = con.confkey[1]
- WHERE con.contype = 'f' AND cardinality(con.conkey) = 1 AND con.conparentid = 0
+  JOIN LATERAL (
+       SELECT c.conkey, c.confkey
+         FROM unnest(con.conkey, con.confkey) WITH ORDINALITY c (conkey, confkey, place)
+        ORDER BY EXISTS (SELECT FROM pg_index i
+                          WHERE i.indrelid = con.confrelid AND i.indisunique
+                            AND i.indnkeyatts = 1 AND i.indkey[0] = c.confkey) DESC, c.place
+        LIMIT 1) pair ON true
+  JOIN pg_attribute a ON a.attrelid = con.conrelid AND a.attnum = pair.conkey
+  JOIN pg_attribute b ON b.attrelid = con.confrelid AND b.attnum = pair.confkey
+ WHERE con.contype = 'f' AND con.conparentid = 0
  ORDER BY con.conname
 """
 
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """`child.column` names a row of `parent` by its `parent_column`."""
+    """`child.column` names a row of `parent` by its `parent_column` (`nullable`: or none); with `cascades` it
+    goes along."""
 
     child: str
     column: str
     parent: str
     parent_column: str
+    nullable: bool = False
+    cascades: bool = False
 
 
 @dataclass(frozen=True)
 class TargetTable:
-    """A table as it really is: columns that can be written, primary key, other unique keys. Names are
-    quoted and qualified where SQL needs it."""
+    """A table as it really is: columns that can be written, primary key, other unique keys; `fixed`: columns
+    that only an insert can write. Names are quoted and qualified where SQL needs it."""
 
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
     unique: tuple[tuple[str, ...], ...] = ()
+    fixed: frozenset[str] = frozenset()
 
 
 @dataclass
 class Scope:
     """The tables whose rows belong to a root (a vessel, a company), parents before children.
 
-    `owner`: by which foreign key a table's rows belong; `link`: (link's key to the table, the link table)."""
+    `owner`: by which foreign key a table's rows belong; `link`: (link's key to the table, the link table);
+    `loose`: foreign keys whose parents may come after their children, and so are set last."""
 
     root: str
     key: str
@@ -80,6 +101,7 @@ class Scope:
     owner: dict[str, ForeignKey] = field(default_factory=dict)
     link: dict[str, ForeignKey] = field(default_factory=dict)
     foreign_keys: list[ForeignKey] = field(default_factory=list)
+    loose: list[ForeignKey] = field(default_factory=list)
 
     def __contains__(self, name: str) -> bool:
         return name == self.root or name in self.owner or name in self.link
@@ -149,6 +171,7 @@ async def read(connection: Connection) -> Graph:
             tuple(row["columns"] or ()),
             tuple(row["key"] or ()),
             tuple(sorted(unique.get(row["name"], ()))),
+            frozenset(row["fixed"] or ()),
         )
         for row in rows
     }
@@ -170,8 +193,9 @@ async def _of_file(file: Session) -> Graph:
     for name, columns, key in await file.ledger():
         named = tuple('"row"' if column == "row" else column for column in columns)  # as PostgreSQL needs it
         tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", named, key)
+    nullable = {(table.name, c.name) for table in file.tables.values() for c in table.columns if c.nullable}
     keys = [
-        ForeignKey(table.name, column, parent, to)
+        ForeignKey(table.name, column, parent, to, (table.name, column) in nullable, cascades=True)
         for table in file.tables.values()
         for column, parent, to in table.references
         if parent in file.tables
@@ -182,7 +206,9 @@ async def _of_file(file: Session) -> Graph:
 def build(tables: dict[str, TargetTable], keys: Sequence[ForeignKey]) -> Graph:
     """The graph over these tables."""
     vessel, company = (entity(name).tables[0] for name in ("vessel", "company"))
-    below_vessels = _below(vessel.name, keys, stop=frozenset())
+    fleet = {table.name for of in FLEET for table in of.tables}
+    per_vessel = {table.name for of in ENTITIES for table in of.tables} - fleet
+    below_vessels = _below(vessel.name, keys, stop=frozenset(fleet))
     below_companies = _below(company.name, keys, stop=frozenset({vessel.name, *below_vessels}))
     links = {
         fk.parent: fk
@@ -192,7 +218,7 @@ def build(tables: dict[str, TargetTable], keys: Sequence[ForeignKey]) -> Graph:
         and fk != owner
         and len(tables[link].key) > 1
         and {fk.column, owner.column} == set(tables[link].key)
-        and fk.parent not in (vessel.name, company.name, *below_companies)
+        and fk.parent in per_vessel - {vessel.name}
     }
     # What hangs on the other end of a link belongs along with it.
     for parent in links:
@@ -200,24 +226,16 @@ def build(tables: dict[str, TargetTable], keys: Sequence[ForeignKey]) -> Graph:
             below_vessels |= {
                 t: fk for t, fk in _below(parent, keys, stop=frozenset(below_vessels)).items() if t != parent
             }
+    of_vessels, vessels_loose = _in_order({vessel.name, *below_vessels, *links}, tables, keys)
+    of_companies, companies_loose = _in_order({company.name, *below_companies}, tables, keys)
+    names = {table.name for table in of_vessels}
+    companies_loose += [
+        fk for fk in keys if fk.parent in names and (fk.child == company.name or fk.child in below_companies)
+    ]
     return Graph(
         tables,
-        Scope(
-            vessel.name,
-            vessel.own_key,
-            _in_order({vessel.name, *below_vessels, *links}, tables, keys),
-            below_vessels,
-            links,
-            list(keys),
-        ),
-        Scope(
-            company.name,
-            company.own_key,
-            _in_order({company.name, *below_companies}, tables, keys),
-            below_companies,
-            {},
-            list(keys),
-        ),
+        Scope(vessel.name, vessel.own_key, of_vessels, below_vessels, links, list(keys), vessels_loose),
+        Scope(company.name, company.own_key, of_companies, below_companies, {}, list(keys), companies_loose),
     )
 
 
@@ -243,16 +261,26 @@ def _below(root: str, keys: Sequence[ForeignKey], stop: frozenset[str]) -> dict[
 
 def _in_order(
     names: Iterable[str], tables: dict[str, TargetTable], keys: Sequence[ForeignKey]
-) -> list[TargetTable]:
+) -> tuple[list[TargetTable], list[ForeignKey]]:
+    """Parents before children; and the foreign keys that had to be left out of account for that, because
+    tables refer to each other in a circle."""
     wanted = set(names)
-    edges = {
-        name: sorted({fk.parent for fk in keys if fk.child == name and fk.parent in wanted} - {name})
-        for name in sorted(wanted)
-    }
-    try:
-        order = list(TopologicalSorter(edges).static_order())
-    except CycleError:
-        # Tables that refer to each other in a circle: the contract's keep their order, others come last.
-        known = [table.name for of in ENTITIES for table in of.tables]
-        order = sorted(wanted, key=lambda name: (known.index(name) if name in known else len(known), name))
-    return [tables[name] for name in order]
+    loose: list[ForeignKey] = []
+    while True:
+        edges = {
+            name: sorted(
+                {fk.parent for fk in keys if fk.child == name and fk.parent in wanted and fk not in loose}
+                - {name}
+            )
+            for name in sorted(wanted)
+        }
+        try:
+            return [tables[name] for name in TopologicalSorter(edges).static_order()], loose
+        except CycleError as error:
+            # Each of these precedes the next, so it is the parent.
+            circle = list(pairwise(error.args[1]))
+            steps = [
+                [fk for fk in keys if (fk.parent, fk.child) == step and fk not in loose] for step in circle
+            ]
+            # What can be set later is left out first.
+            loose += next((step for step in steps if all(fk.nullable for fk in step)), steps[0])

@@ -42,7 +42,7 @@ UPDATE equipment SET id = '{ROW.partition(":")[2]}', name = ' '
 
 def steps() -> list[str]:
     """The commands of the walk's blocks."""
-    walk = (ROOT / "README.md").read_text(encoding="utf-8").partition(WALK)[2].partition("\nNot yet")[0]
+    walk = (ROOT / "README.md").read_text(encoding="utf-8").partition(WALK)[2]
     blocks = re.findall(r"^ *```\n(.*?)^ *```", walk.partition("\n## ")[0], re.DOTALL | re.MULTILINE)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
     return [line for line in lines if line.startswith("bulkmig ")]

@@ -21,6 +21,7 @@ from bulkmig.ledger.audit import Who
 from bulkmig.postgres.dsn import parse
 from bulkmig.postgres.session import TARGET, session
 from bulkmig.security.seal import Keyring, Seal
+from bulkmig.sync.run import sync
 from tests.checkpoint.support import (
     a_vessel_with_equipment,
     execute,
@@ -125,6 +126,8 @@ WRONG: list[dict[str, str]] = [
     {},
     {"run": "ffff", "vessel": "ffff"},
     {"checkpoint": "ffffffff"},
+    {"checkpoint": "%"},
+    {"run": "%"},
     {"run": "ffffffff"},
     {"vessel": "no id"},
     {"vessel": "00000000-0000-4000-8000-000000000000"},
@@ -141,6 +144,33 @@ async def test_what_there_is_not_can_t_be_rolled_back(fleets: Fleets, maintenanc
     ended = await bulkmig(maintenance_url, "rollback", "ffffffff", "--json")
     assert (ended.status, ended.document["error"]) == (2, "there is no checkpoint ffffffff")
     assert apart(before, await state(maintenance_url)) == []
+
+
+async def test_a_reference_that_moved_waits_on_the_vessel_that_it_belongs_to_and_is_counted(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    await execute(origin.url, "DELETE FROM cross_references")
+    first, end, new = origin.approved
+    reference = await fetchval(
+        origin.url,
+        "INSERT INTO cross_references (id, vessel_id, source_equipment_id, target_equipment_id,"
+        " reference_type) SELECT gen_random_uuid(), $1::text::uuid, a.id, b.id, 'near' FROM equipment a,"
+        " equipment b WHERE a.vessel_id = $1::text::uuid AND b.vessel_id = $2::text::uuid LIMIT 1"
+        " RETURNING id::text",
+        first,
+        end,
+    )
+    await migrate(config, ALL)
+    await execute(origin.url, "UPDATE cross_references SET vessel_id = $1::text::uuid", new)
+    assert (await sync(config, ALL)).failures == []
+    back = (await undone(config, vessel=end)).document()
+    waits = "SELECT source_id || ' ' || vessel_id FROM bulkmig.pending"
+    assert await rows(maintenance_url, waits) == [f"{reference} {new}"]
+    assert (back["pending"]["cross_references"], back["rows"]["cross_references"]["deleted"]) == (1, 1)
+    again = (await undone(config, checkpoint=back["checkpoints"][0])).document()
+    assert (again["pending"]["cross_references"], again["rows"]["cross_references"]["inserted"]) == (0, 1)
 
 
 async def test_checkpoints_are_listed_and_shown(fleets: Fleets, maintenance_url: str) -> None:

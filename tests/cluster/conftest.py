@@ -20,7 +20,7 @@ from tests.support.servers import Databases, EmbeddedServers
 MODE = ("--on-error", "quarantine", "--continue-on-error")
 MIGRATE = ("migrate", "--all", "--queue", *MODE)
 # Figures that depend on who did what and how long it took.
-_VARY = {"run_id", "phases", "seconds", "timeline", "memory", "peak_memory_bytes"}
+_VARY = {"run_id", "phases", "seconds", "timeline", "memory", "peak_memory_bytes", "verification"}
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,20 @@ class Fleet:
         """A run over workers ended as one process does: no difference, every vessel migrated once."""
         assert ended.status == 0, ended.said[-4000:]
         assert apart(self.dump, await dump(target, schema="public")) == []
+        assert ended.document["verification"]["difference_count"] == 0
         assert ended.document["verification"]["failed"] == 0
+        assert apart_in(self.document["findings"], ended.document["findings"]) == {}
         for key, value in self.document.items():
             if key not in _VARY and key not in but:
                 assert ended.document[key] == value, key
         await written_once(target)
+
+
+def apart_in(one: dict[str, Any], other: dict[str, Any]) -> dict[str, tuple[int, int]]:
+    """The codes of which there are more or fewer findings."""
+    codes = one["by_code"] | other["by_code"]
+    pairs = {code: (one["by_code"].get(code, 0), other["by_code"].get(code, 0)) for code in codes}
+    return {code: pair for code, pair in pairs.items() if pair[0] != pair[1]}
 
 
 async def written_once(target: str) -> None:

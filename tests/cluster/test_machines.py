@@ -8,11 +8,9 @@ import pytest
 
 from bulkmig.generate import FleetSpec
 from tests.cluster.conftest import MIGRATE, Make, places
+from tests.cluster.scene import LARGE, SMALL
 from tests.support.programs import program
 from tests.support.servers import Databases
-
-SMALL = FleetSpec(seed=9, vessels=20, equipment=20, nasty=0.1, least=1)
-LARGE = FleetSpec(seed=9, vessels=500, equipment=60, nasty=0.02, least=1)
 
 
 async def over(workers: int, spec: FleetSpec, fleet: Make, maintenance_url: str, why: str) -> list[int]:

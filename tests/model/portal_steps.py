@@ -188,6 +188,10 @@ async def add(session: Session, table: str, one: int, other: int) -> None:
 def _is_taken(session: Session, table: str, column: str, row: Row) -> bool:
     if row.get(column) is None:
         return False
+    if column == "slug" and any(
+        slug.suffixed and slug.text == row[column] for slug in session.state.slugs.values()
+    ):
+        return True  # assigned, and never changed: two can't have it
     return any(other[column] == row[column] for other in session.state.tables.rows(table))
 
 

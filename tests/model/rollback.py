@@ -128,7 +128,10 @@ def _records(made: State, change: Change) -> None:
     made.adopted.pop(ref, None)
     if ref in before.adopted:
         made.adopted[ref] = before.adopted[ref]
-    made.rolled_back.add(vessel)
+    if change.restored is None or vessel in before.rolled_back:
+        made.rolled_back.add(vessel)
+    else:  # a rollback was undone: the vessel is as if there had been none
+        made.rolled_back.discard(vessel)
 
 
 def _return(made: State, change: Change) -> None:
@@ -188,6 +191,11 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
     for ref, base in before.base.items():
         if _company(base.unit) in change.roots and state.target_id(ref) not in stayed:
             made.base[ref] = base
+    made.conflicts = {
+        number: one
+        for number, one in made.conflicts.items()
+        if one.vessel is not None or number in before.conflicts or state.target_id(one.ref) in stayed
+    }
     _shared_records(made, history, change)
     _check_unique(made)
     return made

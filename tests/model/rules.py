@@ -93,3 +93,7 @@ class Hits:
     def missing(self, names: frozenset[str], least: int) -> dict[str, int]:
         """Those of these rules that were hit less often."""
         return {name: self.counted[name] for name in sorted(names) if self.counted[name] < least}
+
+    def table(self) -> str:
+        """Every rule, how often it was hit, and its sentence."""
+        return "".join(f"{self.counted[name]:>8}  {name:36}{sentence}\n" for name, sentence in RULES.items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
@@ -220,7 +221,11 @@ def test_sequences_end_as_the_model_says(embedded_servers: EmbeddedServers) -> N
 
 @pytest.mark.long
 @pytest.mark.timeout(6 * 3600)
-def test_many_sequences_end_as_the_model_says_and_hit_every_rule(embedded_servers: EmbeddedServers) -> None:
+def test_many_sequences_end_as_the_model_says_and_hit_every_rule(
+    embedded_servers: EmbeddedServers, capsys: pytest.CaptureFixture[str]
+) -> None:
     hits, finished = _run(embedded_servers, LONG_SEQUENCES, LONG_STEPS)
+    with capsys.disabled():
+        sys.stdout.write(hits.table())
     assert finished >= LONG_SEQUENCES
     assert hits.missing(frozenset(RULES) if SYNC else WITHOUT_SYNC, LEAST_HITS) == {}

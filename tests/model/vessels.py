@@ -103,11 +103,34 @@ def _fates(run: Run, fleet: Fleet, sound: Collection[str]) -> None:
                 run.world.findings.note("vessel.imo_taken", "vessel", vessel_id)
                 cause.add("vessel.imo_taken")
             if run.options.on_error == "fail" and (cause or wrong):
-                fleet.failed.add(vessel_id)
+                fleet.failed |= _partners(run, fleet, vessel_id)
                 again = True
             elif cause:
                 fleet.aside[vessel_id] = frozenset(cause)
                 again = True
+
+
+def _partners(run: Run, fleet: Fleet, vessel_id: str) -> set[str]:
+    """The vessel, and those between which and it loaded rows move: these commit together."""
+    if not run.is_sync:
+        return {vessel_id}
+    pairs = {
+        (base.vessel, now)
+        for ref, base in run.state.base.items()
+        if (now := _now_on(run, ref)) != base.vessel and now in fleet.due and base.vessel is not None
+    }
+    found = {vessel_id}
+    while more := {end for pair in pairs if found & set(pair) for end in pair} - found:
+        found |= more
+    return found & fleet.due.keys()
+
+
+def _now_on(run: Run, ref: Ref) -> str | None:
+    """The vessel that a row is on in the source."""
+    row = run.onboarding.get(*ref)
+    if row is not None and ref.entity == "critical_part":
+        row = run.onboarding.get("equipment", required(row, "equipment_id"))
+    return None if row is None else row.get("vessel_id")
 
 
 def _imo_taken(run: Run, fleet: Fleet, due: Due) -> bool:

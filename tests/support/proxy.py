@@ -27,7 +27,7 @@ from tests.support.wire import Frames, Statement, Transaction
 
 Sender = Literal["program", "server"]
 CHUNK = 64 * 1024
-PATIENCE = 20.0  # seconds until a moment that never comes fails its test
+PATIENCE = 60.0  # seconds until a moment that never comes fails its test
 
 
 @dataclass(frozen=True)

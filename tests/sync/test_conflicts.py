@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulkmig import Selection, Settings, migrate, verify
+from bulkmig import Selection, Settings, UsageError, migrate, verify
 from bulkmig.config import Strategy
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.resolve import listed, resolve
@@ -138,6 +138,51 @@ async def test_a_manual_conflict_stays_open_across_syncs_until_it_is_resolved(pa
     assert await listed(pair.config, "open") == []
     again = await pair.sync("source_wins")
     assert (again.inserted + again.updated + again.deleted).total() == 0
+
+
+async def test_what_the_source_does_while_a_conflict_is_open_comes_after_the_decision(pair: Pair) -> None:
+    await pair.source("name = 'first'")
+    await pair.portal("name = 'mine'")
+    await pair.sync("manual")
+    await pair.source("name = 'second'")
+    assert (await pair.sync("manual")).conflicts["open"] == 1
+    (conflict,) = await listed(pair.config, "open")
+    await resolve(pair.config, [conflict["id"]], take="source")
+    await pair.sync("source_wins")
+    assert await pair.value("name") == "second"
+
+
+@pytest.mark.parametrize("ids", [["x"], ["00000000-0000-4000-8000-000000000000"]])
+async def test_what_is_no_open_conflict_can_t_be_resolved(pair: Pair, ids: list[str]) -> None:
+    with pytest.raises(UsageError, match="not open"):
+        await resolve(pair.config, ids, take="source")
+
+
+async def test_a_field_that_there_is_not_is_wrong_usage_and_begins_no_run(pair: Pair) -> None:
+    await pair.source("name = 'source'")
+    await pair.portal("name = 'portal'")
+    await pair.sync("manual")
+    (conflict,) = await listed(pair.config, "open")
+    with pytest.raises(UsageError, match="no field nope"):
+        await resolve(pair.config, [conflict["id"]], fields={"nope": "source"})
+    runs = "SELECT count(*) FROM bulkmig.runs WHERE command = 'conflicts resolve'"
+    assert await fetchval(pair.config.target, runs) == 0
+
+
+@pytest.mark.parametrize("way", ["merge", "field"])
+async def test_a_document_that_both_sides_put_elsewhere_is_in_one_place(pairs: list[Pair], way: str) -> None:
+    """A value beats NULL: where it has equipment, it is not listed for the vessel as well."""
+    config, other = pairs[0].config, pairs[1].target_id
+    kept = "(SELECT min(id::text)::uuid FROM documents WHERE equipment_id IS NOT NULL)"
+    await execute(config.source, f"DELETE FROM documents WHERE id <> {kept}")
+    await pairs[0].sync("source_wins")
+    await execute(config.source, "UPDATE documents SET equipment_id = NULL")
+    await execute(config.target, f"UPDATE equipment_documents SET equipment_id = '{other}'")
+    await pairs[0].sync("merge" if way == "merge" else "manual")
+    for conflict in await listed(config, "open"):
+        await resolve(config, [conflict["id"]], take="source", fields={"equipment_id": "target"})
+    assert str(await fetchval(config.target, "SELECT equipment_id FROM equipment_documents")) == other
+    assert await fetchval(config.target, "SELECT count(*) FROM vessel_documents") == 0
 
 
 @pytest.mark.parametrize("take", ["source", "target"])

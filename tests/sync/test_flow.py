@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
+import msgspec
 import pytest
 
 from bulkmig import Selection, migrate, verify
@@ -46,6 +47,17 @@ def lasting(found: dict[str, bytes]) -> dict[str, bytes]:
     """Without what names the run that looked last."""
     names = ("bulkmig.vessels", "bulkmig.quarantine", "bulkmig.seen")
     return {name: rows for name, rows in found.items() if name not in names}
+
+
+async def test_rows_that_are_as_they_were_are_counted_table_by_table(
+    fleets: Fleets, databases: Databases
+) -> None:
+    origin, target = await fleets(SPEC), databases("maintenance")
+    config = settings(origin, target)
+    written = await migrate(config, ALL)
+    report = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert report.unchanged == written.inserted
+    assert not (report.inserted + report.updated + report.deleted).total()
 
 
 @pytest.mark.long

@@ -175,6 +175,17 @@ async def test_a_vessel_that_was_rolled_back_is_left_alone_until_it_is_migrated_
     assert (await sync(config, ALL)).selected == 2
 
 
+async def test_a_vessel_whose_rollback_was_rolled_back_is_synchronised(
+    origin: Origin, config: Settings
+) -> None:
+    vessel = await fetchval(origin.url, "SELECT min(id::text) FROM vessels")
+    back = await undone(config, vessel=vessel)
+    again = await undone(config, back)
+    assert (await sync(config, ALL)).selected == 2
+    await undone(config, again)
+    assert (await sync(config, ALL)).selected == 1
+
+
 async def test_a_remigration_writes_every_row_anew_that_differs(origin: Origin, config: Settings) -> None:
     await execute(origin.url, "UPDATE equipment SET name = name || ' anew'")
     before = await state(config.target)
@@ -251,6 +262,26 @@ async def test_a_vessel_with_rows_of_the_portal_s_own_becomes_inactive(
     )
 
 
+async def test_a_company_that_stays_for_an_inactive_vessel_holds_the_brake_once(
+    origin: Origin, config: Settings
+) -> None:
+    await execute(
+        config.target,
+        "ALTER TABLE users ADD COLUMN aboard uuid REFERENCES vessels;"
+        "INSERT INTO companies (id, name, slug) VALUES (gen_random_uuid(), 'of the portal', 'portal');"
+        "INSERT INTO users (id, company_id, email, role, aboard) SELECT gen_random_uuid(), c.id, 'a@b.org',"
+        " 'admin', (SELECT min(id::text)::uuid FROM vessels) FROM companies c WHERE slug = 'portal'",
+    )
+    tables = "equipment, critical_parts, documents, quality_scores, cross_references, locations, audit_logs"
+    await execute(origin.url, f"TRUNCATE {tables}, vessels, users, companies")
+    assert (await sync(config, ALL)).exit_status == 1
+    report = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
+    assert (report.exit_status, report.deleted["vessels"]) == (0, 1)
+    assert await fetchval(config.target, "SELECT count(*) FROM vessels WHERE status = 'inactive'") == 1
+    assert await fetchval(config.target, "SELECT count(*) FROM companies") == 2
+    assert (await sync(config, ALL)).exit_status == 0
+
+
 @pytest.mark.parametrize("first", ["portal", "sync"])
 async def test_a_portal_user_who_saves_while_the_row_is_synced_keeps_the_change_or_it_is_a_conflict(
     origin: Origin, config: Settings, first: str
@@ -293,3 +324,49 @@ async def test_a_portal_user_who_saves_while_the_row_is_synced_keeps_the_change_
             assert location == "of the portal"
     finally:
         await portal.close()
+
+
+async def test_equipment_stays_with_a_part_that_target_wins_keeps(
+    origin: Origin, config: Settings, maintenance_url: str
+) -> None:
+    equipment = await fetchval(origin.url, "SELECT min(equipment_id::text) FROM critical_parts")
+    found = "FROM equipment e JOIN equipment_metadata m ON m.equipment_id = e.id WHERE m.original_id"
+    parts = f"SELECT count(*) FROM critical_parts WHERE equipment_id = (SELECT e.id {found} = $1::text::uuid)"
+    await execute(
+        maintenance_url,
+        "UPDATE critical_parts SET current_stock = 77 WHERE id = (SELECT min(p.id::text)::uuid"
+        f" FROM critical_parts p WHERE p.equipment_id = (SELECT e.id {found} = '{equipment}'))",
+    )
+    await execute(
+        origin.url,
+        "BEGIN; SET LOCAL session_replication_role = replica;"
+        f" DELETE FROM critical_parts WHERE equipment_id = '{equipment}';"
+        f" DELETE FROM equipment WHERE id = '{equipment}'; COMMIT",
+    )
+    report = await sync(msgspec.structs.replace(config, conflict="target_wins"), ALL)
+    assert (report.status, report.verified.differences) == ("completed", [])
+    assert await fetchval(maintenance_url, parts, equipment) == 1
+    again = await sync(config, ALL)
+    assert (again.status, again.deleted["equipment"]) == ("completed", 0)
+    assert await fetchval(maintenance_url, parts, equipment) == 1
+
+
+async def test_a_row_on_equipment_that_the_portal_deleted_has_nowhere_to_go_and_fails_nothing(
+    origin: Origin, config: Settings, maintenance_url: str
+) -> None:
+    equipment = await fetchval(origin.url, "SELECT min(equipment_id::text) FROM critical_parts")
+    await execute(
+        maintenance_url,
+        "DELETE FROM equipment e USING equipment_metadata m"
+        f" WHERE m.equipment_id = e.id AND m.original_id = '{equipment}'",
+    )
+    await execute(
+        origin.url,
+        "UPDATE critical_parts SET current_stock = 55, updated_at = now()"
+        f" WHERE equipment_id = '{equipment}'; INSERT INTO critical_parts"
+        " (id, equipment_id, name, created_at, updated_at)"
+        f" VALUES (gen_random_uuid(), '{equipment}', 'new', now(), now())",
+    )
+    report = await sync(config, ALL)
+    assert (report.status, report.failures, report.inserted["critical_parts"]) == ("completed", [], 0)
+    assert report.conflicts["source_wins"] > 0

@@ -39,7 +39,8 @@ def test_what_is_no_size_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("90s", 90), ("45m", 2700), ("2h", 7200), ("1h30m", 5400), ("1h0m5s", 3605)]
+    ("text", "seconds"),
+    [("90s", 90), ("45m", 2700), ("2h", 7200), ("1h30m", 5400), ("1h0m5s", 3605), ("0s", 0), ("0", 0)],
 )
 def test_a_duration_is_read_as_it_is_written(text: str, seconds: float) -> None:
     assert duration(text) == seconds

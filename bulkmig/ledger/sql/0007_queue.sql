@@ -15,6 +15,7 @@ CREATE TABLE bulkmig.queue_runs (
     at_once      integer,               -- jobs at once over all workers: each has a session at each end
     max_rows_per_second integer,
     ends_at      timestamptz,           -- the window's end
+    generation   integer NOT NULL DEFAULT 0, -- how often its plans were made anew
     opened_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.moments import later
-from bulkmig.sync.row import Row, cells_of, same
+from bulkmig.sync.row import Row, cells_of, placing, same
 from bulkmig.sync.strategies._strategy import Strategy, Types
 
 _MOMENTS = frozenset({"date", "timestamp", "timestamptz"})
@@ -14,12 +14,17 @@ _NUMBERS = frozenset({"int2", "int4", "int8", "numeric", "float4", "float8"})
 
 
 def merge(entity: Entity, types: Types, base: Row, source: Row, target: Row) -> Row:
-    """The merged row. It is in the tables that the source has it in, unless only the portal moved it."""
-    tables = frozenset(
-        table.name
-        for table in entity.tables
-        if _one_side(table.name in base.tables, table.name in source.tables, table.name in target.tables)
-    )
+    """The merged row. It is in the tables in which the side has it that says what it belongs to."""
+    place = placing(entity)
+    if place is None or same(entity, place, source[place], target[place]):
+        tables = frozenset(
+            table.name
+            for table in entity.tables
+            if _one_side(table.name in base.tables, table.name in source.tables, table.name in target.tables)
+        )
+    else:
+        stands = _cell(entity, types, place, base[place], source[place], target[place])
+        tables = (source if same(entity, place, stands, source[place]) else target).tables
     cells = {
         cell: _cell(entity, types, cell, base[cell], source[cell], target[cell])
         for cell, (table, _) in cells_of(entity).items()

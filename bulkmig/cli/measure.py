@@ -1,4 +1,6 @@
-"""What a command costs: wall time, its own CPU and peak memory, and the CPU of the servers meanwhile."""
+"""What a command costs: wall time, its own CPU and peak memory, and the CPU of the servers meanwhile.
+
+POSIX only. What the benchmarks of the checkout and `bulkmig bench` measure with."""
 
 from __future__ import annotations
 
@@ -29,13 +31,22 @@ class Cost:
     document: dict[str, Any] = field(default_factory=dict)
 
 
-def run(command: Sequence[str], servers: Mapping[str, int]) -> Cost:
-    """Runs a command to its end. `servers`: name -> process id of the postmaster. Raises RuntimeError with
-    the command's last words if it fails."""
+def run(
+    command: Sequence[str],
+    servers: Mapping[str, int],
+    *,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Cost:
+    """Runs a command to its end. `servers`: name -> process id of the postmaster. Python keeps what it has
+    compiled, as it does where a program is installed. Raises RuntimeError with the command's last words if it
+    fails."""
+    variables = {**(os.environ if environment is None else environment)}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     before = {name: server_cpu(pid) for name, pid in servers.items()}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=error)
+        process = subprocess.Popen(command, stdout=out, stderr=error, env=variables, cwd=directory)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -1,0 +1,75 @@
+"""However a command ends: one document on standard output, one JSON object a line on standard error where
+that was asked for, and nothing touched where the status says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import signal
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from bulkmig._core.early import DOCUMENT
+from bulkmig.report import Report
+from tests.support.programs import program, run
+
+NOWHERE = "postgresql://127.0.0.1:1/x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("migrate", "--all", "--nonsense"), 2),
+        (("migrate", str(uuid4())), 2),
+        (("sync", str(uuid4())), 2),
+        (("conflicts", "resolve", "x", "--take", "source"), 2),
+        (("verify", "--all"), 3),
+        (("migrate", "--all", "--source", NOWHERE), 3),
+    ],
+)
+async def test_a_refused_command_says_so_in_one_document_and_touches_nothing(
+    onboarding_url: str, maintenance_url: str, arguments: tuple[str, ...], status: int
+) -> None:
+    ended = await run(onboarding_url, maintenance_url, *arguments)
+    assert ended.status == status
+    assert (ended.document["command"], ended.document["status"]) == (arguments[0], "failed")
+    assert ended.document["error"]
+    levels = [json.loads(line)["level"] for line in ended.said.splitlines()]
+    assert levels.count("error") == 1
+    target = await asyncpg.connect(maintenance_url)
+    try:
+        assert await target.fetchval("SELECT to_regnamespace('bulkmig')") is None
+    finally:
+        await target.close()
+
+
+def test_the_document_of_a_command_that_is_stopped_at_once_has_every_key() -> None:
+    document, full = json.loads(DOCUMENT % "migrate"), Report("migrate").document()
+    assert set(full) - set(document) == {"memory", "timeline"}
+    for key, value in document.items():
+        if isinstance(value, dict) and key != "rows":
+            assert value.items() <= full[key].items() or key in ("phases", "verification"), key
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler of its own for a signal."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    caught = re.search(r"^SigCgt:\s+([0-9a-f]+)", status, re.M)
+    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+
+async def test_a_signal_while_the_program_is_being_loaded_ends_it_with_a_document(
+    onboarding_url: str, maintenance_url: str
+) -> None:
+    """Whenever it comes: the program may be anywhere between its first import and its first query."""
+    async with program(onboarding_url, maintenance_url, "migrate", "--all") as started:
+        while started.is_running and not catches(started.pid, signal.SIGTERM):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        await started.kill(signal.SIGTERM)
+        ended = await started.ended()
+    assert ended.status == 4
+    assert (ended.document["command"], ended.document["status"]) == ("migrate", "stopped")
