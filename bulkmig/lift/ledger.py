@@ -22,6 +22,8 @@ from bulkmig.sqlite.session import Session
 from bulkmig.target.postgres import copy_in
 
 _NOT = frozenset({"ids", "locks", "migrations"})
+# What a new ledger has a row of: a chain without entries, and access control that is off.
+_BEGINS_WITH = frozenset({"audit_head", "access"})
 _AT_ONCE = 64  # rows; parts of the base have some megabytes at most
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
@@ -32,8 +34,6 @@ _COUNTERS = (("base", "id"), ("checkpoints", "seq"), ("audit", "id"))
 
 async def move(file: Session, target: Connection, fit: Fit) -> None:
     """Copies every table. The keys of what is encrypted are those of the sessions."""
-    # What a new ledger begins with: a chain that has no entry, and access control that is off.
-    await target.execute("DELETE FROM bulkmig.audit_head; DELETE FROM bulkmig.access")
     for name, columns, key in await file.ledger():
         if name in _NOT:
             continue
@@ -43,7 +43,9 @@ async def move(file: Session, target: Connection, fit: Fit) -> None:
         listed = ", ".join(f'"{column}"' for column in both)
         async for rows in _batches(file, f"SELECT {listed} FROM main.bulkmig_{name}{order}"):
             given = [dict(zip(both, row, strict=True)) for row in rows]
-            if name == "base":
+            if name in _BEGINS_WITH:
+                await target.execute(f"DELETE FROM bulkmig.{name}")
+            elif name == "base":
                 for row in given:
                     at = base_place(
                         *(row[c] for c in ("vessel_id", "run_id", "entity", "kind", "checkpoint_id"))

@@ -16,6 +16,7 @@ from dataclasses import replace
 from uuid import uuid4
 
 import asyncpg
+import orjson
 import polars as pl
 
 from bulkmig._core.frames import to_csv
@@ -25,7 +26,7 @@ from bulkmig._version import __version__
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
-from bulkmig.ledger import access, audit, runs, schema, write
+from bulkmig.ledger import access, audit, chain, schema, write
 from bulkmig.ledger import keys as ledger_keys
 from bulkmig.lift import compare, ledger
 from bulkmig.lift.fit import Fit
@@ -41,6 +42,10 @@ from bulkmig.target import graph as target_graph
 from bulkmig.target.graph import Graph
 from bulkmig.target.postgres import catalogue
 
+_RUN = """
+INSERT INTO bulkmig.runs (id, command, status, operator, host, version, selection, finished_at, report)
+VALUES ($1::text::uuid, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8)
+"""
 _LOSSY = {
     "text.unstorable_character": "a character that PostgreSQL can't store became U+FFFD",
     "json.unstorable_character": "an escape that no target can store became U+FFFD",
@@ -153,14 +158,6 @@ class _Lift:
             self.report.verified.difference_count += 1
 
     async def _record(self, fit: Fit) -> None:
-        await runs.begin(
-            self.target,
-            self.report.run_id,
-            self.report.command,
-            operator=self.settings.operator,
-            selection=self.where.shown,
-            version=__version__,
-        )
         names = {table.name: entity.name for entity in ENTITIES for table in entity.tables}
         for table, found in fit.found.items():
             for code, column, ids in found:
@@ -183,11 +180,24 @@ class _Lift:
                 await write.findings(self.target, self.report.run_id, [findings])
 
     async def _end(self) -> None:
-        rows = self.report.inserted.total()
-        run_id = self.report.run_id
-        await audit.entry(self.target, self.who, "lifted", f"{rows} rows from SQLite", run_id=run_id)
+        """Records the lift as a run of the new ledger, in the same transaction, which `ledger.runs` would
+        end."""
+        run_id, rows = self.report.run_id, self.report.inserted.total()
         self.report.finish()
-        await runs.end(self.target, run_id, self.report.status, self.report.document())
+        await self.target.execute(
+            _RUN,
+            run_id,
+            self.report.command,
+            self.report.status,
+            self.who.operator,
+            self.who.host,
+            __version__,
+            self.where.shown,
+            orjson.dumps(self.report.document()).decode(),
+        )
+        await ledger_keys.register(self.target)
+        await audit.entry(self.target, self.who, "lifted", f"{rows} rows from SQLite", run_id=run_id)
+        await chain.seal(self.target, run_id)
 
 
 class _Differs(Exception):

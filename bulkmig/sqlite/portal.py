@@ -19,8 +19,9 @@ from bulkmig.sqlite.values import printed, stored
 IDS = "bulkmig_ids"
 CREATE_IDS = (
     "CREATE TABLE {schema}.bulkmig_ids (tbl TEXT NOT NULL, id INTEGER NOT NULL, uuid TEXT NOT NULL,"
-    " source_id TEXT, PRIMARY KEY (tbl, id)) WITHOUT ROWID;"
-    "CREATE UNIQUE INDEX {schema}.bulkmig_ids_uuid ON bulkmig_ids (uuid)"
+    " source_id TEXT, freed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (tbl, id)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX {schema}.bulkmig_ids_uuid ON bulkmig_ids (uuid);"
+    "CREATE INDEX {schema}.bulkmig_ids_freed ON bulkmig_ids (tbl) WHERE freed"
 )
 _NOWHERE = "-9223372036854775808"  # a reference that names no row: the foreign key refuses it
 
@@ -218,8 +219,9 @@ def _view(table: PortalTable) -> list[str]:
             f' UPDATE "{table.name}" SET {changed} WHERE {this}; END'
         )
     if this:
+        freed = f"UPDATE {IDS} SET freed = 1 WHERE uuid = OLD.{table.own.quoted};" if table.own else ""
         made.append(
-            f"CREATE TEMP TRIGGER {name}_d INSTEAD OF DELETE ON {name} BEGIN"
+            f"CREATE TEMP TRIGGER {name}_d INSTEAD OF DELETE ON {name} BEGIN {freed}"
             f' DELETE FROM "{table.name}" WHERE {this}; END'
         )
     return made
@@ -247,6 +249,17 @@ def note_id(table: PortalTable) -> str:
         f" UPDATE {IDS} SET id = {next_free(table)} WHERE uuid = {new} AND {own} IS NULL"
         f' AND EXISTS (SELECT 1 FROM "{table.name}" t WHERE t.{table.own.quoted if table.own else "rowid"} ='
         f" {IDS}.id);"
+        f" UPDATE {IDS} SET freed = 0 WHERE uuid = {new} AND freed;"
+    )
+
+
+def usurped(table: PortalTable) -> str:
+    """UUIDs and numbers of rows that bulkmig has deleted, and whose numbers the portal has given to rows of
+    its own since."""
+    own = table.own.quoted if table.own else "rowid"
+    return (
+        f'SELECT i.uuid, i.id FROM {IDS} i JOIN main."{table.name}" t ON t.{own} = i.id'
+        f" WHERE i.tbl = '{table.name}' AND i.freed"
     )
 
 

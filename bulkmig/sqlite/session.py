@@ -42,7 +42,7 @@ _TIMES = frozenset(
     {"started_at", "finished_at", "created_at", "detected_at", "resolved_at", "granted_at", "since", "at"}
 )
 _FLAGS = frozenset({"adopted", "absent", "encrypted", "incidental", "holds"})
-_LISTS = frozenset({"roots", "base", "together", "columns"})
+_LISTS = frozenset({"roots", "base", "together", "columns", "ids"})
 
 
 class Session:
@@ -440,6 +440,13 @@ class Session:
                 line += 1
                 yield row
 
+        if table.own is not None:
+            listed = orjson.dumps(frame[table.own.name].to_list()).decode()
+            self.connection.execute(
+                f"UPDATE {IDS} SET freed = 0 WHERE freed AND tbl = ?1"
+                " AND uuid IN (SELECT value FROM json_each(?2))",
+                (table.name, listed),
+            )
         try:
             self.connection.executemany(portal.insert(table, columns), rows())
         except sqlite3.Error as error:
@@ -461,18 +468,23 @@ class Session:
         ]
         if not found:
             return
+        new = [rows[place] for place, number in found if number is None]
+        self._renumber(table, [(rows[place][0], number) for place, number in found if number is not None])
         (first,) = self.connection.execute(f"SELECT {portal.next_free(table)}").fetchone()
-        new, moved, taken = [], [], []
-        for n, (place, number) in enumerate(found):
-            uuid, source_id = rows[place]
-            if number is None:
-                new.append((table.name, first + n, uuid, source_id))
-            else:
-                moved.append((first + n, uuid))
-                taken.append((table.name, number, own_uuid(table.name, number), None))
-        insert = f"INSERT INTO {IDS} (tbl, id, uuid, source_id) VALUES (?1, ?2, ?3, ?4)"
-        self.connection.executemany(f"UPDATE {IDS} SET id = ?1 WHERE uuid = ?2", moved)
-        self.connection.executemany(insert, [*new, *taken])
+        self.connection.executemany(
+            f"INSERT INTO {IDS} (tbl, id, uuid, source_id) VALUES (?1, ?2, ?3, ?4)",
+            [(table.name, first + n, *row) for n, row in enumerate(new)],
+        )
+
+    def _renumber(self, table: PortalTable, taken: Sequence[tuple[str, int]]) -> None:
+        """Gives rows (UUID, number) the next free numbers, and theirs to the rows that have taken them."""
+        for uuid, number in taken:
+            (free,) = self.connection.execute(f"SELECT {portal.next_free(table)}").fetchone()
+            self.connection.execute(f"UPDATE {IDS} SET id = ?1 WHERE uuid = ?2", (free, uuid))
+            self.connection.execute(
+                f"INSERT INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)",
+                (table.name, number, own_uuid(table.name, number)),
+            )
 
     def _look(self) -> None:
         connection = self.connection
@@ -504,6 +516,10 @@ class Session:
         (version,) = self.connection.execute("PRAGMA main.data_version").fetchone()
         if version == self._version or (self._version is not None and not self.connection.in_transaction):
             return
+        for table in self.tables.values():
+            if table.own is not None:
+                taken = self.connection.execute(portal.usurped(table)).fetchall()
+                self._renumber(table, [one for one in taken if own_number(table.name, one[0]) is None])
         found = [
             (table.name, number, own_uuid(table.name, number))
             for table in self.tables.values()

@@ -22,6 +22,7 @@ _CAST = r"(?:::[a-z_0-9]+(?:\[\])*)"
 _ANY = re.compile(rf"=\s*ANY\s*\(\s*([^()\s]+?){_CAST}*\s*\)")
 _OVERLAP = re.compile(rf"([\w.]+)\s*&&\s*(\$\d+){_CAST}*")
 _UNNEST = re.compile(r"unnest\(([^()]*)\)(?:\s+AS\s+(\w+)\s*\(([^()]*)\))?(\s+ON\s+CONFLICT)?")
+_THERE = re.compile(r"to_regclass\('bulkmig\.(\w+)'\)")
 _LIST = re.compile(r"coalesce\(array_agg\((\w+) ORDER BY \1\), \x01\d+\x01\)")
 _EPOCH = re.compile(r"extract\(epoch FROM (.+?) - ([\w.]+)\)")
 _REWRITINGS = [
@@ -38,6 +39,7 @@ _REWRITINGS = [
      r"CREATE TEMPORARY TABLE part_rows AS SELECT * FROM \1 WHERE 0"),
     (re.compile(r"\bON COMMIT DELETE ROWS\b"), ""),
     (re.compile(r"\bWITH NO DATA\b"), "WHERE 0"),
+    (re.compile(r"\barray_agg\((\w+) ORDER BY \1\)"), r"json_group_array(\1)"),
     (re.compile(r"\$(\d+)"), r"?\1"),
 ]  # fmt: skip
 _FOREIGN = re.compile(
@@ -68,6 +70,7 @@ def translate(sql: str, portal: frozenset[str]) -> Statement:
 
 
 def _translate(sql: str, portal: frozenset[str]) -> Statement:
+    sql = _THERE.sub(r"(SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_\1')", sql)
     sql = VARIANTS.get(normal(sql), sql)
     literals: list[str] = []
 
@@ -139,7 +142,15 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
         text = re.sub(rf"\b{alias[2]}\.", f"{alias[1]}.", text.replace(f" AS {alias[2]}", "", 1))
     head, returning, tail = text.partition(" RETURNING ")
     if returning:
-        text = head + returning + re.sub(r"\b[a-z_]\w*\.(?=\w)", "", tail)
+        tail = re.sub(r"\b[a-z_]\w*\.(?=\w)", "", tail)
+        # Of a view's row SQLite returns only what the statement sets.
+        kept = "".join(f"{name} = {name}, " for name in re.findall(r"\w+", re.sub(r"\bAS \w+", "", tail)))
+        if changed and re.match(r"\s*UPDATE", head):
+            updated = re.match(rf"\s*UPDATE\s+({VIEW}\w+)(?: AS (\w+))?", head)
+            of = (updated[2] or updated[1]) if updated else ""
+            kept = re.sub(r"= (\w+),", rf"= {of}.\1,", kept)
+            head = head.replace(" SET ", f" SET {kept}", 1)
+        text = head + returning + tail
     elif changed:
         text = f"{text.rstrip()} RETURNING 1"
     foreign = _FOREIGN.search(_KNOWN.sub("", text))

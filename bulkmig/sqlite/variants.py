@@ -12,23 +12,6 @@ def normal(sql: str) -> str:
 
 
 _PAIRS: list[tuple[str, str]] = [
-    # The ledger's presence.
-    (
-        "SELECT to_regclass('bulkmig.migrations')",
-        "SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_migrations'",
-    ),
-    (
-        "SELECT to_regclass('bulkmig.vessels')",
-        "SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_vessels'",
-    ),
-    (
-        "SELECT to_regclass('bulkmig.keys') IS NOT NULL",
-        "SELECT count(*) > 0 FROM main.sqlite_master WHERE name = 'bulkmig_keys'",
-    ),
-    (
-        "SELECT to_regclass('bulkmig.access') IS NOT NULL",
-        "SELECT count(*) > 0 FROM main.sqlite_master WHERE name = 'bulkmig_access'",
-    ),
     # Vessels that were rolled back last.
     (
         "SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)"

@@ -8,9 +8,11 @@ CREATE TABLE bulkmig_ids (
     id        INTEGER NOT NULL,
     uuid      TEXT NOT NULL,
     source_id TEXT,
+    freed     INTEGER NOT NULL DEFAULT 0,   -- bulkmig has deleted the row: who has the number now is another
     PRIMARY KEY (tbl, id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX bulkmig_ids_uuid ON bulkmig_ids (uuid);
+CREATE INDEX bulkmig_ids_freed ON bulkmig_ids (tbl) WHERE freed;
 
 -- Which process is at work: what advisory locks are on PostgreSQL.
 CREATE TABLE bulkmig_locks (

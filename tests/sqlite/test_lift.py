@@ -1,0 +1,214 @@
+"""A portal that was lifted is what a direct migration with the same edits would have become; sync goes on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+from msgspec.structs import replace as replace_settings
+
+from bulkmig import PreflightError, Selection, Settings, migrate, rollback, sync, verify
+from bulkmig._core.ids import derive_one
+from bulkmig.entities import DIGITS
+from bulkmig.generate import FleetSpec
+from bulkmig.lift.run import lift
+from tests.oracle.contract import KEYS, TABLES
+from tests.oracle.file import path_of
+from tests.oracle.target import TargetRow, read_rows
+from tests.support.dumps import apart, dump
+from tests.support.files import portal, stored, with_rows
+from tests.support.fleets import Fleets
+from tests.support.servers import Databases
+
+SPEC = FleetSpec(vessels=4, equipment=15, nasty=0.3, least=1, unknown_enums=True, seed=5)
+ALL = Selection(all=True)
+LOGS = (
+    "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description, created_at, updated_at)"
+    " SELECT {id}, m.equipment_id, '2025-03-01T10:00:00.250000Z', 'Greased', {now}, {now}"
+    " FROM equipment_metadata m WHERE m.original_id = {of}"
+)
+EDIT = "UPDATE equipment SET status = 'fault', name = 'Renamed by the crew', updated_at = {now} WHERE id ="
+NOW = "'2030-01-01T00:00:00.000000Z'"
+
+
+def settings(source: str, target: str) -> Settings:
+    """How these tests migrate."""
+    return Settings(source=source, target=target, on_error="quarantine", continue_on_error=True)
+
+
+def on_file(url: str, *statements: str) -> None:
+    """What the portal does meanwhile."""
+    connection = sqlite3.connect(path_of(url))
+    with connection:
+        for statement in statements:
+            connection.execute(statement)
+    connection.close()
+
+
+def edits(of: str, *, id_: str, now: str) -> list[str]:
+    """A log and a changed equipment, by the source id of the equipment."""
+    its = f"(SELECT equipment_id FROM equipment_metadata WHERE original_id = '{of}')"
+    return [LOGS.format(id=id_, now=now, of=f"'{of}'"), f"{EDIT.format(now=now)} {its}"]
+
+
+def without_logs(tables: dict[str, list[TargetRow]]) -> dict[str, list[tuple[str | None, ...]]]:
+    """The tables, rows in order of their keys; of logs, which have ids of their own, all but the id."""
+    return {
+        table: sorted(
+            (
+                tuple(row[c] for c in columns if (table, c) != ("maintenance_logs", "id"))
+                for row in tables[table]
+            ),
+            key=repr,
+        )
+        for table, columns in TABLES.items()
+    }
+
+
+async def test_lift_and_sync_end_as_a_direct_migration_with_the_same_edits_and_a_sync(
+    fleets: Fleets, databases: Databases, tmp_path: Path
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    file, lifted, direct = portal(tmp_path / "portal.db"), databases("maintenance"), databases("maintenance")
+    await migrate(settings(origin.url, file), ALL)
+    await migrate(settings(origin.url, direct), ALL)
+    machines = sorted(str(row["original_id"]) for row in (await read_rows(direct))["equipment_metadata"])[:3]
+    for machine in machines:
+        on_file(file, *edits(machine, id_="NULL", now=NOW))
+        connection = await asyncpg.connect(direct)
+        for statement in edits(machine, id_="gen_random_uuid()", now=NOW):
+            await connection.execute(statement)
+        await connection.close()
+    before = stored(file)
+    report = await lift(Settings(), file, lifted)
+    assert (report.status, report.verified.difference_count) == ("completed", 0)
+    assert stored(file) == before
+    await change_source(origin.url, machines)
+    for target in (direct, lifted):
+        done = await sync(settings(origin.url, target), ALL)
+        assert (done.status, done.verified.differences) == ("completed", [])
+    one, other = [without_logs(await read_rows(target)) for target in (direct, lifted)]
+    assert {table: rows for table, rows in one.items() if other[table] != rows} == {}
+    again = await sync(settings(origin.url, lifted), ALL)
+    assert (again.inserted + again.updated + again.deleted).total() == 0
+
+
+async def change_source(url: str, machines: Collection[str]) -> None:
+    """Changes, adds and deletes rows of the source."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "UPDATE equipment SET manufacturer = 'Another', updated_at = now() WHERE id = ANY ($1::uuid[])",
+        list(machines),
+    )
+    await connection.execute(
+        "INSERT INTO critical_parts (id, equipment_id, name, created_at, updated_at)"
+        " SELECT md5(id::text)::uuid, id, 'New part', now(), now() FROM equipment"
+    )
+    await connection.execute(
+        "DELETE FROM quality_scores WHERE id IN (SELECT min(id::text)::uuid FROM quality_scores)"
+    )
+    await connection.close()
+
+
+async def test_the_portals_own_rows_and_those_it_adopted_move_too_and_go_back_with_a_rollback(
+    fleets: Fleets, databases: Databases, tmp_path: Path, maintenance_url: str
+) -> None:
+    origin = await fleets(replace(SPEC, seed=6))
+    file = await with_rows(tmp_path / "portal.db", maintenance_url, origin, origin.spec)
+    before = stored(file)
+    done = await migrate(settings(origin.url, file), ALL)
+    lifted = databases("maintenance")
+    await lift(Settings(), file, lifted)
+    config = settings(origin.url, lifted)
+    checked = await verify(config, ALL)
+    assert (checked.verified.difference_count, checked.verified.drift) == (0, 0)
+    full = await sync(replace_settings(config, full=True), ALL)
+    assert (full.inserted + full.updated + full.deleted).total() == 0
+    rows = await read_rows(lifted)
+    assert {table: len(found) for table, found in rows.items()} == {
+        t: len(r) for t, r in stored(file).items()
+    }
+    for row in rows["equipment_metadata"]:
+        vessel = next(e["vessel_id"] for e in rows["equipment"] if e["id"] == row["equipment_id"])
+        assert row["equipment_id"] in {
+            derive_one(of, str(row["original_id"]), DIGITS["equipment"]) for of in origin.approved
+        }, vessel
+    back = await rollback(config, run=done.run_id)
+    assert (back.status, back.failures) == ("completed", [])
+    left = await read_rows(lifted)
+    assert {table: len(found) for table, found in left.items()} == {t: len(r) for t, r in before.items()}
+
+
+async def test_what_postgresql_cannot_hold_is_repaired_or_null_and_counted(
+    databases: Databases, tmp_path: Path
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(
+        file,
+        "INSERT INTO companies (id, name, slug) VALUES (7, 'Nul' || char(0) || 'l', 'nul')",
+        "INSERT INTO company_settings (company_id, timezone) VALUES (7, '" + "x" * 60 + "')",
+        "INSERT INTO vessels (id, company_id, name) VALUES (9007199254740993, 7, CAST(x'4d53' AS BLOB))",
+        "INSERT INTO vessel_details (vessel_id, gross_tonnage, year_built, original_status, metadata)"
+        " VALUES (9007199254740993, '123456789012.5', 3000000000, '007', 'no json')",
+    )
+    report = await lift(Settings(), file, target)
+    assert report.status == "completed"
+    assert dict(report.lossiness) == {
+        "text.unstorable_character": 1,
+        "value.truncated": 1,
+        "value.out_of_range": 3,
+    }
+    rows = await read_rows(target)
+    assert [row["name"] for row in rows["companies"]] == ["Nul\ufffdl"]
+    assert [row["name"] for row in rows["vessels"]] == ["MS"]
+    (details,) = rows["vessel_details"]
+    assert [details[c] for c in ("gross_tonnage", "year_built", "original_status", "metadata")] == [
+        None,
+        None,
+        "007",
+        None,
+    ]
+
+
+async def test_a_value_that_fits_nowhere_ends_the_lift_and_nothing_is_there(
+    databases: Databases, tmp_path: Path
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(file, "INSERT INTO companies (id, name, slug, created_at) VALUES (1, 'One', 'one', 'yesterday')")
+    with pytest.raises(Exception, match=r"companies\.created_at of row"):
+        await lift(Settings(), file, target)
+    assert not any((await read_rows(target)).values())
+
+
+async def test_a_lift_that_breaks_off_has_changed_nothing_and_can_be_repeated(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(file, "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')")
+
+    async def broken(*_: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("bulkmig.lift.run.chain.seal", broken)  # the last step before the commit
+        with pytest.raises(ConnectionError):
+            await lift(Settings(), file, target)
+    assert not any((await read_rows(target)).values())
+    assert (await lift(Settings(), file, target)).status == "completed"
+
+
+async def test_a_target_that_holds_anything_is_refused(
+    fleets: Fleets, databases: Databases, tmp_path: Path
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(file, "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')")
+    await lift(Settings(), file, target)
+    there = await dump(target, schema="public")
+    with pytest.raises(PreflightError, match="not empty: companies"):
+        await lift(Settings(), file, target)
+    assert apart(there, await dump(target, schema="public")) == []
+    assert KEYS["companies"] == ("id",)

@@ -1,0 +1,146 @@
+"""The portal writes and reads its file while bulkmig does, and bulkmig is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bulkmig import PreflightError, Selection, Settings, migrate, rollback
+from bulkmig.generate import FleetSpec
+from tests.oracle.file import path_of
+from tests.support.files import portal, stored, with_rows
+from tests.support.fleets import Fleets
+
+SPEC = FleetSpec(vessels=6, equipment=20, nasty=0.2, least=1, unknown_enums=True, seed=9)
+ALL = Selection(all=True)
+
+
+def settings(source: str, target: str) -> Settings:
+    """How these tests migrate."""
+    return Settings(source=source, target=target, on_error="quarantine", continue_on_error=True)
+
+
+@pytest.mark.parametrize("journal", ["WAL", "DELETE"])
+async def test_a_write_of_the_portal_is_waited_for_and_the_journal_mode_stays(
+    fleets: Fleets, tmp_path: Path, journal: str
+) -> None:
+    origin = await fleets(SPEC)
+    target = portal(tmp_path / "portal.db")
+    connection = sqlite3.connect(path_of(target), isolation_level=None, check_same_thread=False)
+    connection.execute(f"PRAGMA journal_mode = {journal}")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO companies (name, slug) VALUES ('Own', 'own-fleet')")
+    release = threading.Timer(0.5, lambda: connection.execute("COMMIT"))
+    release.start()
+    report = await migrate(settings(origin.url, target), ALL)
+    release.join()
+    assert (report.status, report.verified.difference_count) == ("completed", 0)
+    assert connection.execute("PRAGMA journal_mode").fetchone() == (journal.lower(),)
+    assert connection.execute("SELECT count(*) FROM companies WHERE slug = 'own-fleet'").fetchone() == (1,)
+    connection.close()
+
+
+async def test_a_number_that_the_portal_has_taken_is_left_to_it(fleets: Fleets, tmp_path: Path) -> None:
+    origin = await fleets(SPEC)
+    target, plain = portal(tmp_path / "portal.db"), portal(tmp_path / "plain.db")
+    await migrate(settings(origin.url, plain), ALL)
+    first = await migrate(settings(origin.url, target), ALL)
+    back = await rollback(settings(origin.url, target), run=first.run_id)
+    assert back.status == "completed"
+    connection = sqlite3.connect(path_of(target))
+    with connection:
+        connection.execute("INSERT INTO companies (id, name, slug) VALUES (1, 'Own', 'own-fleet')")
+        connection.execute("INSERT INTO vessels (id, company_id, name) VALUES (1, 1, 'Tug')")
+    report = await migrate(settings(origin.url, target), ALL)
+    assert (report.status, report.verified.difference_count) == ("completed", 0)
+    assert connection.execute("SELECT slug FROM companies WHERE id = 1").fetchone() == ("own-fleet",)
+    assert connection.execute("SELECT name FROM vessels WHERE id = 1").fetchone() == ("Tug",)
+    connection.close()
+    ids, wanted = ({row[0] for row in stored(url)["equipment"]} for url in (target, plain))
+    assert ids == wanted  # all others have the numbers that they had
+
+
+async def test_a_rollback_restores_every_cell_as_it_was_stored_and_can_be_taken_back(
+    fleets: Fleets, tmp_path: Path, maintenance_url: str
+) -> None:
+    origin = await fleets(replace(SPEC, seed=1))
+    target = await with_rows(tmp_path / "portal.db", maintenance_url, origin, origin.spec)
+    connection = sqlite3.connect(path_of(target))
+    with connection:  # values whose types aren't their columns', and times in the portal's own form
+        connection.execute("UPDATE companies SET logo_url = x'00ff', updated_at = '2025-01-01T00:00:00.123Z'")
+        connection.execute("UPDATE vessels SET vessel_type = 'a' || char(0) || 'b'")
+        connection.execute("UPDATE vessel_details SET year_built = 1e300, gross_tonnage = '007.10'")
+    connection.close()
+    before = stored(target)
+    config = settings(origin.url, target)
+    done = await migrate(config, ALL)
+    after = stored(target)
+    back = await rollback(config, run=done.run_id)
+    assert (back.status, back.failures) == ("completed", [])
+    assert stored(target) == before
+    again = await rollback(config, run=back.run_id)
+    assert (again.status, again.failures) == ("completed", [])
+    assert stored(target) == after
+
+
+@pytest.mark.parametrize("marks", [0, 2, 5])
+async def test_killed_and_started_again_it_ends_as_undisturbed(
+    fleets: Fleets, tmp_path: Path, marks: int
+) -> None:
+    origin = await fleets(SPEC)
+    target, plain = portal(tmp_path / "portal.db"), portal(tmp_path / "plain.db")
+    await migrate(settings(origin.url, plain), ALL)
+    command = [sys.executable, "-m", "bulkmig", "migrate", "--all", "--on-error", "quarantine", "--quiet"]
+    command += ["--continue-on-error", "--source", origin.url, "--target", target, "--memory", "1MB"]
+    process = _started(command)
+    _wait_for_marks(path_of(target), marks, process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    connection = sqlite3.connect(path_of(target))
+    there = connection.execute("SELECT count(*) FROM bulkmig_vessels WHERE state = 'migrated'").fetchone()
+    assert connection.execute("SELECT count(*) FROM vessels").fetchone() == there
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.close()
+    report = await migrate(settings(origin.url, target), ALL)
+    assert (report.status, report.verified.difference_count) == ("completed", 0)
+    assert stored(target) == stored(plain)
+
+
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _wait_for_marks(path: str, marks: int, process: subprocess.Popen[bytes]) -> None:
+    """Until so many vessels are done; a reader that never waits for the writer."""
+    connection = sqlite3.connect(path)
+    pause = threading.Event()
+    while process.poll() is None:
+        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'bulkmig_vessels'")
+        if tables.fetchone() == (1,):
+            (done,) = connection.execute("SELECT count(*) FROM bulkmig_vessels").fetchone()
+            if done >= marks:
+                break
+        pause.wait(0.005)
+    connection.close()
+
+
+async def test_files_that_are_no_portals_are_refused(fleets: Fleets, tmp_path: Path) -> None:
+    origin = await fleets(SPEC)
+    (tmp_path / "junk.db").write_text("this is no database, whatever its name says")
+    sqlite3.connect(tmp_path / "empty.db").close()
+    (tmp_path / "empty.db").touch()
+    for name, why in (
+        ("missing.db", "No such file"),
+        ("junk.db", "no SQLite database"),
+        ("empty.db", "table companies is missing"),
+    ):
+        with pytest.raises(PreflightError, match=why):
+            await migrate(settings(origin.url, f"sqlite:///{tmp_path / name}"), ALL)
