@@ -88,6 +88,12 @@ async def test_a_row_with_a_merged_value_that_moves_is_as_expected(session: Sess
     await sync(session, "manual")
 
 
+async def test_so_is_one_of_vessels_that_change_in_one_commit(session: Session) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], "9319466")
+    await portal(session, Ref("vessel", ONE), image_url=None)
+    await sync(session, "merge")
+
+
 async def test_a_reference_of_equipment_that_the_portal_deleted_and_that_moved_since_waits(
     session: Session,
 ) -> None:
