@@ -305,8 +305,8 @@ KILLED_ELSEWHERE: dict[str, str] = {
         "tests/cluster",
     ),
 }
-# Where a portal has tables of its own that no workload has: tests/checkpoint/test_portals_own_tables.py has them,
-# and kills nobody. These statements are within a vessel's transaction, as their neighbours are.
+# Where a portal has tables of its own that no workload has; tests/checkpoint has some, and kills nobody. These
+# statements are within a vessel's transaction, as their neighbours are.
 OF_PORTALS_OWN = {
     "checkpoint/restore.py:cut",
     "checkpoint/restore.py:set_last",
