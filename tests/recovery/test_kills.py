@@ -305,7 +305,7 @@ KILLED_ELSEWHERE: dict[str, str] = {
         "tests/cluster",
     ),
 }
-# Where a portal has tables of its own that no workload has; tests/checkpoint has some, and kills nobody. These
+# Where a portal has tables of its own that no workload has; tests/checkpoint has some and kills nobody. These
 # statements are within a vessel's transaction, as their neighbours are.
 OF_PORTALS_OWN = {
     "checkpoint/restore.py:cut",
