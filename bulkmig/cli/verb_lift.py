@@ -24,6 +24,8 @@ def command(
         output.document(report.document())
     else:
         following = "point the portal and bulkmig to PostgreSQL: bulkmig sync --all goes on there"
+        for name, rows in report.notes.get("left_behind", {}).items():
+            output.console().print(f"not moved, because the contract doesn't know it: {name} ({rows:,} rows)")
         summary.show(report, next_command=following if report.exit_status == 0 else "")
     return report.exit_status
 

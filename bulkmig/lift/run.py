@@ -132,6 +132,7 @@ class _Lift:
                 report.phases["verify"] = time.perf_counter() - started
                 if report.verified.difference_count:
                     raise _Differs
+                await self._note_left_behind()
                 await self._end()
 
     async def _rows(self, table: PortalTable, fit: Fit) -> None:
@@ -178,6 +179,24 @@ class _Lift:
                 self.report.count_findings(findings)
                 self.report.lossiness[code] += len(ids)
                 await write.findings(self.target, self.report.run_id, [findings])
+
+    async def _note_left_behind(self) -> None:
+        """What the contract doesn't know stays where it is; whoever lifts has to hear of it."""
+        known = contract()
+        left: dict[str, int] = {}
+        for table in self.file.tables.values():
+            mine = [column.name for column in table.columns if (table.name, column.name) in known]
+            rest = [column.name for column in table.columns if (table.name, column.name) not in known]
+            for name, where in (
+                [(f"{table.name}.{column}", f'"{column}" IS NOT NULL') for column in rest]
+                if mine
+                else [(table.name, "1")]
+            ):
+                query = f'SELECT count(*) FROM main."{table.name}" WHERE {where}'
+                ((rows,),) = await self.file.pragma(query)
+                if rows:
+                    left[name] = rows
+        self.report.notes["left_behind"] = left
 
     async def _end(self) -> None:
         """Records the lift as a run of the new ledger, in the same transaction, which `ledger.runs` would

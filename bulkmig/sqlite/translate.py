@@ -137,8 +137,8 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
     changed = re.match(rf"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+{VIEW}(\w+)", text)
     if changed:
         text = re.sub(r"\bON CONFLICT DO NOTHING\b", "", text)
-    alias = re.match(rf"\s*DELETE FROM\s+({VIEW}\w+) AS (\w+)\b", text)
-    if alias:  # which a view doesn't take
+    alias = re.match(rf"\s*(?:DELETE FROM|UPDATE)\s+({VIEW}\w+) AS (\w+)\b", text)
+    if alias and not _joins(text):  # a view alone takes none
         text = re.sub(rf"\b{alias[2]}\.", f"{alias[1]}.", text.replace(f" AS {alias[2]}", "", 1))
     head, returning, tail = text.partition(" RETURNING ")
     if returning:
@@ -169,6 +169,16 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
 
 
 _cached = lru_cache(maxsize=2048)(_translate)
+
+
+def _joins(text: str) -> bool:
+    """Whether an UPDATE has tables besides the one it changes."""
+    depth = 0
+    for word in re.findall(r"[()]|\bDELETE FROM\b|\bFROM\b", text):
+        depth += {"(": 1, ")": -1}.get(word, 0)
+        if word == "FROM" and depth == 0:
+            return True
+    return False
 
 
 def _compound(text: str) -> str:

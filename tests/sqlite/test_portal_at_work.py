@@ -91,6 +91,55 @@ async def test_a_rollback_restores_every_cell_as_it_was_stored_and_can_be_taken_
     assert stored(target) == after
 
 
+OWN = """
+ALTER TABLE equipment ADD COLUMN spare INTEGER REFERENCES equipment;
+CREATE TABLE work_orders (id INTEGER PRIMARY KEY, equipment_id INTEGER NOT NULL REFERENCES equipment
+    ON DELETE CASCADE, title TEXT NOT NULL DEFAULT 'x');
+CREATE TABLE tags (id INTEGER PRIMARY KEY, word TEXT);
+CREATE TABLE tagged (equipment_id INTEGER REFERENCES equipment ON DELETE CASCADE,
+    tag_id INTEGER REFERENCES tags ON DELETE CASCADE, PRIMARY KEY (equipment_id, tag_id));
+CREATE TABLE notes (k TEXT PRIMARY KEY, vessel_id INTEGER REFERENCES vessels ON DELETE CASCADE, at TIMESTAMP)
+    WITHOUT ROWID;
+"""
+FILLED = """
+UPDATE equipment SET spare = (SELECT max(id) FROM equipment);
+INSERT INTO work_orders (equipment_id) SELECT id FROM equipment;
+INSERT INTO tags VALUES (1, 'hot');
+INSERT INTO tagged SELECT id, 1 FROM equipment;
+INSERT INTO notes SELECT 'n' || id, id, '2024-01-01 00:00:00' FROM vessels;
+"""
+
+
+async def test_what_hangs_on_a_vessel_in_tables_of_the_portal_s_own_goes_and_returns_with_it(
+    fleets: Fleets, tmp_path: Path
+) -> None:
+    origin = await fleets(SPEC)
+    target = portal(tmp_path / "portal.db")
+    connection = sqlite3.connect(path_of(target), isolation_level=None)
+    connection.executescript(OWN)
+    config = settings(origin.url, target)
+    await migrate(config, ALL)
+    connection.executescript(FILLED)
+
+    def own() -> list[list[tuple[object, ...]]]:
+        tables = ("equipment", "work_orders", "tags", "tagged", "notes")
+        return [connection.execute(f"SELECT * FROM {name} ORDER BY 1, 2").fetchall() for name in tables]
+
+    before = own()
+    (vessel,) = connection.execute(
+        "SELECT source_id FROM bulkmig_ids i JOIN equipment e ON e.vessel_id = i.id WHERE tbl = 'vessels'"
+    ).fetchone()
+    refused = await rollback(config, vessel=vessel)
+    assert {row.table for row in refused.refused} >= {"work_orders", "tagged", "notes"}
+    forced = await rollback(config, vessel=vessel, force=True)
+    assert (forced.status, forced.failures) == ("completed", [])
+    assert own() != before
+    again = await rollback(config, run=forced.run_id)
+    assert (again.status, again.failures) == ("completed", [])
+    assert own() == before
+    connection.close()
+
+
 @pytest.mark.parametrize("marks", [0, 2, 5])
 async def test_killed_and_started_again_it_ends_as_undisturbed(
     fleets: Fleets, tmp_path: Path, marks: int
