@@ -45,11 +45,11 @@ class Ends:
         return {"source": self.source.pid or 0, "target": self.target.pid or 0}
 
     @contextmanager
-    def fresh_target(self) -> Iterator[str]:
+    def fresh_target(self, template: str | None = _TEMPLATE) -> Iterator[str]:
         """The URL of a new target without rows, dropped at the end. No server has anything left to write."""
         self._made += 1
         name = f"target_{self._made}"
-        self.target.create_database(name, template=_TEMPLATE)
+        self.target.create_database(name, template=template)
         self.settle()
         try:
             yield self.target.url(name)

@@ -151,6 +151,12 @@ _PHASES = ("extract", "validate", "transform", "load")
 def document(costs: Costs, contest: Contest, spec: FleetSpec) -> dict[str, Any]:
     """All of it as JSON."""
     found = {name: [asdict(cost) for cost in of] for name, of in costs.items()}
+    rows, mine = contest.rows, [name for name in (MIGRATE, SET) if name in costs]
+    per_million = {n: figures.spread([cost.cpu / rows * 1e6 for cost in costs[n]]) for n in mine}
+    phases = {
+        n: {key: figures.spread([c.document["phases"][key] for c in costs[n]]) for key in _PHASES}
+        for n in mine
+    }
     return {
         "environment": figures.environment(contest.ends.target.install.release),
         "settings": SETTINGS,
@@ -158,7 +164,10 @@ def document(costs: Costs, contest: Contest, spec: FleetSpec) -> dict[str, Any]:
         "fleet": asdict(spec),
         "rows": {table: rows for table, (rows, _) in contest.written[PIPE].items()},
         "wall": {name: figures.spread([cost.wall for cost in of]) for name, of in costs.items()},
-        "ratio": {n: figures.spread(ratios(costs, n, PIPE)) for n in (MIGRATE, SET) if n in costs},
+        "ratio": {n: figures.spread(ratios(costs, n, PIPE)) for n in mine},
+        "verify_ratio": figures.spread(ratios(costs, VERIFY, MIGRATE)) if VERIFY in costs else None,
+        "cpu_seconds_per_million_rows": per_million,
+        "phases": phases,
         "repetitions": found,
     }
 

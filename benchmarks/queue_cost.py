@@ -14,6 +14,7 @@ import multiprocessing
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection as Pipe
+from statistics import median
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -21,7 +22,7 @@ from uuid import UUID, uuid4
 import anyio
 
 from benchmarks import figures
-from benchmarks.measure import server_cpu
+from bulkmig.cli.measure import server_cpu
 from bulkmig.cluster import outcome, runs
 from bulkmig.cluster.desk import Desk
 from bulkmig.cluster.jobs import Jobs
@@ -37,16 +38,19 @@ from bulkmig.selection import Vessel
 from bulkmig.vessel_load import Loaded
 
 SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "max_connections": "200"}
+TRIPS = 25  # empty statements a heartbeat
 PARTS = 10  # of the queue, told apart
 
 
 @dataclass(frozen=True)
 class Lane:
-    """When each job was done, and how long the queue took for it, in seconds."""
+    """When each job was done, and how long the queue took for it, in seconds. `trip`: what an empty statement
+    took in between, by which figures of a loaded machine may be judged."""
 
     done: list[float]
     took: list[float]
     cpu: float
+    trip: float
 
 
 async def fill(url: str, run_id: str, jobs: int, at_once: int | None) -> float:
@@ -80,7 +84,8 @@ async def _work(url: str, lanes: int) -> Lane:
     await desk.enrol()
     run = await desk.ask(runs.current)
     assert run is not None
-    seen = Lane([], [], 0.0)
+    seen = Lane([], [], 0.0, 0.0)
+    trips: list[float] = []
     before = time.process_time()
 
     async def lane() -> None:
@@ -102,7 +107,11 @@ async def _work(url: str, lanes: int) -> Lane:
     async def beat() -> None:
         while True:
             await desk.beat(run)
-            await anyio.sleep(run.heartbeat / 4)
+            for _ in range(TRIPS):
+                await anyio.sleep(run.heartbeat / 4 / TRIPS)
+                started = time.perf_counter()
+                await desk.ask(lambda c: c.fetchval("SELECT 1"))
+                trips.append(time.perf_counter() - started)
 
     async with anyio.create_task_group() as pulse:
         pulse.start_soon(beat)
@@ -111,7 +120,8 @@ async def _work(url: str, lanes: int) -> Lane:
                 group.start_soon(lane)
         pulse.cancel_scope.cancel()
     await desk.leave()
-    return Lane(seen.done, seen.took, time.process_time() - before)
+    trip = median(trips) if trips else 0.0
+    return Lane(seen.done, seen.took, time.process_time() - before, trip)
 
 
 def measure(
@@ -143,6 +153,7 @@ def measure(
         "wall_ms": 1000 * (done[-1] - begin) / jobs,
         "wall_ms_by_tenth": wall,
         "latency_ms": figures.spread([1000 * t for t in took]),
+        "empty_statement_ms": 1000 * median(lane.trip for lane in seen),
         "worker_cpu_ms": 1000 * sum(lane.cpu for lane in seen) / jobs,
         "server_cpu_ms": 1000 * servers / jobs,
         "seconds": time.time() - started,
@@ -178,6 +189,7 @@ def main() -> None:
                 print(
                     f"{jobs:>7} jobs, {workers} workers: {found['wall_ms']:.2f} ms a job"
                     f" (by tenth {' '.join(f'{ms:.2f}' for ms in found['wall_ms_by_tenth'])}),"
+                    f" an empty statement {found['empty_statement_ms']:.2f},"
                     f" CPU {found['worker_cpu_ms']:.2f} worker + {found['server_cpu_ms']:.2f} server,"
                     f" putting in {found['filling_ms']:.3f}"
                 )

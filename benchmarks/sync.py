@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks import figures
 from benchmarks.ends import SETTINGS, Ends, ends
-from benchmarks.measure import Cost, run
+from bulkmig.cli.measure import Cost, run
 from bulkmig.embedded import Server, installs
 from bulkmig.generate import FleetSpec
 

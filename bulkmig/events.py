@@ -91,6 +91,12 @@ class VesselFailed(Event, frozen=True):
     error: str
 
 
+class Unencrypted(Event, frozen=True):
+    """There is no key: what the ledger keeps of rows lies in the clear."""
+
+    hint: str = "see --key-file"
+
+
 class Retrying(Event, frozen=True):
     """What failed may pass by itself, and is tried again. `attempt`: the number of the one that failed."""
 

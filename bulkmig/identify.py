@@ -9,6 +9,8 @@ from bulkmig._core.declare import Entity
 from bulkmig._core.frames import runs, spread
 from bulkmig._core.unit import Unit
 
+Runs = list[tuple[str | None, int]]
+
 # Rows of these are referred to from everywhere; a look-up also says whether they are in the target.
 FLEET_WIDE = frozenset({"company", "user", "vessel"})
 
@@ -16,12 +18,15 @@ FLEET_WIDE = frozenset({"company", "user", "vessel"})
 def identify(entity: Entity, digits: dict[str, str], frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     """Adds `@digest`, `@id`, `@order` and each declared reference. `digits`: entity name -> its id digit."""
     within = [r for r in entity.references if r.entity not in FLEET_WIDE]
+    owners = runs(frame[entity.owner])  # taken apart once: most rows refer to their owner, too
     frame = frame.with_columns(
-        _prefixes(frame[entity.owner]).alias("@owner"),
+        _prefixes(owners).alias("@owner"),
         ids.digest("id").alias("@digest"),
         *(ids.digest(r.column).alias(r.as_) for r in within),
         *(
-            look_up(frame[r.column], r.entity, unit).alias(r.as_)
+            _look_up(owners if r.column == entity.owner else runs(frame[r.column]), r.entity, unit).alias(
+                r.as_
+            )
             for r in entity.references
             if r.entity in FLEET_WIDE
         ),
@@ -50,13 +55,15 @@ def _kept(column: str, derived: pl.Expr, kept: dict[str, str] | None) -> pl.Expr
     return pl.coalesce(pl.col(column).replace_strict(kept, default=None, return_dtype=pl.String), derived)
 
 
-def _prefixes(owners: pl.Series) -> pl.Series:
-    found = runs(owners)
-    return spread([owner and ids.prefix(owner) for owner, _ in found], [length for _, length in found])
+def _prefixes(owners: Runs) -> pl.Series:
+    return spread([owner and ids.prefix(owner) for owner, _ in owners], [length for _, length in owners])
 
 
 def look_up(source_ids: pl.Series, entity: str, unit: Unit) -> pl.Series:
     """The target ids of rows that may be referred to from everywhere; null for what is not in the target."""
-    found = runs(source_ids)
+    return _look_up(runs(source_ids), entity, unit)
+
+
+def _look_up(found: Runs, entity: str, unit: Unit) -> pl.Series:
     known = unit.target_ids(entity, {value for value, _ in found if value is not None})
     return spread([known.get(value or "") for value, _ in found], [length for _, length in found])

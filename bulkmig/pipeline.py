@@ -30,6 +30,7 @@ from bulkmig.postgres.session import Connection
 from bulkmig.source import queries
 from bulkmig.source.onboarding import copy_out
 from bulkmig.transform import Outcome, transform
+from bulkmig.units import bound_together
 
 
 class Sink(Protocol):
@@ -175,7 +176,7 @@ class _Reader:
         self.size += len(data)
         self.total += len(data)
         if self.leases is None:
-            if self.total > self.line.batch_bytes:
+            if self.total > bound_together(self.line.batch_bytes):
                 raise UnitTooLarge
         elif self.size >= self.line.batch_bytes and not self.entity.ancestors:
             await self.send(last=False)

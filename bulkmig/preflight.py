@@ -28,8 +28,9 @@ from bulkmig.sqlite.session import on_file
 from bulkmig.target import postgres
 
 
-def address(settings: Settings, role: str) -> dsn.Address:
-    """The address of the source or the target. Raises UsageError where there is none."""
+def address(settings: Settings, role: str, *, sealed: bool = True) -> dsn.Address:
+    """The address of the source or the target, with the keys of the ledger unless nothing that is `sealed` is
+    read. Raises UsageError where there is none."""
     url = settings.source if role == "source" else settings.target
     if not url:
         variable = "ONBOARDING_DB_URL" if role == "source" else "MAINTENANCE_DB_URL"
@@ -43,7 +44,7 @@ def address(settings: Settings, role: str) -> dsn.Address:
         network_timeout=settings.network_timeout,
         password_command=settings.password_command,
         end=role,
-        keys=keys.from_settings(settings) if role == "target" else NO_KEYS,
+        keys=keys.from_settings(settings) if role == "target" and sealed else NO_KEYS,
     )
 
 
@@ -166,7 +167,7 @@ async def target_only(
         version = await schema.version(connection)
         if version == 0 and needs_ledger:
             raise PreflightError("the target has no ledger yet", "run `bulkmig init` or `bulkmig migrate`")
-        if current and version < schema.migrations()[-1][0]:
+        if current and version < schema.newest(connection):
             raise PreflightError("the target's ledger is of an older bulkmig", "run `bulkmig init`")
         if unsealed:
             await ledger_keys.check(connection)

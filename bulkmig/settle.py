@@ -44,6 +44,7 @@ SELECT source_id::text, field FROM bulkmig.findings
 _STILL_WAITING = """
 SELECT EXISTS (SELECT FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[]))
 """
+_LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS locked (key)"
 _DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
 
 
@@ -224,9 +225,11 @@ async def _checkpoints(
     target: Connection, checkpoints: Checkpoints, decisions: Decisions, vessels: Collection[str]
 ) -> dict[str, str]:
     target_ids = dict(decisions.identity("vessel").iter_rows())
-    taken = {}
     # A vessel that the portal has deleted has nothing to go back to.
-    for vessel in sorted((vessel for vessel in vessels if vessel in target_ids), key=lock_key):
-        await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel))
-        taken[vessel] = await checkpoints.of_vessel(target, vessel, target_ids[vessel], incidental=True)
+    there = sorted((vessel for vessel in vessels if vessel in target_ids), key=lock_key)
+    await target.execute(_LOCK, [lock_key(vessel) for vessel in there])
+    taken = await checkpoints.taken_of(target, there)
+    for vessel in there:
+        if vessel not in taken:
+            taken[vessel] = await checkpoints.of_vessel(target, vessel, target_ids[vessel], incidental=True)
     return taken

@@ -28,6 +28,7 @@ from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.target.references import prove
 
 _BASE_FLUSH = 4 * 1024 * 1024  # bytes of base kept before they are written
+_FINDINGS_FLUSH = 20_000  # findings kept before they are written
 
 
 class Limiter(Protocol):
@@ -94,6 +95,7 @@ class VesselLoad:
         self.started = time.perf_counter()
         self._checkpoint = new_id()
         self._parts: list[tuple[str, int, bytes]] = []
+        self._findings: list[pl.DataFrame] = []
         self._begun = False
         self._known = False  # whether the ledger has anything of the vessel
         self._brought: set[str] = set()
@@ -186,13 +188,20 @@ class VesselLoad:
 
     async def _record(self, parcel: Parcel) -> None:
         run_id = self.options.run_id
-        await write.findings(self.connection, run_id, [parcel.findings])
+        if parcel.findings.height:
+            self._findings.append(parcel.findings)
+            if sum(frame.height for frame in self._findings) > _FINDINGS_FLUSH:
+                await self._flush_findings()
         await write.quarantine(self.connection, run_id, [parcel.quarantined])
         await write.pending(self.connection, run_id, [parcel])
         if parcel.base:
             self._parts.append((parcel.entity.name, parcel.rows, parcel.base))
             if sum(len(part[2]) for part in self._parts) > _BASE_FLUSH:
                 await self._flush_base()
+
+    async def _flush_findings(self) -> None:
+        await write.findings(self.connection, self.options.run_id, self._findings)
+        self._findings = []
 
     async def _flush_base(self) -> None:
         if self._parts:
@@ -217,6 +226,7 @@ class VesselLoad:
             if self.options.fk_set:
                 await prove(self.connection, self.vessel.id, self.options.decisions)
             if not self.options.dry_run:
+                await self._flush_findings()
                 await self._flush_base()
                 if self._known:
                     await write.left_quarantine(self.connection, self.options.run_id, self.vessel.id)

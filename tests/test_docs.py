@@ -207,9 +207,3 @@ def test_the_example_in_python_uses_public_names() -> None:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     (settings,) = [n for n in calls if isinstance(n.func, ast.Name) and n.func.id == "Settings"]
     assert {keyword.arg for keyword in settings.keywords} <= set(Settings.__struct_fields__)
-
-
-def test_what_is_named_as_not_yet_there_is_not_there() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (paragraph,) = re.findall(r"^Not yet:.*?\n\n", text, re.DOTALL | re.MULTILINE)
-    assert set(re.findall(r"`([a-z]+)`", paragraph)).isdisjoint(name.split()[0] for name in COMMANDS)

@@ -88,7 +88,7 @@ async def transactions(connection: Connection, found: Sequence[Change]) -> list[
 
 async def by_id(connection: Connection, id_: str) -> Change:
     """The change of this checkpoint, or of the only one whose id begins so. Raises UsageError."""
-    found = await find(connection, "starts_with(c.id::text, $1)", id_.lower())
+    found = await find(connection, "substr(c.id::text, 1, length($1)) = $1", id_.lower())
     if len(found) != 1 or not id_:
         raise UsageError(
             f"{'several checkpoints begin with' if found else 'there is no checkpoint'} {id_}",
@@ -122,7 +122,7 @@ async def of_run(connection: Connection, run_id: str) -> tuple[str, list[Change]
     """The run's full id, and its changes that are in force, the oldest first: none where all are undone, by
     the same command before. Raises UsageError for a run that there isn't or that changed nothing."""
     runs = await connection.fetch(
-        "SELECT id::text FROM bulkmig.runs WHERE starts_with(id::text, $1)", run_id.lower()
+        "SELECT id::text FROM bulkmig.runs WHERE substr(id::text, 1, length($1)) = $1", run_id.lower()
     )
     if len(runs) != 1:
         several = "several runs begin with" if runs else "the ledger has no run"

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from bulkmig.checkpoint.parts import Owner, Packed, Rows
 from bulkmig.ledger.write import NIL
-from bulkmig.postgres.session import Connection, keys_of
+from bulkmig.postgres.session import Connection, keys_of, pairs
 from bulkmig.target import graph as target_graph
 from bulkmig.target.graph import Graph, Scope, TargetTable
 
@@ -31,6 +31,10 @@ SHARED_LEDGER = {
 }
 _KEPT = 8 * 1024 * 1024  # bytes of packed parts kept before they are written
 
+_TAKEN_OF = """
+SELECT vessel_id::text, id::text FROM bulkmig.checkpoints
+ WHERE run_id = $1::text::uuid AND vessel_id = ANY ($2::text[]::uuid[])
+"""
 _TAKEN = """
 SELECT id::text FROM bulkmig.checkpoints
  WHERE run_id = $1::text::uuid
@@ -69,6 +73,10 @@ class Checkpoints:
         """The checkpoint that the run has of this vessel already."""
         found: str | None = await connection.fetchval(_TAKEN, self.run_id, vessel, NIL)
         return found
+
+    async def taken_of(self, connection: Connection, vessels: Sequence[str]) -> dict[str, str]:
+        """The checkpoints that the run has of these vessels already."""
+        return pairs(await connection.fetch(_TAKEN_OF, self.run_id, list(vessels)))
 
     async def of_vessel(
         self,

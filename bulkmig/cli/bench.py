@@ -26,7 +26,7 @@ from bulkmig.embedded import server
 from bulkmig.errors import BulkmigError
 from bulkmig.generate import FleetSpec, create_schema, generate_fleet
 from bulkmig.postgres.dsn import parse
-from bulkmig.postgres.session import DURABLE, Connection, session
+from bulkmig.postgres.session import DURABLE, session
 from bulkmig.schemas import read
 
 #: Equipment of a vessel -> the seconds that the strategy expects its migration to take.
@@ -190,14 +190,7 @@ async def _database(servers: Servers, server_url: str, role: str) -> AsyncIterat
         try:
             yield _renamed(server_url, name)
         finally:
-            await _drop(connection, name)
-
-
-async def _drop(connection: Connection, name: str) -> None:
-    await connection.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name
-    )
-    await connection.execute(f"DROP DATABASE IF EXISTS {name}")
+            await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _renamed(url: str, database: str) -> str:

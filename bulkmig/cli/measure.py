@@ -38,12 +38,15 @@ def run(
     environment: Mapping[str, str] | None = None,
     directory: Path | None = None,
 ) -> Cost:
-    """Runs a command to its end. `servers`: name -> process id of the postmaster. Raises RuntimeError with
-    the command's last words if it fails."""
+    """Runs a command to its end. `servers`: name -> process id of the postmaster. Python keeps what it has
+    compiled, as it does where a program is installed. Raises RuntimeError with the command's last words if it
+    fails."""
+    variables = {**(os.environ if environment is None else environment)}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     before = {name: server_cpu(pid) for name, pid in servers.items()}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as error:
         started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out, stderr=error, env=environment, cwd=directory)
+        process = subprocess.Popen(command, stdout=out, stderr=error, env=variables, cwd=directory)
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -22,7 +22,6 @@ from bulkmig.config import Settings
 from bulkmig.errors import UsageError
 from bulkmig.monitor import serve
 from bulkmig.postgres.dsn import masked
-from bulkmig.security import keys
 from bulkmig.selection import Selection
 
 DEFAULT_FILE = Path("bulkmig.toml")
@@ -298,7 +297,7 @@ def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], 
             set_by = {name: context.get_parameter_source(name) for name in given}
             from_environment = {name for name, by in set_by.items() if by and by.name == "ENVIRONMENT"}
             call = _call(given, from_environment)
-            _caution(call, writes="conflict" in given and not call.settings.dry_run)
+            _caution(call)
             raise typer.Exit(function(call, **mine))
 
         parameters = [
@@ -334,14 +333,8 @@ def _call(given: dict[str, Any], from_environment: Collection[str]) -> Call:
     )  # fmt: skip
 
 
-def _caution(call: Call, *, writes: bool) -> None:
+def _caution(call: Call) -> None:
     """Says what is legal and ought to be known."""
-    if writes and not call.quiet and not keys.from_settings(call.settings):
-        warn(
-            "no key: what bulkmig keeps of the rows (checkpoints, base, quarantine, conflicts) lies in the"
-            " clear in the ledger; see --key-file",
-            as_json=call.log_format == "json",
-        )
     for end in ("source", "target"):
         url: str = getattr(call.settings, end)
         if call.origins.get(end) == "flag" and not call.quiet and masked(url) != url:

@@ -86,7 +86,7 @@ def _say(error: BulkmigError) -> None:
             "event": "error",
             "level": "error",
             "message": without_secrets(error.message),
-            "hint": error.hint,
+            "hint": without_secrets(error.hint),
         }
         sys.stderr.write(orjson.dumps(line).decode() + "\n")
         return

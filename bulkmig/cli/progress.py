@@ -13,7 +13,16 @@ from rich.text import Text
 
 from bulkmig.cli.output import plain
 from bulkmig.config import MEBIBYTE
-from bulkmig.events import Event, Listener, Retrying, RunStarted, VesselFailed, VesselUndone, VesselVerified
+from bulkmig.events import (
+    Event,
+    Listener,
+    Retrying,
+    RunStarted,
+    Unencrypted,
+    VesselFailed,
+    VesselUndone,
+    VesselVerified,
+)
 from bulkmig.monitor.board import Board, Seen
 
 SHOWN = 6  # vessels under way; of more only the number
@@ -45,6 +54,10 @@ def _note(event: Event) -> Text | None:
         case VesselFailed():
             return _line(
                 "✗", "bold red", f"{event.name or event.vessel_id} failed ({event.phase})", event.error
+            )
+        case Unencrypted():
+            return _line(
+                "!", "yellow", "no key", "what the ledger keeps of rows lies in the clear: --key-file"
             )
         case VesselUndone():
             return _line("!", "yellow", event.name, "undone by a crash of the target; it is loaded again")

@@ -52,7 +52,7 @@ def list_command(
             found = await changes.find(
                 target,
                 "($1::text IS NULL OR c.vessel_id::text = lower($1))"
-                " AND ($2::text IS NULL OR starts_with(c.run_id::text, lower($2)))",
+                " AND ($2::text IS NULL OR substr(c.run_id::text, 1, length($2)) = lower($2))",
                 vessel,
                 run_id,
             )

@@ -10,9 +10,10 @@ from rich.console import Console
 
 from bulkmig.cli import lines, progress
 from bulkmig.cli.options import Call
-from bulkmig.events import Event, Listener
+from bulkmig.events import Event, Listener, RunStarted, Unencrypted
 from bulkmig.monitor import serve
 from bulkmig.monitor.board import Board
+from bulkmig.security import keys
 
 
 @contextmanager
@@ -27,10 +28,25 @@ def watching(call: Call) -> Iterator[Listener]:
             sys.stderr.write(f"dashboard: {url}\n")
         if _draws(call):
             console = Console(stderr=True, highlight=False)
-            yield all_of(board.hear, stack.enter_context(progress.shown(console, board)))
+            drawn = _cautioning(call, stack.enter_context(progress.shown(console, board)))
+            yield all_of(board.hear, drawn)
         else:
-            said = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
+            said = _cautioning(
+                call, lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
+            )
             yield all_of(board.hear, said) if call.dashboard is not None else said
+
+
+def _cautioning(call: Call, listen: Listener) -> Listener:
+    """Tells, once a run that writes has started, that nothing of it will be encrypted."""
+
+    def hear(event: Event) -> None:
+        listen(event)
+        writes = isinstance(event, RunStarted) and event.command in ("migrate", "sync")
+        if writes and not call.settings.dry_run and not keys.from_settings(call.settings):
+            listen(Unencrypted())
+
+    return hear
 
 
 def all_of(*listeners: Listener) -> Listener:

@@ -56,7 +56,7 @@ async def _open(
 ) -> tuple[Connection | None, Address | None]:
     name = f"{role} connection"
     try:
-        where = address(settings, role)
+        where = address(settings, role, sealed=False)
         options = {**(SOURCE if role == "source" else TARGET), **_LOOK}
         connection = await stack.enter_async_context(session(where, options, role=role))
     except UsageError:

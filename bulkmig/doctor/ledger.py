@@ -9,6 +9,7 @@ from bulkmig.ledger import schema
 from bulkmig.ledger.runs import is_alive
 from bulkmig.postgres.session import Connection
 from bulkmig.security.keys import VARIABLE, from_settings
+from bulkmig.security.seal import missing
 from bulkmig.sqlite.session import on_file
 
 
@@ -50,19 +51,26 @@ async def encryption(connection: Connection | None, settings: Settings) -> Check
         seal = from_settings(settings)
     except BulkmigError as error:
         return Check(name, False, error.message, error.hint)
+    if connection is not None and await _readable(connection, "bulkmig.keys"):
+        rows = await connection.fetch("SELECT id FROM bulkmig.keys ORDER BY since, id")
+        if lacking := [row["id"] for row in rows if row["id"] not in seal.ids]:
+            told = missing(lacking, seal)
+            return Check(name, False, f"the ledger holds values {told.message}", told.hint)
     plain = 0
     if connection is not None and await _readable(connection, "bulkmig.checkpoints"):
         plain = await connection.fetchval("SELECT count(*) FROM bulkmig.checkpoints WHERE NOT encrypted")
     detail = (
-        "a key is configured: checkpoints are encrypted" if seal else "no key: checkpoints lie in the clear"
+        "a key is configured: what the ledger keeps of rows is encrypted"
+        if seal
+        else "no key: what the ledger keeps of rows lies in the clear"
     )
     if seal and plain:
-        detail += f", {plain} older ones are not"
+        detail += f", {plain} older checkpoints are not"
     return Check(
         name,
         bool(seal) and not plain,
         f"{detail}; whether the servers' disks are encrypted can't be seen from here",
-        remedy if not seal else "bulkmig checkpoints prune, or keep them until they are out of use",
+        "bulkmig keys rotate" if seal else remedy,
         needed=False,
     )
 

@@ -34,7 +34,7 @@ class Denied(PreflightError):
 
 async def enabled(connection: Connection) -> bool:
     """Whether access control is on."""
-    if await connection.fetchval("SELECT to_regclass('bulkmig.access')") is None:
+    if not await connection.fetchval("SELECT to_regclass('bulkmig.access') IS NOT NULL"):
         return False
     return bool(await connection.fetchval(_ENABLED))
 

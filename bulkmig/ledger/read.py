@@ -20,7 +20,7 @@ async def run_list(
     """Runs, the newest first, each with the report of how it ended; `run_id` may be a beginning of an id."""
     rows = await connection.fetch(
         "SELECT id::text, command, status, started_at, finished_at, operator, host, version, selection,"
-        " report FROM bulkmig.runs WHERE $1::text IS NULL OR starts_with(id::text, lower($1))"
+        " report FROM bulkmig.runs WHERE $1::text IS NULL OR substr(id::text, 1, length($1)) = lower($1)"
         " ORDER BY started_at DESC LIMIT $2",
         run_id,
         limit,

@@ -43,6 +43,11 @@ async def version(connection: Connection) -> int:
     return applied
 
 
+def newest(connection: Connection) -> int:
+    """The number of the last file that this program knows for such a target."""
+    return migrations(_folder(connection))[-1][0]
+
+
 def _folder(connection: Connection) -> str:
     return "sql" if on_file(connection) is None else "sqlite"
 

@@ -32,7 +32,8 @@ _COUNTERS = (("base", "id"), ("checkpoints", "seq"), ("audit", "id"))
 
 async def move(file: Session, target: Connection, fit: Fit) -> None:
     """Copies every table. The keys of what is encrypted are those of the sessions."""
-    await target.execute("DELETE FROM bulkmig.audit_head")  # of a chain that has no entry
+    # What a new ledger begins with: a chain that has no entry, and access control that is off.
+    await target.execute("DELETE FROM bulkmig.audit_head; DELETE FROM bulkmig.access")
     for name, columns, key in await file.ledger():
         if name in _NOT:
             continue

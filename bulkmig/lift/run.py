@@ -25,7 +25,7 @@ from bulkmig._version import __version__
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
-from bulkmig.ledger import audit, runs, schema, write
+from bulkmig.ledger import access, audit, runs, schema, write
 from bulkmig.ledger import keys as ledger_keys
 from bulkmig.lift import compare, ledger
 from bulkmig.lift.fit import Fit
@@ -74,6 +74,7 @@ async def lift(settings: Settings, file_url: str, server_url: str, *, stop: Stop
             file = on_file(held)
             assert file is not None
             try:
+                await access.check(held, settings.operator, "administer", "lift")
                 await _Lift(settings, file, target, report, where).run(held)
             except _Differs:
                 report.hint = "a trigger of the target may change what is written; nothing was committed"

@@ -14,7 +14,7 @@ MOST = 50  # of what grows without end, the newest
 _RUNS = """
 SELECT id::text, command, status, operator, host, version, selection, started_at, finished_at, report,
        extract(epoch FROM coalesce(finished_at, clock_timestamp()) - started_at)::float8 AS seconds
-  FROM bulkmig.runs WHERE $1::text IS NULL OR starts_with(id::text, lower($1))
+  FROM bulkmig.runs WHERE $1::text IS NULL OR substr(id::text, 1, length($1)) = lower($1)
  ORDER BY started_at DESC LIMIT $2
 """
 # What a run did to vessels stands in the audit log for good; their marks are those of the last run.

@@ -43,6 +43,7 @@ def register(connection: sqlite3.Connection) -> None:
     add("now", 0, now)
     add("gen_random_uuid", 0, lambda: str(uuid4()))
     add("pg_advisory_xact_lock", 1, lambda _: None)  # the one writer has all locks
+    add("starts_with", 2, lambda text, start: None if start is None else (text or "").startswith(start))
     add("epoch", 1, _epoch, deterministic=True)
     add("concat_ws", -1, _joined, deterministic=True)
     add("sha256", 1, lambda data: hashlib.sha256(data or b"").digest(), deterministic=True)

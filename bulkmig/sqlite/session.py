@@ -37,7 +37,10 @@ BUSY_SECONDS = 30.0  # how long the write lock is waited for: the lock time-out 
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.1
 _ROWS = 20_000  # rows that are read at once
 _OLDEST = (3, 39)  # FULL JOIN, IS DISTINCT FROM
-_TIMES = frozenset({"started_at", "finished_at", "created_at", "detected_at", "resolved_at", "since", "at"})
+_STAMP = "2024-05-01T07:30:00.123456Z"
+_TIMES = frozenset(
+    {"started_at", "finished_at", "created_at", "detected_at", "resolved_at", "granted_at", "since", "at"}
+)
 _FLAGS = frozenset({"adopted", "absent", "encrypted", "incidental", "holds"})
 _LISTS = frozenset({"roots", "base", "together", "columns"})
 
@@ -529,7 +532,10 @@ def _read(name: str, value: Any) -> Any:
         return bool(value) if isinstance(value, int) else value
     if not isinstance(value, str):
         return value
-    return functions.moment(value) if name in _TIMES else orjson.loads(value)
+    if name in _LISTS:
+        return orjson.loads(value)
+    # The portal's columns of that name are shown as PostgreSQL prints them.
+    return functions.moment(value) if value.endswith("Z") and len(value) == len(_STAMP) else value
 
 
 def _frame(rows: list[tuple[Any, ...]], names: Sequence[str]) -> pl.DataFrame:

@@ -25,6 +25,10 @@ _PAIRS: list[tuple[str, str]] = [
         "SELECT to_regclass('bulkmig.keys') IS NOT NULL",
         "SELECT count(*) > 0 FROM main.sqlite_master WHERE name = 'bulkmig_keys'",
     ),
+    (
+        "SELECT to_regclass('bulkmig.access') IS NOT NULL",
+        "SELECT count(*) > 0 FROM main.sqlite_master WHERE name = 'bulkmig_access'",
+    ),
     # Vessels that were rolled back last.
     (
         "SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)"
@@ -60,5 +64,6 @@ _PAIRS: list[tuple[str, str]] = [
         " FROM bulkmig_checkpoints ORDER BY seq",
     ),
     ("LOCK TABLE bulkmig.checkpoints IN SHARE ROW EXCLUSIVE MODE", "SELECT 1"),
+    ("LOCK TABLE bulkmig.access, bulkmig.permissions IN SHARE ROW EXCLUSIVE MODE", "SELECT 1"),
 ]
 VARIANTS = {normal(one): other for one, other in _PAIRS}

@@ -223,14 +223,21 @@ async def _delete(step: Step, part: Part) -> None:
 
 
 async def _spare_vessel(step: Step, part: Part) -> None:
-    """A vessel that anything is left of, all other deletions done, becomes inactive."""
+    """A vessel of which anything is left, all else deleted, or that others refer to, becomes inactive."""
     means, scope = step.means, step.means.graph.vessels
     own = {table.name for table in part.entity.tables}
     for id_, source in list(part.delete.items()):
         left = " OR ".join(
-            f"EXISTS (SELECT FROM {table.name} t WHERE {scope.rows(table.name, [id_])})"
-            for table in scope.tables
-            if table.name not in own
+            [
+                f"EXISTS (SELECT FROM {table.name} t WHERE {scope.rows(table.name, [id_])})"
+                for table in scope.tables
+                if table.name not in own
+            ]
+            + [
+                f"EXISTS (SELECT FROM {fk.child} t WHERE t.{fk.column}::text = '{id_}')"
+                for fk in scope.into(scope.root)
+                if fk.child not in scope
+            ]
         )
         was = part.was[id_]
         if was is None or not await means.connection.fetchval(f"SELECT {left}"):
@@ -249,6 +256,8 @@ async def _note_hanging(
 ) -> None:
     """Notes the keys of rows that go along by the target's cascades."""
     for fk in means.graph.vessels.into(table):
+        if not fk.cascades:
+            continue
         child = means.graph.tables[fk.child]
         key = ", ".join(f"{column}::text" for column in child.key)
         rows = await means.connection.fetch(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import anyio
 
@@ -65,6 +65,10 @@ async def resolve(
     conflict or no field of it."""
     ids = list(dict.fromkeys(ids))
     keys.required(settings)
+    try:
+        ids = list(dict.fromkeys(str(UUID(id_)) for id_ in ids))
+    except ValueError:
+        raise UsageError(f"not open: {', '.join(ids)}", "see `bulkmig conflicts list`") from None
     report = Report("conflicts resolve", str(uuid4()), selected=len(ids), memory_bound=settings.memory)
     async with target_only(settings, unsealed=True) as target:
         types = await catalogue(target, writing=True)

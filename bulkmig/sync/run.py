@@ -48,6 +48,7 @@ SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restor
 """
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
 _OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
+_STAYING = "SELECT source_id::text FROM bulkmig.retained WHERE entity = 'company' AND reason <> 'brake'"
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
@@ -272,9 +273,11 @@ class _Steps:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
         gone whole."""
         target, gone = self.run.ends.target, self.gone
-        if gone["company"] and not self.settings.allow_deletions:
-            held = await shared.of_companies(target, gone["user"], gone["company"])
-            self.run.report.held_back += len(held) + len(gone["company"])
+        # What stays on purpose was gone before, and let go of.
+        whole = gone["company"] - {row[0] for row in await target.fetch(_STAYING)}
+        if whole and not self.settings.allow_deletions:
+            held = await shared.of_companies(target, gone["user"], whole)
+            self.run.report.held_back += len(held) + len(whole)
             self.run.report.findings["warning", BRAKE] += 1
             gone = {"company": set(), "user": gone["user"] - held}
         if any(gone.values()):

@@ -46,7 +46,8 @@ _FOREIGN_KEYS = """
 SELECT coalesce(pg_partition_root(con.conrelid), con.conrelid)::regclass::text AS child,
        quote_ident(a.attname) AS column,
        coalesce(pg_partition_root(con.confrelid), con.confrelid)::regclass::text AS parent,
-       quote_ident(b.attname) AS parent_column, NOT a.attnotnull AS nullable
+       quote_ident(b.attname) AS parent_column, NOT a.attnotnull AS nullable,
+       con.confdeltype = 'c' AS cascades
   FROM pg_constraint con
   JOIN LATERAL (
        SELECT c.conkey, c.confkey
@@ -64,13 +65,15 @@ SELECT coalesce(pg_partition_root(con.conrelid), con.conrelid)::regclass::text A
 
 @dataclass(frozen=True)
 class ForeignKey:
-    """`child.column` names a row of `parent` by its `parent_column`; `nullable`: or none."""
+    """`child.column` names a row of `parent` by its `parent_column` (`nullable`: or none); with `cascades` it
+    goes along."""
 
     child: str
     column: str
     parent: str
     parent_column: str
     nullable: bool = False
+    cascades: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,8 +193,9 @@ async def _of_file(file: Session) -> Graph:
     for name, columns, key in await file.ledger():
         named = tuple('"row"' if column == "row" else column for column in columns)  # as PostgreSQL needs it
         tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", named, key)
+    nullable = {(table.name, c.name) for table in file.tables.values() for c in table.columns if c.nullable}
     keys = [
-        ForeignKey(table.name, column, parent, to)
+        ForeignKey(table.name, column, parent, to, (table.name, column) in nullable, cascades=True)
         for table in file.tables.values()
         for column, parent, to in table.references
         if parent in file.tables

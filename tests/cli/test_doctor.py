@@ -12,6 +12,7 @@ from bulkmig.doctor import Check, examine, grants
 from bulkmig.doctor.grants import READER, WRITER
 from bulkmig.embedded import Server
 from bulkmig.generate import FleetSpec, generate_fleet
+from tests.checkpoint.support import execute
 from tests.support.programs import run as run_program
 
 SPEC = FleetSpec(seed=11, vessels=2, equipment=4)
@@ -162,6 +163,11 @@ async def test_a_key_for_checkpoints_counts(
     settings = Settings(source=onboarding_url, target=maintenance_url)
     monkeypatch.setenv("BULKMIG_KEY", "00" * 32)
     assert NO_KEY not in bad(await examine(settings))
+    await execute(maintenance_url, "CREATE SCHEMA bulkmig; CREATE TABLE bulkmig.keys (id bytea, since date)")
+    await execute(maintenance_url, "INSERT INTO bulkmig.keys VALUES ('other', now())")
+    other = named(await examine(settings))[NO_KEY]
+    assert (other.ok, other.needed) == (False, True)
+    assert "encrypted with the key" in other.detail
     monkeypatch.setenv("BULKMIG_KEY", "short")
     assert named(await examine(settings))[NO_KEY].needed
 

@@ -26,6 +26,7 @@ NOWHERE = "postgresql://127.0.0.1:1/x"
         (("migrate", "--all", "--nonsense"), 2),
         (("migrate", str(uuid4())), 2),
         (("sync", str(uuid4())), 2),
+        (("conflicts", "resolve", "x", "--take", "source"), 2),
         (("verify", "--all"), 3),
         (("migrate", "--all", "--source", NOWHERE), 3),
     ],

@@ -98,7 +98,9 @@ def test_the_queue_is_wrong_usage_where_it_can_not_be(wrong: dict[str, object]) 
         check(Settings(queue=True, **wrong))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("version", "program"), [("0.0.0", rules.digest()), (__version__, "other")])
+@pytest.mark.parametrize(
+    ("version", "program"), [("0.0.0", rules.digest()), (__version__, "other")], ids=["version", "rules"]
+)
 def test_workers_of_another_program_are_refused(version: str, program: str) -> None:
     """Also where only its rules differ."""
     with pytest.raises(PreflightError, match=f"is of bulkmig {version}"):

@@ -115,8 +115,6 @@ def heard(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Heard:
-    if app.app.registered_commands:
-        monkeypatch.setattr(app, "_register", lambda: None)
     monkeypatch.setenv("BULKMIG_KEY", "")
     asyncio.run(generate_fleet(onboarding_url, SPEC))
     execute(onboarding_url, PERSONAL, ROWS)
@@ -230,9 +228,9 @@ def test_a_password_in_a_wrong_place_is_not_repeated(heard: Heard) -> None:
 def test_a_trace_holds_no_value(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
     def breaks(*_: Any, **__: Any) -> Any:
         try:
-            raise KeyError("kanarie-key")
+            raise KeyError(SECRET)
         except KeyError as error:
-            raise ValueError("kanarie-value") from error
+            raise ValueError(SECRET) from error
 
     monkeypatch.setattr("bulkmig.cli.verb_status.read.run_list", breaks)
     heard("init")

@@ -85,7 +85,8 @@ DOES: dict[str, Command] = {
 def test_the_page_has_every_command_and_every_permission() -> None:
     assert TABLE.keys() == COMMANDS.keys()
     assert set(TABLE.values()) == {*PERMISSIONS, "none"}
-    assert {name for name, permission in TABLE.items() if permission != "none"} == DOES.keys()
+    # `lift` begins with a portal in a file: it asks there.
+    assert {name for name, permission in TABLE.items() if permission != "none"} == {*DOES, "lift"}
 
 
 async def test_each_command_takes_its_permission_and_no_other(

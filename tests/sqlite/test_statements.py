@@ -19,8 +19,9 @@ from bulkmig.sqlite.translate import apart, split, translate
 ROOT = Path(bulkmig.__file__).parent
 #: Where statements are for PostgreSQL alone: the source, other commands' ends, what a file has of its own.
 ELSEWHERE = {
-    "cluster", "doctor", "embedded", "generate", "lift", "postgres", "selection.py", "source", "sqlite", "units.py",
-}  # fmt: skip
+    *("cluster", "doctor", "embedded", "generate", "lift", "postgres", "source", "sqlite"),
+    *("selection.py", "units.py"),
+}
 #: (file, what is in the statement) of those that no file is ever asked.
 NEVER = {
     ("preflight.py", "pg_"),
@@ -50,10 +51,12 @@ def statements() -> Iterator[tuple[str, str]]:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         parts = {id(v) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for v in ast.walk(node)}
         for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
-                if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s", node.value) and "{" not in node.value:
-                    if not any(name == file and text in node.value for file, text in NEVER):
-                        yield name, node.value
+            text = node.value if isinstance(node, ast.Constant) and id(node) not in parts else None
+            if not isinstance(text, str) or "{" in text:
+                continue
+            never = any(name == file and word in text for file, word in NEVER)
+            if re.match(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\s", text) and not never:
+                yield name, text
 
 
 STATEMENTS = list(statements())

@@ -262,6 +262,26 @@ async def test_a_vessel_with_rows_of_the_portal_s_own_becomes_inactive(
     )
 
 
+async def test_a_company_that_stays_for_an_inactive_vessel_holds_the_brake_once(
+    origin: Origin, config: Settings
+) -> None:
+    await execute(
+        config.target,
+        "ALTER TABLE users ADD COLUMN aboard uuid REFERENCES vessels;"
+        "INSERT INTO companies (id, name, slug) VALUES (gen_random_uuid(), 'of the portal', 'portal');"
+        "INSERT INTO users (id, company_id, email, role, aboard) SELECT gen_random_uuid(), c.id, 'a@b.org',"
+        " 'admin', (SELECT min(id::text)::uuid FROM vessels) FROM companies c WHERE slug = 'portal'",
+    )
+    tables = "equipment, critical_parts, documents, quality_scores, cross_references, locations, audit_logs"
+    await execute(origin.url, f"TRUNCATE {tables}, vessels, users, companies")
+    assert (await sync(config, ALL)).exit_status == 1
+    report = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
+    assert (report.exit_status, report.deleted["vessels"]) == (0, 1)
+    assert await fetchval(config.target, "SELECT count(*) FROM vessels WHERE status = 'inactive'") == 1
+    assert await fetchval(config.target, "SELECT count(*) FROM companies") == 2
+    assert (await sync(config, ALL)).exit_status == 0
+
+
 @pytest.mark.parametrize("first", ["portal", "sync"])
 async def test_a_portal_user_who_saves_while_the_row_is_synced_keeps_the_change_or_it_is_a_conflict(
     origin: Origin, config: Settings, first: str

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from bulkmig._core.ids import prefix
 from bulkmig.selection import Vessel
 from bulkmig.units import MAX_TOGETHER, PER_EQUIPMENT, PER_VESSEL, cut, keys_bytes, room
 
@@ -37,8 +38,17 @@ def test_every_vessel_is_in_exactly_one_unit_that_fits_or_is_its_own(seed: int) 
 
 
 def test_the_largest_come_first_and_alone() -> None:
-    units = cut(vessels(3, 9000, 0, 700, 2), BATCH)
-    assert [[vessel.equipment for vessel in unit] for unit in units] == [[9000], [700], [3, 2, 0]]
+    units = cut(vessels(3, 9000, 0, 900, 2), BATCH)
+    assert [sorted(vessel.equipment for vessel in unit) for unit in units] == [[9000], [900], [0, 2, 3]]
+
+
+def test_small_ones_go_in_the_order_of_their_target_ids_and_in_ever_smaller_units() -> None:
+    units = cut(vessels(*[100] * 120), BATCH)
+    prefixes = [prefix(vessel.id) for unit in units for vessel in unit]
+    assert prefixes == sorted(prefixes)
+    sizes = [len(unit) for unit in units]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] < sizes[0]
 
 
 def test_small_ones_go_together_however_many_as_far_as_sessions_should_hold_them() -> None:
