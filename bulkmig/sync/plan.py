@@ -97,7 +97,8 @@ async def plan(
         came = moves.came[owner][entity.name]
         kept = {source for of, source in retained if of == entity.name}
         held = (rows.with_parent & rows.held) - kept
-        for source, stays in (await _bases(connection, [owner], entity, held)).items():
+        owners = [owner, *sorted(set(came.values()))]
+        for source, stays in (await _bases(connection, owners, entity, held)).items():
             part.retained[source] = (stays[_own(entity)] or "", WITH_PARENT)
         own = _own(entity)
         # Rows that moved and are kept as they were last written are this vessel's from now on all the same.
@@ -115,7 +116,7 @@ async def plan(
         sources = {s: row for s, row in sources.items() if s not in skipped}
         if not sources:
             continue
-        bases = await _bases(connection, [owner, *sorted(set(came.values()))], entity, sources)
+        bases = await _bases(connection, owners, entity, sources)
         if entity.waits is not None and owner != NIL:
             # A rollback took these with their ends: nobody has deleted them.
             for source in await pending(connection, owner, entity) & bases.keys():

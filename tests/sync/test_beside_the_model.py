@@ -125,3 +125,13 @@ async def test_a_reference_to_equipment_that_is_quarantined_in_the_same_run_is_k
     await sync(session)
     await source(session, "equipment", PUMP, name="Pump again")
     await sync(session)
+
+
+async def test_a_document_of_equipment_that_turned_erroneous_and_moved_is_kept_with_it(
+    session: Session,
+) -> None:
+    await source(session, "equipment", RADAR, name=" ")
+    await sync(session)
+    await move(session, RADAR, OF_RADAR, TWO)
+    await sync(session)
+    await sync(session, "merge")
