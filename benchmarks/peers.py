@@ -49,6 +49,8 @@ def installation(name: str) -> dict[str, Any]:
     simulated = [*command, "--dry-run"]
     try:
         tried = subprocess.run(simulated, capture_output=True, text=True, timeout=120, check=False)
+        if tried.returncode == 0:
+            return {"installed": False, "leaves_out": without, "installable": True}
         said = f"status {tried.returncode}: {(tried.stdout + tried.stderr)[-1500:]}"
     except (OSError, subprocess.TimeoutExpired) as error:
         said = str(error)

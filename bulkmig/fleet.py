@@ -8,6 +8,7 @@ pipeline's actors overlap (pipeline.py).
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -64,7 +65,8 @@ from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Queue, Site, run_units
 
 END_SECONDS = 10  # for the last words of a run that was asked to stop
-THREADS = 4  # worker threads; polars itself uses one per core
+# Worker threads: more than cores only push each other aside. polars itself uses one per core.
+THREADS = min(max(os.cpu_count() or 2, 2), 4)
 
 
 def site(settings: Settings, ends: Ends, listen: Listener = silent) -> Site:

@@ -101,7 +101,7 @@ UNION SELECT source_id::text FROM bulkmig.pending WHERE entity = $1 AND source_i
 
 # Rows that are as the vessel's last change left them, which wrote their base. Only good right after that: a
 # dump that is restored may give all rows one xmin. Not where a sync meant something else than the base to
-# stand.
+# stand, on any of the vessels that changed in one commit.
 _AS_LEFT = """
 SELECT t.{key}::text FROM {table} t WHERE t.{key} = ANY ($1::text[]::uuid[]) AND t.xmin::text IN
     (SELECT b.xmin::text FROM bulkmig.base b
@@ -110,7 +110,8 @@ SELECT t.{key}::text FROM {table} t WHERE t.{key} = ANY ($1::text[]::uuid[]) AND
                                  WHERE vessel_id = ANY ($3::text[]::uuid[]) AND holds
                                  ORDER BY vessel_id, id DESC)
         AND NOT EXISTS (SELECT FROM bulkmig.base s
-                         WHERE s.checkpoint_id = b.checkpoint_id AND s.kind = 'standing'))
+                         WHERE s.xmin = b.xmin AND s.vessel_id = ANY ($3::text[]::uuid[])
+                           AND s.kind = 'standing'))
 """
 
 

@@ -25,10 +25,10 @@ from bulkmig.cluster.view import View, own, shared
 from bulkmig.config import Settings, check
 from bulkmig.errors import BulkmigError, PreflightError, UsageError
 from bulkmig.events import Listener, RunEnded, RunStarted, silent
-from bulkmig.ledger import schema
+from bulkmig.ledger import chain, schema
 from bulkmig.pipeline import first_error
 from bulkmig.postgres.errors import describe
-from bulkmig.postgres.session import SOURCE, session
+from bulkmig.postgres.session import SOURCE, Connection, session, transaction
 from bulkmig.preflight import address, patience, target_only
 from bulkmig.report import Report
 from bulkmig.security.keys import from_settings
@@ -136,6 +136,13 @@ class _Shift:
             self.report.peak_in_flight = max(self.report.peak_in_flight, self.site.memory.peak)
             if self.view is not None:
                 await self.view.close()
+        if self.over:
+            await self.desk.ask(self._seal)
+
+    async def _seal(self, connection: Connection) -> None:
+        """Takes vessels into the audit log's chain that were committed when the run had ended already."""
+        async with transaction(connection):
+            await chain.seal(connection, self.run.run_id)
 
     async def _pulse(self, everything: anyio.CancelScope) -> None:
         """Heartbeats, and what becomes of the run."""

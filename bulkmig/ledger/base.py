@@ -70,26 +70,35 @@ async def _read(
     connection: Connection, query: str, which: Sequence[object], entity: str, shape: Shape
 ) -> pl.DataFrame | None:
     frames: list[pl.DataFrame] = []
-    forgotten: dict[str, int] = {}
+    forgotten: dict[tuple[str, str], int] = {}  # vessel, source id -> the part that says so
     last = 0
     while rows := await connection.fetch(query, list(which), entity, last):
         for row in rows:
             last, payload = row["id"], opened(connection, row)
             if row["kind"] == "forgotten":
-                forgotten |= dict.fromkeys(_ids.decode(payload), last)
+                forgotten |= {(row["vessel_id"], id_): last for id_ in _ids.decode(payload)}
                 continue
             frame = shape(read_base(payload))
             if frame.height:
-                frames.append(frame.with_columns(pl.lit(last).alias("~part")))
+                frames.append(
+                    frame.with_columns(pl.lit(last).alias("~part"), pl.lit(row["vessel_id"]).alias("~owner"))
+                )
         if len(rows) < _AT_ONCE:
             break
     if not frames:
         return None
-    found = pl.concat(frames).unique("source_id", keep="last", maintain_order=True)
+    found = pl.concat(frames)
     if forgotten:
-        since = pl.col("source_id").replace_strict(forgotten, default=0, return_dtype=pl.Int64)
-        found = found.filter(since < pl.col("~part"))
-    return found.drop("~part")
+        # What one vessel has lost to another is forgotten there alone.
+        since = pl.DataFrame(
+            [(owner, id_, part) for (owner, id_), part in forgotten.items()],
+            schema={"~owner": pl.String, "source_id": pl.String, "~since": pl.Int64},
+            orient="row",
+        )
+        found = found.join(since, on=["~owner", "source_id"], how="left", maintain_order="left")
+        found = found.filter(pl.col("~since").fill_null(0) < pl.col("~part")).drop("~since")
+    found = found.unique("source_id", keep="last", maintain_order=True)
+    return found.drop("~part", "~owner") if found.height else None
 
 
 async def among(

@@ -16,7 +16,7 @@ from bulkmig.ledger import base, write
 from bulkmig.postgres.session import Connection
 from bulkmig.sync import conflicts
 from bulkmig.sync.plan import Part, Plan, frame_of
-from bulkmig.sync.row import Row
+from bulkmig.sync.row import Row, equal_in
 from bulkmig.target.graph import Graph
 from bulkmig.target.postgres import upsert
 
@@ -152,18 +152,26 @@ async def _write(step: Step, part: Part, table: Table) -> None:
         and (id_ not in inside or key_of(table, part.was[id_]) != key_of(table, row))
     ]
     deleted = await _delete_rows(means.connection, table, left)
-    if inside:
+    same = {id_ for id_, row in inside.items() if _is_same(part, id_, table, row)}
+    other = {id_: row for id_, row in inside.items() if id_ not in same}
+    if other:
         frame = pl.DataFrame(
-            [[row[f"{table.name}.{name}"] for name in table.cells] for row in inside.values()],
+            [[row[f"{table.name}.{name}"] for name in table.cells] for row in other.values()],
             schema=dict.fromkeys(table.cells, pl.String),
             orient="row",
         )
         await upsert(means.connection, table.name, table.key, frame, means.catalogue)
-    there = sum(_was_in(part, id_, table) for id_ in inside)
+    there = sum(_was_in(part, id_, table) for id_ in other)
     done.updated[table.name] += there
-    done.inserted[table.name] += len(inside) - there
+    done.inserted[table.name] += len(other) - there
     done.deleted[table.name] += deleted - sum(id_ in inside for id_ in left)
-    done.unchanged[table.name] += part.unchanged[table.name]
+    done.unchanged[table.name] += part.unchanged[table.name] + len(same)
+
+
+def _is_same(part: Part, id_: str, table: Table, row: Row) -> bool:
+    """Whether nothing changes in this table, be it in others of the entity."""
+    was = part.was[id_]
+    return was is not None and table.name in was.tables and equal_in(part.entity, table, was, row)
 
 
 def _was_in(part: Part, id_: str, table: Table) -> bool:
@@ -293,7 +301,8 @@ async def _record(step: Step, part: Part) -> None:
     await means.connection.executemany(
         "INSERT INTO bulkmig.retained (entity, source_id, vessel_id, target_id, run_id, reason)"
         " VALUES ($1, $2::text::uuid, $3::text::uuid, $4::text::uuid, $5::text::uuid, $6)"
-        " ON CONFLICT (entity, source_id) DO UPDATE SET reason = excluded.reason",
+        " ON CONFLICT (entity, source_id) DO UPDATE SET reason = excluded.reason,"
+        " vessel_id = excluded.vessel_id",
         [
             (entity.name, source, means.vessel, target_id, means.run_id, reason)
             for source, (target_id, reason) in part.retained.items()

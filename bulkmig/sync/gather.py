@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -62,6 +63,7 @@ class Gather:
         self._session = anyio.Lock()  # two actors ask the one target session
         self._written: dict[str, pl.DataFrame | None] = {}
         self._left: dict[str, pl.DataFrame] = {}  # written and not seen again so far
+        self._abroad: dict[str, list[pl.DataFrame]] = {}  # source rows with ends on other vessels of the run
 
     async def look_up(self, entity: Entity, frame: pl.DataFrame) -> None:
         """Reads what was written of the entity, and what the target knows of other vessels' equipment."""
@@ -95,12 +97,20 @@ class Gather:
         made = parcels(outcome, self.unit.vessels)
         for parcel in made:
             parcel.image = normal(outcome.entity, parcel.image)
+        if outcome.entity.waits is not None and self.unit.decisions.on_error == "quarantine":
+            self._abroad.setdefault(outcome.entity.name, []).append(self._named_abroad(outcome))
         held = self._held_back(outcome)
         if held:
             for parcel in made:
                 parcel.image = parcel.image.filter(~pl.col("source_id").is_in(held))
                 self.found[outcome.entity.name].with_parent.update(held)
         return made
+
+    def _named_abroad(self, outcome: Outcome) -> pl.DataFrame:
+        due = list(self.unit.decisions.vessels_due - {self.vessel})
+        others = (pl.col(vessel).is_in(due) for _, vessel in abroad(outcome.raw.columns))
+        rows = outcome.raw.filter(pl.col("id").is_in(outcome.image["source_id"].to_list()))
+        return rows.filter(pl.any_horizontal(*others))
 
     def _held_back(self, outcome: Outcome) -> list[str]:
         """Rows that would lose what they hang on only because that is kept as it was last written: they keep
@@ -152,6 +162,29 @@ class Gather:
             seen, on="source_id", how="anti"
         )
 
+    @property
+    def out(self) -> set[str]:
+        """The vessel's equipment that is quarantined (source ids)."""
+        return {id_ for frame in self.found["equipment"].quarantined for id_ in frame["source_id"]}
+
+    def abroad(self, entity: Entity) -> pl.DataFrame | None:
+        """Source rows that are new or have changed and name equipment of other vessels of this run."""
+        found = self.found[entity.name]
+        ids = [id_ for frame in (*found.new, *found.changed) for id_ in frame["source_id"]]
+        rows = [frame.filter(pl.col("id").is_in(ids)) for frame in self._abroad.get(entity.name, ())]
+        rows = [frame for frame in rows if frame.height]
+        return pl.concat(rows) if rows else None
+
+    def keep_out(self, entity: Entity, quarantined: pl.DataFrame, findings: pl.DataFrame) -> None:
+        """These rows are not written after all; what is written of them is kept as it is."""
+        found, out = self.found[entity.name], quarantined["source_id"].to_list()
+        found.new = [frame.filter(~pl.col("source_id").is_in(out)) for frame in found.new]
+        found.changed = [frame.filter(~pl.col("source_id").is_in(out)) for frame in found.changed]
+        found.quarantined.append(quarantined)
+        found.findings.append(findings)
+        written = self._written.get(entity.name)
+        found.held |= set(out) & set(() if written is None else written["source_id"])
+
     async def keep_orphans(self, source: Connection) -> None:
         """Rows whose parent the source has no more belong to no vessel, but they are there: written ones are
         kept as they are."""
@@ -181,6 +214,12 @@ class Gather:
             found.gone = left - found.held
             if self.vanished or self.vessel in self.unit.whole:
                 found.gone = set()  # gone.py is about these; a vessel that is kept out keeps all of it
+
+
+def abroad(columns: Sequence[str]) -> list[tuple[str, str]]:
+    """Of source rows, the columns that name equipment of whatever vessel, and those that hold its vessel."""
+    ends = ((column, column.replace("_equipment_id", "_vessel")) for column in columns)
+    return [(column, vessel) for column, vessel in ends if vessel != column and vessel in columns]
 
 
 def kept_cells(entity: Entity) -> list[str]:

@@ -22,7 +22,8 @@ class Moves:
     """`came`: vessel -> entity -> source id -> the vessel that it was written on; `left`: vessel -> entity ->
     source ids that are another vessel's now; `ids`: entity -> source id -> the target id that it keeps.
     `vanished`: vessels that the source has no more; `arriving`: vessels that are not in the target yet;
-    `unsettled`: vessels of which rows went to one that is kept out whole."""
+    `unsettled`: vessels of which rows went to one that is kept out whole; `renumbered`: vessels that get
+    another IMO number."""
 
     came: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(dict))
@@ -34,6 +35,7 @@ class Moves:
     vanished: frozenset[str] = frozenset()
     arriving: frozenset[str] = frozenset()
     unsettled: set[str] = field(default_factory=set)
+    renumbered: set[str] = field(default_factory=set)
     _together: dict[str, str] = field(default_factory=dict)
 
     def join(self, one: str, other: str) -> None:
@@ -127,6 +129,8 @@ async def _numbers(target: Connection, vessels: Sequence[Vessel], moves: Moves) 
     )
     holders = {row["imo_number"]: row["source"] for row in rows}
     due = {vessel.id: vessel.imo_number for vessel in vessels}
+    held = {source: number for number, source in holders.items()}
+    moves.renumbered |= {vessel for vessel, number in due.items() if held.get(vessel) != number}
     for vessel, number in due.items():
         holder = holders.get(number) if number is not None else None
         if holder is not None and holder != vessel and holder in due and due[holder] != number:

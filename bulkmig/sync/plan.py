@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -97,7 +97,8 @@ async def plan(
         came = moves.came[owner][entity.name]
         kept = {source for of, source in retained if of == entity.name}
         held = (rows.with_parent & rows.held) - kept
-        for source, stays in (await _bases(connection, [owner], entity, held)).items():
+        owners = [owner, *sorted(set(came.values()))]
+        for source, stays in (await _bases(connection, owners, entity, held)).items():
             part.retained[source] = (stays[_own(entity)] or "", WITH_PARENT)
         own = _own(entity)
         # Rows that moved and are kept as they were last written are this vessel's from now on all the same.
@@ -115,7 +116,7 @@ async def plan(
         sources = {s: row for s, row in sources.items() if s not in skipped}
         if not sources:
             continue
-        bases = await _bases(connection, [owner, *sorted(set(came.values()))], entity, sources)
+        bases = await _bases(connection, owners, entity, sources)
         if entity.waits is not None and owner != NIL:
             # A rollback took these with their ends: nobody has deleted them.
             for source in await pending(connection, owner, entity) & bases.keys():
@@ -129,13 +130,17 @@ async def plan(
             if row is not None or source in bases
         }
         there = await standing(connection, entity, ids.values())
+        loose = await _loose(connection, made, entity, sources, bases, there, ids)
         types = {
             c: rules.catalogue[t.name][c.partition(".")[2]].type for c, (t, _) in cells_of(entity).items()
         }
         for source, row in sources.items():
             was = there.get(ids.get(source, ""))
-            if was is None and source in bases and row is not None and _hangs_loose(made, entity, row):
-                continue  # it went with its end, and is decided about when that is there again
+            if source in loose:
+                # It went with its end, and is decided about when that is there again.
+                if source in came:
+                    part.base[source] = bases[source]
+                continue
             verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
             id_ = ids[source]
             part.was[id_] = was
@@ -162,16 +167,39 @@ async def plan(
 
 async def _without_equipment(connection: Connection, made: Plan, entity: Entity) -> list[str]:
     """Target ids of rows that would come and name equipment which won't be there."""
-    part, machines = made.parts[entity.name], made.parts["equipment"]
+    part = made.parts[entity.name]
     ends = {id_: _ends(entity, row) for id_, row in part.write.items() if part.was[id_] is None}
-    wanted = {end for named in ends.values() for end in named} - machines.write.keys()
+    missing = await _absent(connection, made, ends.values())
+    return [id_ for id_, named in ends.items() if named & missing]
+
+
+async def _loose(
+    connection: Connection,
+    made: Plan,
+    entity: Entity,
+    sources: Mapping[str, Row | None],
+    bases: Mapping[str, Row],
+    there: Mapping[str, Row],
+    ids: Mapping[str, str],
+) -> set[str]:
+    """Source ids of rows that can wait for their ends, and went with one that the portal has deleted."""
+    if entity.waits is None:
+        return set()
+    gone = {s: row for s, row in sources.items() if row and s in bases and ids[s] not in there}
+    ends = {source: _ends(entity, row) for source, row in gone.items()}
+    missing = await _absent(connection, made, ends.values())
+    return {source for source, named in ends.items() if named & missing}
+
+
+async def _absent(connection: Connection, made: Plan, named: Iterable[set[str]]) -> set[str]:
+    """Which of this equipment (target ids) is not in the target, and is not about to come."""
+    wanted = {end for ends in named for end in ends} - made.parts["equipment"].write.keys()
     if not wanted:
-        return []
+        return set()
     rows = await connection.fetch(
         "SELECT id::text AS id FROM equipment WHERE id = ANY ($1::text[]::uuid[])", sorted(wanted)
     )
-    missing = wanted - {row["id"] for row in rows}
-    return [id_ for id_, named in ends.items() if named & missing]
+    return wanted - {row["id"] for row in rows}
 
 
 def _ends(entity: Entity, row: Row) -> set[str]:
@@ -179,15 +207,6 @@ def _ends(entity: Entity, row: Row) -> set[str]:
     named = {r.column for r in entity.references if r.entity == "equipment"}
     cells = (row[c] for c, (_, cell) in cells_of(entity).items() if cell.field in named)
     return {end for end in cells if end}
-
-
-def _hangs_loose(made: Plan, entity: Entity, row: Row) -> bool:
-    """Whether a row that waits for its ends has one that the portal deleted, and that stays so."""
-    part = made.parts["equipment"]
-    if entity.waits is None:
-        return False
-    ends = _ends(entity, row)
-    return any(end in part.was and part.was[end] is None and end not in part.write for end in ends)
 
 
 def _own(entity: Entity) -> str:

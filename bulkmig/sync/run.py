@@ -331,6 +331,12 @@ class _Steps:
         due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
         units = moves.groups(due)
+        # Whether a vessel gets the number that it wants is known only when these are done, and decides about
+        # other vessels' references to its equipment.
+        first = [unit for unit in units if any(vessel.id in moves.renumbered for vessel in unit)]
+        units = [unit for unit in units if unit not in first]
+        if first and not await self._change(first, moves, run.report, run.finished):
+            return
         if run.crew is not None:
             # Rows that move concern several vessels: these few units are done here.
             plain = [unit for unit in units if len(unit) == 1 and not moves.concern(unit[0].id)]
@@ -340,7 +346,8 @@ class _Steps:
 
     async def _change(
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
-    ) -> None:
+    ) -> bool:
+        """Whether all of these were done, as far as they didn't fail."""
         run, settings = self.run, self.settings
         if settings.window is not None and units and not settings.dry_run:
             await run.step("the pace so far", run.read_pace)
@@ -349,6 +356,7 @@ class _Steps:
         await run_units(run.site, queue, 1 if settings.dry_run else settings.loaders, one)
         if queue.stopped and not run.report.failed:
             run.report.status = "stopped"
+        return not queue.stopped
 
     async def new_vessels(self) -> None:
         """Vessels that are not in the target yet."""

@@ -22,6 +22,8 @@ from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.source.onboarding import SnapshotGone
+from bulkmig.sync import abroad
+from bulkmig.sync.abroad import Foretold
 from bulkmig.sync.apply import Means, Step, apply, key_of
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.moves import Moves
@@ -49,6 +51,7 @@ def work(
     options: LoadOptions, rules: Rules, moves: Moves, queue: Queue, report: Report, finished: Finished
 ) -> Work:
     """The work of a sync's workers: units of vessels that change in one commit, mostly one."""
+    foretold = Foretold(options.decisions, options.shared.failures)
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
         tallies: list[Tally] = []
@@ -56,7 +59,7 @@ def work(
         async def attempt(number: int) -> list[Loaded]:
             tallies.clear()
             try:
-                return await _sync(lane, vessels, options, rules, moves, tallies)
+                return await _sync(lane, vessels, options, rules, moves, foretold, tallies)
             except Exception:
                 await lane.close()
                 raise
@@ -99,6 +102,7 @@ async def _sync(
     options: LoadOptions,
     rules: Rules,
     moves: Moves,
+    foretold: Foretold,
     tallies: list[Tally],
 ) -> list[Loaded]:
     target, started = await lane.target(), time.perf_counter()
@@ -106,10 +110,10 @@ async def _sync(
     async with transaction(target, commit=not options.dry_run):
         for key in sorted(lock_key(vessel.id) for vessel in vessels):
             await target.execute(f"SELECT pg_advisory_xact_lock({key})")
-        gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
+        gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
         while taken := await numbers_taken(target, _by_vessel(gathered, plans)) - decisions.imo_taken:
             decisions.imo_taken |= taken
-            gathered, plans = await _look(lane, vessels, options, rules, moves, tallies)
+            gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
         results = await _apply(target, vessels, options, plans, moves)
         for vessel, gather, made, result in zip(vessels, gathered, plans, results, strict=True):
             result.held_back = made.brake
@@ -148,6 +152,7 @@ async def _look(
     options: LoadOptions,
     rules: Rules,
     moves: Moves,
+    foretold: Foretold,
     tallies: list[Tally],
 ) -> tuple[list[Gather], list[Plan]]:
     """What the source has of these vessels, and what follows from it. Raises Failing."""
@@ -165,6 +170,7 @@ async def _look(
         if vessel.id in moves.arriving and vessel.id in unit.whole:
             moves.keep(vessel.id)
         gathered.append(gather)
+    await abroad.keep(await lane.line(), gathered, foretold)
     return gathered, [await plan(target, g.vessel, g.found, rules, moves) for g in gathered]
 
 

@@ -34,7 +34,9 @@ def settle(run: Run) -> None:
         codes, waits = end_codes(run, source_id)
         if codes:
             del state.pending[source_id]
-            run.put_aside(ref, vessel, codes)
+            # Its vessel may have gone into quarantine before its end did: each is a reason.
+            listed = state.quarantine.get(ref)
+            run.put_aside(ref, vessel, codes | (listed.codes if listed is not None else codes))
         elif not waits and Ref("vessel", vessel) in state.base:
             del state.pending[source_id]
             run.release(ref)

@@ -215,6 +215,7 @@ KILLED_IN_THE_LONG_FORM: dict[str, tuple[str, ...]] = {
         "COPY bulkmig.checkpoint_parts",
         "INSERT bulkmig.checkpoints",
         "UPDATE bulkmig.conflicts",
+        "DELETE bulkmig.seen",
         "DELETE bulkmig.retained",
         "COPY bulkmig.base",
         "INSERT bulkmig.audit",
@@ -230,7 +231,6 @@ KILLED_IN_THE_LONG_FORM: dict[str, tuple[str, ...]] = {
         "DELETE bulkmig.checkpoints",
         "DELETE bulkmig.base",
         "INSERT bulkmig.audit",
-        "COMMIT after INSERT bulkmig.audit",
     ),
 }
 # Where the code COPYs -> what that writes.
@@ -282,7 +282,7 @@ IN_THE_LONG_FORM: dict[str, str] = {
     "checkpoint/parts.py:put_back": "undo",
     "checkpoint/restore.py:_make_room": "undo",
     "checkpoint/stage.py:_remove": "undo",
-    "sync/resolve.py:resolve": "resolve",
+    "sync/resolve.py:_resolve": "resolve",
     "sync/resolve.py:_decide": "resolve",
     "checkpoint/retention.py": "prune",
     "checkpoint/retention.py:prune": "prune",
@@ -290,6 +290,7 @@ IN_THE_LONG_FORM: dict[str, str] = {
 # Writes that tests of their own kill -> which.
 KILLED_ELSEWHERE: dict[str, str] = {
     "ledger/keys.py:register": "tests/security",
+    "ledger/sqlite/0012_operators.sql": "any, of a portal in a file",
     "ledger/keys.py:retire": "tests/security",
     "operators.py": "tests/security",
     "operators.py:turn": "tests/security",
@@ -304,8 +305,17 @@ KILLED_ELSEWHERE: dict[str, str] = {
         "tests/cluster",
     ),
 }
+# Where a portal has tables of its own that no workload has; tests/checkpoint has some and kills nobody. These
+# statements are within a vessel's transaction, as their neighbours are.
+OF_PORTALS_OWN = {
+    "checkpoint/restore.py:cut",
+    "checkpoint/restore.py:set_last",
+    "checkpoint/others.py:bring_back",
+}
 # What reads like a statement and is none that bulkmig executes on a portal.
 TEXT: dict[str, str] = {
+    "cli/bench.py": "what bench changes in databases that it has made",
+    "ledger/schema.py": "the migrations of a file, beside those of a server",
     "doctor/grants.py:_target": "it prints that",
     "doctor/indexes.py:look": "it prints that",
     "cli/verb_demo.py": "what demo changes in the source that it has made up",
@@ -376,7 +386,7 @@ async def test_every_write_of_the_code_is_in_the_kill_table(workloads: Workloads
     missed = await not_executed(workloads, KILLED)
     assert {
         write.place for write in missed
-    } == IN_THE_LONG_FORM.keys() | KILLED_ELSEWHERE.keys() | TEXT.keys()
+    } == IN_THE_LONG_FORM.keys() | KILLED_ELSEWHERE.keys() | TEXT.keys() | OF_PORTALS_OWN
     assert writes.copies() == COPIES.keys()
     keys = {key for name in KILLED for key in KILLED[name]}
     assert {key for copied in COPIES.values() for key in copied} <= keys
@@ -386,7 +396,7 @@ async def test_every_write_of_the_code_is_in_the_kill_table(workloads: Workloads
 async def test_the_long_form_executes_what_the_short_one_does_not(workloads: Workloads) -> None:
     """Nothing is left over that no run executes."""
     missed = await not_executed(workloads, ALL)
-    assert {write.place for write in missed} == KILLED_ELSEWHERE.keys() | TEXT.keys()
+    assert {write.place for write in missed} == KILLED_ELSEWHERE.keys() | TEXT.keys() | OF_PORTALS_OWN
 
 
 async def not_executed(workloads: Workloads, names: Iterable[str]) -> list[writes.Write]:

@@ -83,7 +83,7 @@ def written(text: str, unseen: Collection[str] = ()) -> str:
         for verb, pattern in _WRITES:
             found = pattern.search(part.strip())
             table = found[1].replace('"', "") if found else ""
-            if table and table not in unseen and not _TEMPORARY.match(table):
+            if table and table.split()[-1] not in unseen and not _TEMPORARY.match(table):
                 return table if table.upper().startswith(verb) else f"{verb} {table}"
     return ""
 

@@ -370,3 +370,16 @@ async def test_a_row_on_equipment_that_the_portal_deleted_has_nowhere_to_go_and_
     report = await sync(config, ALL)
     assert (report.status, report.failures, report.inserted["critical_parts"]) == ("completed", [], 0)
     assert report.conflicts["source_wins"] > 0
+
+
+async def test_a_detail_row_that_comes_out_identical_is_not_counted_as_an_update(
+    origin: Origin, config: Settings
+) -> None:
+    equipment = await fetchval(origin.url, "SELECT min(id::text) FROM equipment")
+    await execute(origin.url, f"UPDATE equipment SET model = 'other' WHERE id = '{equipment}'")
+    report = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert (report.updated["equipment"], report.updated["equipment_metadata"]) == (1, 0)
+    assert report.unchanged["equipment_metadata"] == report.unchanged["equipment"] + 1
+    await execute(origin.url, f"UPDATE equipment SET notes = 'other' WHERE id = '{equipment}'")
+    report = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert (report.updated["equipment"], report.updated["equipment_metadata"]) == (0, 1)

@@ -1,0 +1,137 @@
+"""Short sequences in which several rules meet, run beside the model: no cell, record or figure differs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.model import portal_steps, source_steps
+from tests.model.mirror import Mirror
+from tests.model.rules import Hits
+from tests.model.run import Options
+from tests.model.session import Session
+from tests.model.state import Strategy
+from tests.model.tables import THING_OF
+from tests.model.test_model import Databases
+from tests.oracle.draft import Ref
+from tests.support.servers import EmbeddedServers
+
+# Ids of the model's first fleet (tests/model/start.py), by their last digits.
+ONE, TWO, THREE = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22))
+PUMP, FAN, CRANE, RADAR = (f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 36, 40, 44))
+SEAL = "00000006-0000-4000-8000-000000000050"
+OF_PUMP = {
+    "documents": "00000007-0000-4000-8000-000000000059",
+    "quality_scores": "00000008-0000-4000-8000-000000000067",
+    "cross_references": "00000009-0000-4000-8000-000000000074",
+}
+OF_RADAR = {
+    "documents": "00000007-0000-4000-8000-000000000065",
+    "cross_references": "00000009-0000-4000-8000-000000000078",
+}
+
+
+@pytest.fixture
+async def session(embedded_servers: EmbeddedServers) -> AsyncIterator[Session]:
+    """All vessels migrated, and one thing that the model and the package agree on."""
+    databases = Databases(embedded_servers)
+    urls = databases.fresh()
+    made = Session(Mirror(*urls), Hits(), "quarantine")
+    await made.mirror.open()
+    await made.begin()
+    await made.migrate(None)
+    yield made
+    await made.mirror.close()
+    databases.drop(*urls)
+
+
+async def sync(session: Session, strategy: Strategy = "source_wins") -> None:
+    """Syncs and compares."""
+    await session.sync(Options("sync", strategy=strategy, new=True, brake_least=2))
+
+
+async def source(session: Session, table: str, id_: str, **values: str | None) -> None:
+    await source_steps.set_cells(session, table, id_, values)
+
+
+async def move(session: Session, equipment: str, hanging: dict[str, str], vessel: str) -> None:
+    """Equipment moves to a vessel, with what hangs on it."""
+    await source(session, "equipment", equipment, vessel_id=vessel, location_id=None)
+    for table, id_ in hanging.items():
+        await source(session, table, id_, vessel_id=vessel)
+
+
+async def portal(session: Session, ref: Ref, **values: str | None) -> None:
+    """The portal changes a row's cells and its `updated_at`."""
+    unit, table = session.state.unit(ref), THING_OF[ref.entity].table
+    assert unit is not None
+    row = {**unit[table], **values, "updated_at": session.clock.moment()}
+    await session.mirror.put_target(table, row)
+    session.state.tables.put(table, row)
+
+
+async def takes_the_number_of(session: Session, vessel: str, other: str) -> None:
+    """Two vessels exchange their IMO numbers; the portal's change of the other makes it keep its own under
+    `target_wins`, so that the first is kept out."""
+    number = session.onboarding.of["vessels"][other]["imo_number"]
+    assert number is not None
+    await source_steps.exchange(session, session.onboarding.of["vessels"][vessel], number)
+    await portal(session, Ref("vessel", other), image_url=None)
+
+
+async def test_a_row_with_a_merged_value_that_moves_is_as_expected(session: Session) -> None:
+    await source(session, "critical_parts", SEAL, minimum_stock="7")
+    await portal(session, Ref("critical_part", SEAL), current_stock="8")
+    await sync(session, "merge")
+    await move(session, PUMP, OF_PUMP, THREE)
+    await sync(session, "manual")
+
+
+async def test_so_is_one_of_vessels_that_change_in_one_commit(session: Session) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], "9319466")
+    await portal(session, Ref("vessel", ONE), image_url=None)
+    await sync(session, "merge")
+
+
+async def test_a_reference_of_equipment_that_the_portal_deleted_and_that_moved_since_waits(
+    session: Session,
+) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await portal_steps.delete_row(session, "equipment", session.state.target_id(Ref("equipment", PUMP)))
+    await sync(session, "target_wins")
+    await sync(session, "target_wins")
+
+
+async def test_a_reference_to_equipment_of_a_vessel_that_is_kept_out_in_the_same_run_is_kept(
+    session: Session,
+) -> None:
+    await takes_the_number_of(session, TWO, ONE)
+    await source(session, "cross_references", OF_RADAR["cross_references"], source_equipment_id=CRANE)
+    await sync(session, "target_wins")
+
+
+async def test_so_is_one_that_moves_in_the_same_commit(session: Session) -> None:
+    await takes_the_number_of(session, ONE, TWO)
+    await move(session, PUMP, OF_PUMP, TWO)
+    await sync(session, "target_wins")
+
+
+async def test_a_reference_to_equipment_that_is_quarantined_in_the_same_run_is_kept_and_changes_with_it(
+    session: Session,
+) -> None:
+    await source(session, "equipment", PUMP, name=None)
+    await move(session, RADAR, OF_RADAR, TWO)
+    await sync(session)
+    await source(session, "equipment", PUMP, name="Pump again")
+    await sync(session)
+
+
+async def test_a_document_of_equipment_that_turned_erroneous_and_moved_is_kept_with_it(
+    session: Session,
+) -> None:
+    await source(session, "equipment", RADAR, name=" ")
+    await sync(session)
+    await move(session, RADAR, OF_RADAR, TWO)
+    await sync(session)
+    await sync(session, "merge")
