@@ -300,7 +300,10 @@ def insert(table: PortalTable, columns: list[str]) -> str:
     slots = []
     for n, name in enumerate(columns, 1):
         column = by_name[name]
-        plain = column is not table.own and column.parent is None
-        slots.append(f"?{n}" if plain else into(table, column, f"?{n}"))
+        if column is table.own:
+            # A text is refused where a number is due, NULL would get any.
+            slots.append(f"coalesce({into(table, column, f'?{n}')}, 'none')")
+        else:
+            slots.append(f"?{n}" if column.parent is None else into(table, column, f"?{n}"))
     names = ", ".join(f'"{name}"' for name in columns)
     return f'INSERT INTO main."{table.name}" ({names}) VALUES ({", ".join(slots)})'

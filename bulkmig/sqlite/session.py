@@ -35,6 +35,7 @@ from bulkmig.sqlite.values import own_number, own_uuid, store
 T = TypeVar("T")
 BUSY_SECONDS = 30.0  # how long the write lock is waited for: the lock time-out of sessions on PostgreSQL
 _FIRST_WAIT, _LONGEST_WAIT = 0.005, 0.1
+_LOG_PAGES = 16_384  # 64 MiB of the write-ahead log
 _ROWS = 20_000  # rows that are read at once
 _OLDEST = (3, 39)  # FULL JOIN, IS DISTINCT FROM
 _STAMP = "2024-05-01T07:30:00.123456Z"
@@ -429,9 +430,23 @@ class Session:
             self.connection.executemany(statement, frame.iter_rows())
             return frame.height
         kinds = {column.name: column.kind for column in table.columns}
-        if table.own is not None:
-            self._number(table, [(uuid, None) for uuid in frame[table.own.name]], arriving=True)
         cells = [store(kinds[column], frame[column]).to_list() for column in columns]
+        if table.own is not None:
+            self._unfree(table, frame[table.own.name])
+        # Numbers are right as a rule: only where one is missing or taken are they looked at.
+        self.connection.execute("SAVEPOINT copy")
+        try:
+            self._insert(table, columns, cells)
+        except asyncpg.PostgresError:
+            self.connection.execute("ROLLBACK TO copy")
+            if table.own is None:
+                raise
+            self._number(table, [(uuid, None) for uuid in frame[table.own.name]], arriving=True)
+            self._insert(table, columns, cells)
+        self.connection.execute("RELEASE copy")
+        return frame.height
+
+    def _insert(self, table: PortalTable, columns: list[str], cells: list[list[str | None]]) -> None:
         line = 0
 
         def rows() -> Iterator[tuple[Any, ...]]:
@@ -440,20 +455,22 @@ class Session:
                 line += 1
                 yield row
 
-        if table.own is not None:
-            listed = orjson.dumps(frame[table.own.name].to_list()).decode()
-            self.connection.execute(
-                f"UPDATE {IDS} SET freed = 0 WHERE freed AND tbl = ?1"
-                " AND uuid IN (SELECT value FROM json_each(?2))",
-                (table.name, listed),
-            )
         try:
             self.connection.executemany(portal.insert(table, columns), rows())
         except sqlite3.Error as error:
             refused = translated(error)
-            refused.context = f"COPY {name}, line {line}"
+            refused.context = f"COPY {table.name}, line {line}"
             raise refused from None
-        return frame.height
+
+    def _unfree(self, table: PortalTable, uuids: pl.Series) -> None:
+        """Rows that bulkmig has deleted once come back."""
+        freed = f"SELECT 1 FROM {IDS} WHERE tbl = ?1 AND freed LIMIT 1"
+        if self.connection.execute(freed, (table.name,)).fetchone():
+            self.connection.execute(
+                f"UPDATE {IDS} SET freed = 0 WHERE freed AND tbl = ?1"
+                " AND uuid IN (SELECT value FROM json_each(?2))",
+                (table.name, orjson.dumps(uuids.to_list()).decode()),
+            )
 
     def _number(self, table: PortalTable, rows: Sequence[tuple[str, str | None]], *, arriving: bool) -> None:
         """Gives rows (UUID, source id) a number, in their order, that have none yet; where they are about to
@@ -620,6 +637,9 @@ def _open(address: FileAddress, durable: bool) -> Session:
         # In WAL mode a commit that doesn't wait can be lost with the power, but never breaks the file, and
         # every later one that waits saves it as well.
         relaxed = not durable and journal == "wal"
+        if journal == "wal":
+            # The log is copied into the file less often than after every vessel.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if relaxed else 'FULL'}")
     except sqlite3.Error as error:
         if connection is not None:
