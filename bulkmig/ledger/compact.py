@@ -6,6 +6,7 @@ parts that it stands for no longer hold, and a rollback to before that lets them
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from bulkmig._core.declare import Entity
@@ -15,11 +16,9 @@ from bulkmig.postgres.session import Connection
 
 MOST_RUNS = 16
 
-_LATER = """
-SELECT entity, array_agg(id ORDER BY id) AS ids FROM (
-    SELECT id, entity, run_id, first_value(run_id) OVER (PARTITION BY entity ORDER BY id) AS first
-      FROM bulkmig.base WHERE vessel_id = $1::text::uuid AND holds AND kind IN ('rows', 'forgotten')) parts
- WHERE run_id <> first GROUP BY entity HAVING count(DISTINCT run_id) > $2
+_PARTS = """
+SELECT id, entity, run_id::text FROM bulkmig.base
+ WHERE vessel_id = $1::text::uuid AND holds AND kind IN ('rows', 'forgotten') ORDER BY id
 """
 _REPLACED = "UPDATE bulkmig.base SET holds = false WHERE id = ANY ($1::bigint[])"
 
@@ -27,11 +26,14 @@ _REPLACED = "UPDATE bulkmig.base SET holds = false WHERE id = ANY ($1::bigint[])
 async def compact(connection: Connection, run_id: str, owner: str, entities: Iterable[Entity]) -> None:
     """Makes one of the parts that a vessel (or the nil UUID) has of later runs, where they are many; in the
     caller's transaction, before it takes its checkpoint."""
-    found = {row["entity"]: row["ids"] for row in await connection.fetch(_LATER, owner, MOST_RUNS)}
+    parts: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+    for row in await connection.fetch(_PARTS, owner):
+        parts[row["entity"]].append((row["id"], row["run_id"]))
     for entity in entities:
-        ids = found.get(entity.name)
-        if ids is None:
+        later = [(id_, of) for id_, of in parts[entity.name] if of != parts[entity.name][0][1]]
+        if len({of for _, of in later}) <= MOST_RUNS:
             continue
+        ids = [id_ for id_, _ in later]
         rows = await base.read_parts(connection, ids, entity.name)
         forgotten = await base.forgotten(connection, ids)
         await connection.execute(_REPLACED, ids)
