@@ -113,9 +113,8 @@ def _repaired(values: pl.Series) -> tuple[pl.Series, pl.Series]:
     changed = [False] * len(values)
     texts = values.to_list()
     for index in suspicious.arg_true():
-        texts[index], changed[index], bad = jsontext.repair(texts[index])
-        if bad:
-            texts[index] = ""  # no JSON: unfit
+        # Specifications may be one level deeper than their source: what is too deep, `_is_json` says.
+        texts[index], changed[index], _ = jsontext.repair(texts[index])
     return pl.Series(values.name, texts, dtype=pl.String), pl.Series(changed, dtype=pl.Boolean)
 
 

@@ -215,7 +215,11 @@ class _Lift:
             orjson.dumps(self.report.document()).decode(),
         )
         await ledger_keys.register(self.target)
-        await audit.entry(self.target, self.who, "lifted", f"{rows} rows from SQLite", run_id=run_id)
+        for action, said in (
+            ("started", f"{self.report.command} {self.where.shown}"),
+            (self.report.status, f"{self.report.command}: {rows} rows"),
+        ):
+            await audit.entry(self.target, self.who, action, said, run_id=run_id)
         await chain.seal(self.target, run_id)
 
 

@@ -154,6 +154,8 @@ async def test_what_postgresql_cannot_hold_is_repaired_or_null_and_counted(
         "INSERT INTO vessels (id, company_id, name) VALUES (9007199254740993, 7, CAST(x'4d53' AS BLOB))",
         "INSERT INTO vessel_details (vessel_id, gross_tonnage, year_built, original_status, metadata)"
         " VALUES (9007199254740993, '123456789012.5', 3000000000, '007', 'no json')",
+        "INSERT INTO equipment (id, vessel_id, qr_code, name, status, specifications)"
+        f" VALUES (1, 9007199254740993, 'Q', 'Deep', 'fault', '{'[' * 901 + ']' * 901}')",
     )
     report = await lift(Settings(), file, target)
     assert report.status == "completed"
