@@ -21,6 +21,8 @@ from bulkmig.postgres.transient import transient
 from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.transform import GOES_WITH, Outcome, quarantine
 
+_LISTED = "SELECT source_id::text FROM bulkmig.quarantine WHERE entity = $1"
+_RELEASE = "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
 _KEPT_OUT = "SELECT EXISTS (SELECT FROM bulkmig.quarantine WHERE vessel_id IS NULL)"
 LOCK = 0x62756C6B73686172  # one run at a time writes companies and users
 USER_REFUSED = "user.refused"
@@ -133,12 +135,22 @@ class Shared:
         for outcome in self.fleet.shared:
             await write.findings(connection, run_id, [self._not_present(outcome, outcome.findings)])
             await write.quarantine(connection, run_id, [self.quarantined(outcome)])
+            await self._release(connection, outcome)
         for rows in nowhere or ():
             await write.findings(connection, run_id, [rows.findings])
             await write.quarantine(connection, run_id, [rows.quarantined])
         for entity in PER_VESSEL if nowhere is not None else ():
             if entity.through is not None:
                 await write.left_quarantine(connection, run_id, None, entity.name)
+
+    async def _release(self, connection: Connection, outcome: Outcome) -> None:
+        """Loaded rows that are sound again are no longer listed."""
+        name = outcome.entity.name
+        listed = {row[0] for row in await connection.fetch(_LISTED, name)}
+        loaded = listed & self.fleet.present.get(name, set())
+        sound = outcome.image.filter(pl.col("source_id").is_in(list(loaded)))["source_id"].to_list()
+        if sound:
+            await connection.execute(_RELEASE, name, sound)
 
     def _not_present(self, outcome: Outcome, frame: pl.DataFrame) -> pl.DataFrame:
         present = list(self.fleet.present.get(outcome.entity.name, ()))
@@ -184,7 +196,7 @@ class Shared:
             ]
             await write.identities(connection, run_id, name, rows)
             await connection.execute(
-                "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
+                _RELEASE,
                 name,
                 image["source_id"].to_list(),
             )

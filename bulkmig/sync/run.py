@@ -307,6 +307,9 @@ class _Steps:
             users=came | self.gone["user"],
         )
         affected = {vessel.id for vessel in chosen.old} if self.settings.full else self.detected.affected
+        # A company that turned erroneous keeps its vessels out, be nothing changed in them.
+        out = run.fleet.decisions.companies_out
+        affected |= {vessel.id for vessel in chosen.old if vessel.company_id in out}
         self.due = [vessel for vessel in chosen.old if vessel.id in affected]
         self.moves = await find(
             ends.holder,

@@ -236,6 +236,8 @@ def _reference(run: Run, due: Due) -> None:
         return
     if waits and not codes:
         run.kept.add(ref)
+        if any(Ref("equipment", id_) in state.quarantine for id_ in vessels.equipment_of(run, due)):
+            run.put_aside(ref, due.vessel, _by_parent(run, due), sure=False)
         return
     state.pending.pop(ref.source_id, None)
     _row(run, Due(ref, due.unit, due.vessel, codes))

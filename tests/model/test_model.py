@@ -33,6 +33,7 @@ from tests.oracle.file import path_of
 from tests.support import lane
 from tests.support.servers import EmbeddedServers
 
+FEW_SEQUENCES, FEW_STEPS = 12, 7
 SEQUENCES, STEPS = 30, 14
 LONG_SEQUENCES, LONG_STEPS = 2000, 20
 LEAST_HITS = 50
@@ -204,12 +205,18 @@ def _run(servers: EmbeddedServers, sequences: int, steps: int) -> tuple[Hits, in
             stateful_step_count=steps,
             deadline=None,
             database=None,
-            derandomize=sequences == SEQUENCES,
+            derandomize=sequences < LONG_SEQUENCES,
             suppress_health_check=list(HealthCheck),
             print_blob=False,
         )
         run_state_machine_as_test(Here, settings=options)
         return made, Here.finished
+
+
+@pytest.mark.timeout(300)
+def test_a_few_sequences_end_as_the_model_says(embedded_servers: EmbeddedServers) -> None:
+    _, finished = _run(embedded_servers, FEW_SEQUENCES, FEW_STEPS)
+    assert finished >= FEW_SEQUENCES
 
 
 @pytest.mark.long

@@ -20,6 +20,7 @@ from tests.support.servers import EmbeddedServers
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
 ONE, TWO, THREE = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22))
 PUMP, FAN, CRANE, RADAR = (f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 36, 40, 44))
+BLUE = "00000001-0000-4000-8000-000000000004"
 SEAL = "00000006-0000-4000-8000-000000000050"
 OF_PUMP = {
     "documents": "00000007-0000-4000-8000-000000000059",
@@ -135,3 +136,13 @@ async def test_a_document_of_equipment_that_turned_erroneous_and_moved_is_kept_w
     await move(session, RADAR, OF_RADAR, TWO)
     await sync(session)
     await sync(session, "merge")
+
+
+async def test_a_company_that_turns_erroneous_quarantines_vessels_in_which_nothing_changed(
+    session: Session,
+) -> None:
+    await source(session, "companies", BLUE, settings=source_steps.TOO_LARGE)
+    await sync(session)
+    await source(session, "companies", BLUE, settings=None)
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
