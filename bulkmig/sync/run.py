@@ -121,7 +121,7 @@ async def _run(
                 report.count_elsewhere()
             else:
                 await run.waiting()
-            if selection.all:
+            if selection.all and state.ledger:
                 await run.step("gone users and companies", steps.delete_shared)
             if not settings.dry_run:
                 await run.step("open conflicts", steps.count_open)

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from bulkmig import Selection, Settings, migrate
+from bulkmig._core.ids import id_range
 from bulkmig.generate import FleetSpec
 from tests.support.fleets import Fleets
 
@@ -18,7 +19,8 @@ async def test_the_rest_of_the_fleet_stops_after_the_vessels_in_flight(
     fleets: Fleets, maintenance_url: str, go_on: bool, done: int, failed: int, remaining: int
 ) -> None:
     origin = await fleets(SPEC, fresh=True)
-    wrong = [origin.approved[2], origin.approved[4]]
+    in_turn = sorted(origin.approved, key=id_range)  # as vessels of one size are taken
+    wrong = [in_turn[2], in_turn[4]]
     source, target = await asyncpg.connect(origin.url), await asyncpg.connect(maintenance_url)
     try:
         await source.execute(

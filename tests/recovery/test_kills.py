@@ -158,7 +158,13 @@ KILLED: dict[str, tuple[str, ...]] = {
         "INSERT bulkmig.seen",
         "COMMIT after COPY bulkmig.base",
         "UPDATE vessels",  # those that exchange their IMO numbers
-        *(f"INSERT {table}" for table in OF_PORTAL if table != "maintenance_logs"),
+        # Details that are as they were are not written.
+        *(
+            f"INSERT {table}"
+            for table in OF_PORTAL
+            if table != "maintenance_logs"
+            and table not in ("company_settings", "user_metadata", "vessel_details", "document_details")
+        ),
         *(
             f"DELETE {table}"
             for table in OF_PORTAL
