@@ -18,8 +18,8 @@ from tests.oracle.draft import Ref
 from tests.support.servers import EmbeddedServers
 
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
-ONE, TWO, THREE = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22))
-PUMP, VALVE, CRANE, RADAR = (f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 38, 40, 44))
+ONE, TWO, THREE, FOUR = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22, 24))
+PUMP, VALVE, CRANE, RADAR, ANCHOR = (f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 38, 40, 44, 48))
 BLUE = "00000001-0000-4000-8000-000000000004"
 SEAL = "00000006-0000-4000-8000-000000000050"
 OF_PUMP = {
@@ -132,6 +132,14 @@ async def test_a_reference_to_equipment_that_is_quarantined_in_the_same_run_is_k
 async def test_a_reference_that_waits_since_a_rollback_and_moves_goes_on_waiting(session: Session) -> None:
     await session.rollback_vessel(TWO, force=False)
     await move(session, VALVE, OF_VALVE, THREE)
+    await sync(session)
+
+
+async def test_a_reference_changes_to_equipment_of_a_vessel_that_comes_in_the_same_run(
+    session: Session,
+) -> None:
+    await source(session, "cross_references", OF_PUMP["cross_references"], target_equipment_id=ANCHOR)
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
     await sync(session)
 
 
