@@ -119,7 +119,8 @@ async def plan(
         bases = await _bases(connection, owners, entity, sources)
         if entity.waits is not None and owner != NIL:
             # A rollback took these with their ends: nobody has deleted them.
-            for source in await pending(connection, owner, entity) & bases.keys():
+            waited = set().union(*[await pending(connection, of, entity) for of in owners])
+            for source in waited & bases.keys():
                 if sources[source] is None:
                     del sources[source]
                     part.forget.add(source)

@@ -392,6 +392,9 @@ class _Steps:
             freed.update(await released(run.ends.holder, run.ends.target, run.fleet.decisions))
 
         await run.step("references in quarantine", look)
+        if any(result.state == "migrated" for result in run.done if result.vessel in self.chosen.new):
+            # What a written reference waits for may have come with a new vessel.
+            freed |= {result.vessel.id for result in run.done if result.unsettled}
         there = {*self.chosen.old, *(result.vessel for result in run.done if result.state == "migrated")}
         due = sorted((vessel for vessel in there if vessel.id in freed), key=lambda vessel: vessel.id)
         await self._change([[vessel] for vessel in due], Moves(), Report("sync"), run.finished_again)

@@ -115,6 +115,11 @@ async def _sync(
             decisions.imo_taken |= taken
             gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
         results = await _apply(target, vessels, options, plans, moves)
+        waited = {
+            entity.name: set().union(*[await _pending(target, vessel.id, entity) for vessel in vessels])
+            for entity in PER_VESSEL
+            if entity.waits is not None
+        }
         for vessel, gather, made, result in zip(vessels, gathered, plans, results, strict=True):
             result.held_back = made.brake
             result.unsettled = vessel.id in moves.unsettled or vessel.id in gather.unit.whole
@@ -125,7 +130,7 @@ async def _sync(
                 adopted = ("vessel", vessel.id) in decisions.adopted
                 entry = vessel.id, _target_id(decisions, vessel.id), adopted
                 await write.identities(target, options.run_id, "vessel", [entry])
-            await _record(target, vessel, options, gather.found, made, result)
+            await _record(target, vessel, options, gather.found, made, waited, result)
             result.seconds = time.perf_counter() - started
             await write.mark(
                 target,
@@ -243,9 +248,11 @@ async def _record(
     options: LoadOptions,
     found: dict[str, Found],
     made: Plan,
+    waited: Mapping[str, set[str]],
     result: Loaded,
 ) -> None:
-    """Quarantined and waiting rows as they are now; findings of the rows that this sync is about."""
+    """Quarantined and waiting rows as they are now; findings of the rows that this sync is about. `waited`:
+    by entity, what waited before, also on the vessel that it leaves."""
     run_id = options.run_id
     for entity in PER_VESSEL:
         rows = found[entity.name]
@@ -269,7 +276,7 @@ async def _record(
         waiting = {id_ for frame in rows.waiting for id_ in frame["id"]}
         # What was written once waits only where a rollback took its ends; else it is there, or the portal
         # has deleted it.
-        lost = waiting & rows.held - await _pending(target, vessel.id, entity)
+        lost = waiting & rows.held - waited.get(entity.name, set())
         result.unsettled |= bool(lost)  # it may come back with its end
         waiting -= lost
         await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))

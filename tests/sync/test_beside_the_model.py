@@ -18,8 +18,8 @@ from tests.oracle.draft import Ref
 from tests.support.servers import EmbeddedServers
 
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
-ONE, TWO, THREE = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22))
-PUMP, FAN, CRANE, RADAR = (f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 36, 40, 44))
+ONE, TWO, THREE, FOUR = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22, 24))
+PUMP, VALVE, CRANE, RADAR, ANCHOR = (f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 38, 40, 44, 48))
 BLUE = "00000001-0000-4000-8000-000000000004"
 SEAL = "00000006-0000-4000-8000-000000000050"
 OF_PUMP = {
@@ -27,6 +27,7 @@ OF_PUMP = {
     "quality_scores": "00000008-0000-4000-8000-000000000067",
     "cross_references": "00000009-0000-4000-8000-000000000074",
 }
+OF_VALVE = {"cross_references": "00000009-0000-4000-8000-000000000076"}
 OF_RADAR = {
     "documents": "00000007-0000-4000-8000-000000000065",
     "cross_references": "00000009-0000-4000-8000-000000000078",
@@ -125,6 +126,20 @@ async def test_a_reference_to_equipment_that_is_quarantined_in_the_same_run_is_k
     await move(session, RADAR, OF_RADAR, TWO)
     await sync(session)
     await source(session, "equipment", PUMP, name="Pump again")
+    await sync(session)
+
+
+async def test_a_reference_that_waits_since_a_rollback_and_moves_goes_on_waiting(session: Session) -> None:
+    await session.rollback_vessel(TWO, force=False)
+    await move(session, VALVE, OF_VALVE, THREE)
+    await sync(session)
+
+
+async def test_a_reference_changes_to_equipment_of_a_vessel_that_comes_in_the_same_run(
+    session: Session,
+) -> None:
+    await source(session, "cross_references", OF_PUMP["cross_references"], target_equipment_id=ANCHOR)
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
     await sync(session)
 
 
