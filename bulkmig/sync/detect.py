@@ -40,9 +40,15 @@ class Detected:
 
 
 async def detect(
-    source: Connection, target: Connection, vessels: Collection[str], *, users: Collection[str]
+    source: Connection,
+    target: Connection,
+    vessels: Collection[str],
+    *,
+    users: Collection[str],
+    vanished: bool = False,
 ) -> Detected:
-    """Looks for changes in these vessels. `users`: source ids of those who came to the target or left it."""
+    """Looks for changes in these vessels. `users`: source ids of those who came to the target or left it;
+    `vanished`: others are gone from the source, and their locations with them."""
     known = await seen.read(target)
     now, changed = await see(source, {v: known[v].horizon if v in known else 0 for v in vessels})
     found = Detected(now)
@@ -52,7 +58,7 @@ async def detect(
         if before is None or (before.cluster, before.keys) != (now.cluster, now.keys.get(vessel)):
             found.shuffled.add(vessel)
     found.affected = found.shuffled | set().union(*changed.values())
-    if changed.get("location") or found.shuffled:
+    if changed.get("location") or found.shuffled or vanished:
         found.affected |= {row["id"] for row in await source.fetch(_LOCATION_ACROSS)}
     done = {row["id"]: row["finished_at"] for row in await target.fetch(_DONE, list(vessels))}
     came = await target.fetch(_CAME, min(done.values())) if done else []

@@ -305,6 +305,7 @@ class _Steps:
             ends.target,
             [vessel.id for vessel in (*chosen.old, *chosen.others)],
             users=came | self.gone["user"],
+            vanished=bool(chosen.vanished),
         )
         affected = {vessel.id for vessel in chosen.old} if self.settings.full else self.detected.affected
         # A company that turned erroneous keeps its vessels out, be nothing changed in them.

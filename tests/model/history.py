@@ -121,7 +121,7 @@ def part(state: State, change: Change) -> Rows:
     return part_of(state.tables, change.roots[0])
 
 
-def without_portal(history: History, change: Change, now: State) -> Rows:
+def without_portal(history: History, change: Change) -> Rows:
     """What the change's rows would be now had only bulkmig written since."""
     due = part(change.step.before, change)
     for later in history.since(change):
@@ -129,7 +129,7 @@ def without_portal(history: History, change: Change, now: State) -> Rows:
             to = history.of(later.restored)
             due = part(to.step.before, to)
             continue
-        for key, row in _written(later.step, change, now):
+        for key, row in _written(later.step, change):
             if row is None:
                 due.pop(key, None)
             else:
@@ -137,14 +137,8 @@ def without_portal(history: History, change: Change, now: State) -> Rows:
     return due
 
 
-def _written(step: Step, change: Change, now: State) -> Iterator[tuple[tuple[str, Key], Row | None]]:
+def _written(step: Step, change: Change) -> Iterator[tuple[tuple[str, Key], Row | None]]:
     """What a step wrote of a vessel or of companies: row by key, None for one that it deleted."""
     before, after = part(step.before, change), part(step.after, change)
     yield from ((key, None) for key in before.keys() - after.keys())
     yield from ((key, row) for key, row in after.items() if before.get(key) != row)
-    for ref, base in step.after.base.items():
-        if base.vessel == change.vessel and step.before.base.get(ref) != base:
-            for table, row in base.unit.items():
-                key = (table, key_of(table, row))
-                if key in after:
-                    yield key, row

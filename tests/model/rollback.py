@@ -26,7 +26,7 @@ def go_back(state: State, history: History, change: Change, hits: Hits, *, force
     made = state.copy()
     drift: set[object] = set()
     for one in group:
-        due, now = without_portal(history, one, state), part(state, one)
+        due, now = without_portal(history, one), part(state, one)
         drift |= {key for key in due.keys() | now.keys() if due.get(key) != now.get(key)}
         drift -= {("cross_references", (_reference(state, id_),)) for id_ in _waiting(state, one)}
     hanging = _hanging(state, group)
@@ -170,7 +170,7 @@ def _check_unique(made: State) -> None:
 def _companies(state: State, history: History, change: Change, hits: Hits, *, force: bool) -> State:
     """Companies and users of a run. What others use by now stays as it is."""
     made, before = state.copy(), change.step.before
-    due, now, was = without_portal(history, change, state), part(state, change), part(before, change)
+    due, now, was = without_portal(history, change), part(state, change), part(before, change)
     if any(due.get(key) != now.get(key) for key in due):
         hits("rollback refused" if not force else "rollback forced")
         if not force:
