@@ -29,9 +29,10 @@ from bulkmig.vessel_load import lock_key
 
 CHUNK = 5000
 
+# Rows that another run is at are waited for: this one's verification is to find them.
 _NEXT = """
 SELECT source_id::text AS source_id, vessel_id::text AS vessel_id FROM bulkmig.pending
- WHERE entity = $1 AND source_id > $2::text::uuid ORDER BY source_id LIMIT $3 FOR UPDATE SKIP LOCKED
+ WHERE entity = $1 AND source_id > $2::text::uuid ORDER BY source_id LIMIT $3 FOR UPDATE
 """
 _KEPT_OUT = """
 SELECT source_id::text FROM bulkmig.quarantine

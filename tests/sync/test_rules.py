@@ -63,7 +63,7 @@ async def test_a_transaction_that_was_open_during_a_sync_is_there_after_the_next
         await late.execute("SAVEPOINT s")  # its rows bear the number of a part of the transaction
         await late.execute(change)
         await execute(origin.url, "UPDATE vessels SET flag = 'XX'")
-        assert (await sync(config, ALL)).updated["vessels"] == 2
+        assert (await sync(config, ALL)).updated["vessel_details"] == 2
         await open_.commit()
     finally:
         await late.close()
