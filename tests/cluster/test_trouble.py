@@ -24,10 +24,11 @@ async def worker_killed(at: Scene) -> None:
 
 async def worker_stopped(at: Scene) -> None:
     """Stopped past its heartbeat, in a vessel's transaction, and continued when others have its jobs."""
-    victim, _ = await at.worker(), await at.worker()
+    victim = await at.worker()
     submitter = await at.submitter()
     await at.busy(victim)
     victim.send(signal.SIGSTOP)
+    await at.worker()  # only now, so that there is something left for it
 
     async def lost() -> bool:
         return await at.ask("SELECT state FROM bulkmig.queue_workers WHERE pid = $1", victim.pid) == "lost"
