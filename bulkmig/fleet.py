@@ -8,7 +8,6 @@ pipeline's actors overlap (pipeline.py).
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -62,11 +61,9 @@ from bulkmig.undo import Undo
 from bulkmig.units import cut
 from bulkmig.verify_units import verify_fleet
 from bulkmig.vessel_load import Loaded, LoadOptions
-from bulkmig.workers import Queue, Site, run_units
+from bulkmig.workers import THREADS, Queue, Site, run_units
 
 END_SECONDS = 10  # for the last words of a run that was asked to stop
-# Worker threads: more than cores only push each other aside. polars itself uses one per core.
-THREADS = min(max(os.cpu_count() or 2, 2), 4)
 
 
 def site(settings: Settings, ends: Ends, listen: Listener = silent) -> Site:

@@ -20,6 +20,8 @@ from bulkmig.source.onboarding import SnapshotGone, join
 from bulkmig.units import keys_bytes
 
 SAMPLE_SECONDS = 0.5
+# Worker threads: more than cores only push each other aside. polars itself uses one per core.
+THREADS = min(max(os.cpu_count() or 2, 2), 4)
 
 
 @dataclass

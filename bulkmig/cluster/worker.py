@@ -33,9 +33,8 @@ from bulkmig.preflight import address, patience, target_only
 from bulkmig.report import Report
 from bulkmig.security.keys import from_settings
 from bulkmig.source.onboarding import SnapshotGone
-from bulkmig.workers import Lane, Site, sample
+from bulkmig.workers import THREADS, Lane, Site, sample
 
-THREADS = 4
 GIVE_BACK_SECONDS = 10.0
 PULSE_SECONDS = 1.0  # at most between two looks at the run's entry
 _FAILURES = (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
