@@ -141,7 +141,7 @@ class Shared:
             await write.quarantine(connection, run_id, [rows.quarantined])
         for entity in PER_VESSEL if nowhere is not None else ():
             if entity.through is not None:
-                await write.left_quarantine(connection, run_id, None, entity.name)
+                await write.left_quarantine(connection, run_id, [], entity.name)
 
     async def _release(self, connection: Connection, outcome: Outcome) -> None:
         """Loaded rows that are sound again are no longer listed."""

@@ -32,11 +32,13 @@ from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.plan import Rules
+from bulkmig.sync.record import BRAKE
 from bulkmig.sync.released import released
 from bulkmig.sync.strategies import named
-from bulkmig.sync.vessel import BRAKE, Finished, work
+from bulkmig.sync.vessel import Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
+from bulkmig.units import in_order
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
@@ -252,9 +254,7 @@ class _Steps:
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
         for of in FLEET:
-            written = await base.read(
-                self.run.ends.target, [NIL], of.name, shape=lambda frame: frame.select("source_id")
-            )
+            written = await base.read(self.run.ends.target, [NIL], of.name, shape=base.only("source_id"))
             ids = [] if written is None else written["source_id"].to_list()
             rows = await self.run.ends.holder.fetch(
                 f"SELECT id::text FROM {of.source} WHERE id = ANY ($1::text[]::uuid[])", ids
@@ -335,7 +335,7 @@ class _Steps:
         run.report.done += len(chosen.old) - len(self.due)
         due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
-        units = moves.groups(due)
+        units = self._units(due, moves)
         # Whether a vessel gets the number that it wants is known only when these are done, and decides about
         # other vessels' references to its equipment.
         first = [unit for unit in units if any(vessel.id in moves.renumbered for vessel in unit)]
@@ -348,6 +348,20 @@ class _Steps:
             await run.crew.work(run, "sync", plain)
             units = [unit for unit in units if unit not in plain]
         await self._change(units, moves, run.report, run.finished)
+
+    def _units(self, due: Sequence[Vessel], moves: Moves) -> list[list[Vessel]]:
+        """The vessels in their order: those that change in one commit, and others together as far as each
+        needn't start for itself (within a window, or at a rate)."""
+        settings = self.settings
+        bound = settings.window is not None or settings.max_rows_per_second or self.run.crew is not None
+        units: list[list[Vessel]] = []
+        plain: list[Vessel] = []
+        for group in moves.groups(due):
+            if len(group) > 1 or bound or moves.concern(group[0].id) or group[0].id in moves.renumbered:
+                units.append(group)
+            else:
+                plain.append(group[0])
+        return [*units, *in_order(plain, settings.batch_bytes)]
 
     async def _change(
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
@@ -399,4 +413,4 @@ class _Steps:
             freed |= {result.vessel.id for result in run.done if result.unsettled}
         there = {*self.chosen.old, *(result.vessel for result in run.done if result.state == "migrated")}
         due = sorted((vessel for vessel in there if vessel.id in freed), key=lambda vessel: vessel.id)
-        await self._change([[vessel] for vessel in due], Moves(), Report("sync"), run.finished_again)
+        await self._change(self._units(due, Moves()), Moves(), Report("sync"), run.finished_again)
