@@ -17,7 +17,7 @@ from bulkmig.cluster.submit import crew
 from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
-from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
+from bulkmig.events import Listener, PhaseStarted, RunStarted, VesselsUnchanged, silent
 from bulkmig.fleet import Migration
 from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
@@ -110,6 +110,7 @@ async def _run(
             if state.ledger:  # else this is a dry run, and nothing was ever written
                 await run.step("who is gone", steps.look_for_gone)
                 await run.step("companies and users", steps.change_shared)
+                listen(PhaseStarted("changes"))
                 await run.step("changes", steps.look_for_changes)
                 await steps.vessels()
             await steps.new_vessels()
@@ -330,7 +331,11 @@ class _Steps:
         along = moves.joined([v.id for v in (*self.due, *arriving)], [*chosen.others, *chosen.vanished])
         vanished = {vessel.id for vessel in chosen.vanished}
         run.report.selected += sum(vessel.id not in vanished for vessel in along)
-        run.report.done += len(chosen.old) - len(self.due)
+        changed = {vessel.id for vessel in self.due}
+        unchanged = tuple(vessel.id for vessel in chosen.old if vessel.id not in changed)
+        run.report.done += len(unchanged)
+        if unchanged:
+            run.listen(VesselsUnchanged(unchanged))
         due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
         units = moves.groups(due)
