@@ -33,7 +33,7 @@ from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.plan import Rules
 from bulkmig.sync.released import released
-from bulkmig.sync.strategies import STRATEGIES
+from bulkmig.sync.strategies import named
 from bulkmig.sync.vessel import BRAKE, Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
@@ -73,6 +73,7 @@ async def _run(
     command: str, settings: Settings, selection: Selection, listen: Listener, stop: Stop
 ) -> Report:
     settings = check(settings)
+    named(settings.conflict)
     report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
@@ -206,7 +207,7 @@ class _Steps:
         """What this run decides by."""
         settings = self.settings
         return Rules(
-            STRATEGIES[settings.conflict],
+            named(settings.conflict),
             self.run.ends.target_catalogue,
             settings.allow_deletions,
             settings.brake_share,
