@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.model import portal_steps, source_steps
+from tests.model.machine import Databases
 from tests.model.mirror import Mirror
 from tests.model.rules import Hits
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.model.state import Strategy
 from tests.model.tables import THING_OF
-from tests.model.test_model import Databases
 from tests.oracle.draft import Ref
 from tests.support.servers import EmbeddedServers
 
