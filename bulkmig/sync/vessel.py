@@ -278,7 +278,7 @@ async def _record(
         # has deleted it.
         lost = waiting & rows.held - waited.get(entity.name, set())
         result.unsettled |= bool(lost)  # it may come back with its end
-        waiting -= lost
+        waiting = (waiting - lost) | made.parts[entity.name].waiting
         await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))
         result.pending += len(waiting)
     if made.brake:
