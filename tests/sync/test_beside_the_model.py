@@ -231,3 +231,13 @@ async def test_a_conflict_whose_row_has_no_equipment_to_hang_on_stays_open(sessi
     assert report.exit_status == 1
     assert [failure.vessel_id for failure in report.failures] == [TWO]
     assert [one["id"] for one in await package.conflicts(session.settings(), "open")] == ids
+
+
+async def test_a_reference_to_a_vessel_that_gets_the_number_of_another_leaves_quarantine_in_the_same_run(
+    session: Session,
+) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][FOUR], "9074729")
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await session.migrate(None)
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
