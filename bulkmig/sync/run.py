@@ -214,11 +214,11 @@ class _Steps:
         )
 
     async def companies(self, state: TargetState) -> set[str]:
-        """Companies that are in the target, and those that users who are there have moved to."""
+        """Companies that are in the target, and those that users who were written have moved to."""
         known = set(state.identities.get("company", ()))
+        users = await self._written("user") if state.ledger else []
         rows = await self.run.ends.holder.fetch(
-            "SELECT DISTINCT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])",
-            list(state.identities.get("user", ())),
+            "SELECT DISTINCT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])", users
         )
         there = await self.run.ends.holder.fetch(
             "SELECT id::text FROM companies WHERE id = ANY ($1::text[]::uuid[])", list(known)
@@ -251,14 +251,18 @@ class _Steps:
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
         for of in FLEET:
-            written = await base.read(
-                self.run.ends.target, [NIL], of.name, shape=lambda frame: frame.select("source_id")
-            )
-            ids = [] if written is None else written["source_id"].to_list()
+            ids = await self._written(of.name)
             rows = await self.run.ends.holder.fetch(
                 f"SELECT id::text FROM {of.source} WHERE id = ANY ($1::text[]::uuid[])", ids
             )
             self.gone[of.name] = set(ids) - {row["id"] for row in rows}
+
+    async def _written(self, of: str) -> list[str]:
+        """The companies or users that bulkmig wrote (source ids)."""
+        written = await base.read(
+            self.run.ends.target, [NIL], of, shape=lambda frame: frame.select("source_id")
+        )
+        return [] if written is None else written["source_id"].to_list()
 
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""

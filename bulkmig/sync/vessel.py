@@ -37,6 +37,12 @@ from bulkmig.workers import Lane, Queue, Work
 BRAKE = "sync.deletion_brake"
 _BRAKED = "more rows are gone from the source than the brake lets go: --allow-deletions deletes them"
 
+# Also what an earlier look of the same run has found.
+_LEFT = """
+DELETE FROM bulkmig.quarantine WHERE vessel_id = $1::text::uuid AND (entity, source_id) NOT IN
+    (SELECT e, s::uuid FROM unnest($2::text[], $3::text[]) AS u (e, s))
+"""
+
 Finished = Callable[[list[Loaded], Queue], None]
 
 
@@ -261,11 +267,13 @@ async def _record(
     """Quarantined and waiting rows as they are now; findings of the rows that this sync is about. `waited`:
     by entity, what waited before, also on the vessel that it leaves."""
     run_id = options.run_id
+    out: list[tuple[str, str]] = []
     for entity in PER_VESSEL:
         rows = found[entity.name]
         quarantined = _joined(rows.quarantined, QUARANTINE)
         await write.quarantine(target, run_id, [quarantined])
         result.quarantined[entity.source] += quarantined.height
+        out += [(entity.name, source_id) for source_id in quarantined["source_id"]]
         about = {id_ for frame in (*rows.new, *rows.changed) for id_ in frame["source_id"]}
         about.update(quarantined["source_id"])
         findings = _joined(rows.findings, FINDING).filter(pl.col("source_id").is_in(list(about)))
@@ -285,7 +293,7 @@ async def _record(
         # has deleted it.
         lost = waiting & rows.held - waited.get(entity.name, set())
         result.unsettled |= bool(lost)  # it may come back with its end
-        waiting -= lost
+        waiting = (waiting - lost) | made.parts[entity.name].waiting
         await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))
         result.pending += len(waiting)
     if made.brake:
@@ -294,7 +302,7 @@ async def _record(
         )
         await write.findings(target, run_id, [brake])
         _count(result, brake)
-    await write.left_quarantine(target, run_id, vessel.id)
+    await target.execute(_LEFT, vessel.id, [name for name, _ in out], [source_id for _, source_id in out])
 
 
 async def _waiting(
