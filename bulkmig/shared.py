@@ -218,6 +218,8 @@ class Shared:
     async def _not_written_since(
         self, connection: Connection, outcome: Outcome, image: pl.DataFrame
     ) -> pl.DataFrame:
+        if not image.height:
+            return image
         rows = await connection.fetch(
             "SELECT source_id::text FROM bulkmig.identities"
             " WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",

@@ -41,6 +41,12 @@ class Found:
     waiting: list[pl.DataFrame] = field(default_factory=list)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
 
+    @property
+    def eventful(self) -> bool:
+        """Whether anything is to be decided of these rows."""
+        images = (*self.new, *self.changed)
+        return bool(self.gone or self.held or any(image.height for image in images))
+
 
 def rows_of(entity: Entity, image: pl.DataFrame) -> Counter[str]:
     """How many rows of each of the entity's tables an image stands for."""
@@ -248,11 +254,13 @@ class Gather:
             if out:
                 found.held = _owned(written.filter(pl.col("source_id").is_in(list(out))))
             left = _owned(self._left.get(entity.name, written))
-            # gone.py is about vessels that vanished; one that is kept out keeps all of it.
-            keeps = self._moves.vanished | self.unit.whole.keys()
-            found.gone = {
-                id_: vessel for id_, vessel in left.items() if id_ not in found.held and vessel not in keeps
-            }
+            for id_, vessel in left.items():
+                if id_ in found.held or vessel in self._moves.vanished:  # gone.py is about these
+                    continue
+                if vessel in self.unit.whole:  # a vessel that is kept out keeps all of it
+                    found.held[id_] = found.with_parent[id_] = vessel
+                else:
+                    found.gone[id_] = vessel
 
 
 def _owned(written: pl.DataFrame) -> dict[str, str]:

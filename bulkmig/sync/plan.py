@@ -22,15 +22,17 @@ from bulkmig.sync.row import Row, cells_of, equal, make
 from bulkmig.sync.standing import standing
 from bulkmig.sync.strategies._strategy import Strategy
 
-# Why rows are retained: what they hang on is; the brake holds.
-WITH_PARENT, BY_BRAKE = "with_parent", "brake"
+# Why rows are retained: what they hang on is; the brake holds; what they would hang on isn't there.
+WITH_PARENT, BY_BRAKE, WITHOUT_PARENT = "with_parent", "brake", "without_parent"
+# Those that go when that is over.
+FOR_NOW = (WITH_PARENT, BY_BRAKE)
 
 
 @dataclass
 class Part:
     """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
     (None: nothing), `delete` goes. By source id: `base` is last written from now on, `forget` no longer
-    bulkmig's, `stands` what stands where that isn't the base."""
+    bulkmig's, `stands` what stands where that isn't the base, `waiting` new rows whose ends aren't there."""
 
     entity: Entity
     write: dict[str, Row] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Part:
     base: dict[str, Row] = field(default_factory=dict)
     forget: set[str] = field(default_factory=set)
     stands: dict[str, Row] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
     unchanged: Counter[str] = field(default_factory=Counter)  # target table
@@ -90,9 +93,14 @@ async def plan(
     concerns."""
     made, moves = {owner: Plan() for owner in owners}, moves or Moves()
     vessels = [owner for owner in owners if owner != NIL]
+    if not any(rows.eventful for rows in found.values()) and not any(map(moves.concern, vessels)):
+        for owner, own in made.items():
+            for name, rows in found.items():
+                own.parts[name].unchanged = rows.unchanged[owner]
+        return made
     opened = await conflicts.open_ones(connection, vessels)
     retained = await _retained(connection, vessels)
-    stay = {(of, source) for (of, source), reason in retained.items() if reason != BY_BRAKE}
+    stay = {row for row, reason in retained.items() if reason not in FOR_NOW}
     gone = _brake(made, found, rules, stay)
     for entity in ENTITIES:
         if entity.name in found and entity.tables:
@@ -207,21 +215,28 @@ class _Look:
                 spared = verdict.conflict.kind == "deleted_in_source" and not verdict.write
                 if spared and not verdict.conflict.open:
                     part.retained[source] = (id_, "conflict")
-        await self._without_equipment(connection)
+        source_of = {id_: source for source, id_ in ids.items()}
+        for part, id_ in await self._without_equipment(connection):
+            # The portal deleted what it hangs on, and so the row; a new one comes when that is there again.
+            del part.write[id_]
+            if (source := source_of[id_]) in bases:
+                continue
+            del part.base[source]
+            if entity.waits is not None:
+                part.waiting.add(source)
+            elif (entity.name, source) not in self.retained:
+                part.retained[source] = (id_, WITHOUT_PARENT)
 
-    async def _without_equipment(self, connection: Connection) -> None:
-        """Rows that would come and name equipment which won't be there don't come: the portal deleted what
-        they hang on, and so the row, be it new; there is nowhere to put it."""
-        parts = [self.part(owner) for owner in self.made]
+    async def _without_equipment(self, connection: Connection) -> list[tuple[Part, str]]:
+        """Rows (target ids) that would come and name equipment which won't be there."""
         ends = [
-            {id_: _ends(self.entity, row) for id_, row in part.write.items() if part.was[id_] is None}
-            for part in parts
+            (part, id_, _ends(self.entity, row))
+            for part in map(self.part, self.made)
+            for id_, row in part.write.items()
+            if part.was[id_] is None
         ]
-        missing = await self._absent(connection, [named for of in ends for named in of.values()])
-        for part, of in zip(parts, ends, strict=True):
-            for id_, named in of.items():
-                if named & missing:
-                    del part.write[id_]
+        missing = await self._absent(connection, [named for _, _, named in ends])
+        return [(part, id_) for part, id_, named in ends if named & missing]
 
     async def _loose(
         self,

@@ -25,6 +25,11 @@ _NOT_WAITING = """
 DELETE FROM bulkmig.pending WHERE entity = $1 AND vessel_id = ANY ($2::text[]::uuid[])
    AND NOT source_id = ANY ($3::text[]::uuid[])
 """
+# Also what an earlier look of the same run has found.
+_LEFT = """
+DELETE FROM bulkmig.quarantine WHERE vessel_id = ANY ($1::text[]::uuid[]) AND (entity, source_id) NOT IN
+    (SELECT e, s::uuid FROM unnest($2::text[], $3::text[]) AS u (e, s))
+"""
 _WAITING = """
 INSERT INTO bulkmig.pending (entity, source_id, vessel_id, run_id)
 SELECT $1, s::uuid, v::uuid, $4::text::uuid FROM unnest($2::text[], $3::text[]) AS u (s, v)
@@ -44,12 +49,14 @@ async def record(
     """Quarantined and waiting rows of these vessels as they are now; findings of the rows that this sync is
     about. `waited`: by entity, what waited before, also on the vessel that it leaves."""
     told: list[pl.DataFrame] = []
+    out: list[tuple[str, str]] = []
     for entity in PER_VESSEL:
         rows = found[entity.name]
         quarantined = _joined(rows.quarantined, QUARANTINE)
         await write.quarantine(target, run_id, [quarantined])
         for vessel, n in quarantined["vessel_id"].value_counts().iter_rows():
             results[vessel].quarantined[entity.source] += n
+        out += [(entity.name, source_id) for source_id in quarantined["source_id"]]
         about = {id_ for frame in (*rows.new, *rows.changed) for id_ in frame["source_id"]}
         about.update(quarantined["source_id"])
         findings = _joined(rows.findings, FINDING)
@@ -69,6 +76,8 @@ async def record(
         # has deleted it.
         for lost in (waiting.keys() & rows.held) - waited[entity.name]:
             results[waiting.pop(lost)].unsettled = True  # it may come back with its end
+        for vessel in vessels:
+            waiting |= dict.fromkeys(plans[vessel].parts[entity.name].waiting, vessel)
         ids = sorted(waiting)
         await target.execute(_NOT_WAITING, entity.name, list(vessels), ids)
         if ids:
@@ -80,7 +89,8 @@ async def record(
     told.append(pl.DataFrame(brakes, schema=FINDING, orient="row"))
     await write.findings(target, run_id, told)
     _count(results, _joined(told, FINDING))
-    await write.left_quarantine(target, run_id, vessels)
+    names, sources = [name for name, _ in out], [source_id for _, source_id in out]
+    await target.execute(_LEFT, list(vessels), names, sources)
 
 
 def _joined(frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:

@@ -17,7 +17,7 @@ from bulkmig.cluster.submit import crew
 from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
-from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
+from bulkmig.events import Listener, PhaseStarted, RunStarted, VesselsUnchanged, silent
 from bulkmig.fleet import Migration
 from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
@@ -51,6 +51,16 @@ SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restor
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
 _OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 _STAYING = "SELECT source_id::text FROM bulkmig.retained WHERE entity = 'company' AND reason <> 'brake'"
+# Companies of these users, and those of these companies that are there.
+_COMPANIES = """
+SELECT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])
+ UNION SELECT id::text FROM companies WHERE id = ANY ($2::text[]::uuid[])
+"""
+# Which of these companies and users, entity by entity, the source still has.
+_STILL = " UNION ALL ".join(
+    f"SELECT '{of.name}' AS of, id::text AS id FROM {of.source} WHERE id = ANY (${n}::text[]::uuid[])"
+    for n, of in enumerate(FLEET, 1)
+)
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
@@ -80,6 +90,14 @@ async def _run(
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
+        await access.check(
+            ends.target,
+            settings.operator,
+            "sync" if command == "sync" else "migrate_vessel",
+            f"{command} {selection}",
+            # All of them: also what is gone from the source, and users of whatever company.
+            None if selection.all else [(vessel.id, vessel.company_id) for vessel in selected],
+        )
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
@@ -87,16 +105,6 @@ async def _run(
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
-        await access.check(
-            ends.target,
-            settings.operator,
-            "sync" if command == "sync" else "migrate_vessel",
-            f"{command} {selection}",
-            # All of them: also what is gone from the source, and users of whatever company.
-            None
-            if selection.all
-            else [(vessel.id, vessel.company_id) for vessel in (*chosen.old, *chosen.new)],
-        )
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
@@ -114,6 +122,7 @@ async def _run(
             if state.ledger:  # else this is a dry run, and nothing was ever written
                 await run.step("who is gone", steps.look_for_gone)
                 await run.step("companies and users", steps.change_shared)
+                listen(PhaseStarted("changes"))
                 await run.step("changes", steps.look_for_changes)
                 await steps.vessels()
             await steps.new_vessels()
@@ -217,16 +226,11 @@ class _Steps:
         )
 
     async def companies(self, state: TargetState) -> set[str]:
-        """Companies that are in the target, and those that users who are there have moved to."""
+        """Companies that are in the target, and those that users who were written have moved to."""
         known = set(state.identities.get("company", ()))
-        rows = await self.run.ends.holder.fetch(
-            "SELECT DISTINCT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])",
-            list(state.identities.get("user", ())),
-        )
-        there = await self.run.ends.holder.fetch(
-            "SELECT id::text FROM companies WHERE id = ANY ($1::text[]::uuid[])", list(known)
-        )
-        return {row["id"] for row in rows} | {row["id"] for row in there}
+        users = await self._written("user") if state.ledger else []
+        rows = await self.run.ends.holder.fetch(_COMPANIES, users, list(known))
+        return {row["id"] for row in rows}
 
     async def emails(self, users: pl.DataFrame) -> dict[str, str]:
         """What users who are loaded will have for e-mails."""
@@ -253,13 +257,16 @@ class _Steps:
 
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
-        for of in FLEET:
-            written = await base.read(self.run.ends.target, [NIL], of.name, shape=base.only("source_id"))
-            ids = [] if written is None else written["source_id"].to_list()
-            rows = await self.run.ends.holder.fetch(
-                f"SELECT id::text FROM {of.source} WHERE id = ANY ($1::text[]::uuid[])", ids
-            )
-            self.gone[of.name] = set(ids) - {row["id"] for row in rows}
+        written = {of.name: await self._written(of.name) for of in FLEET}
+        rows = await self.run.ends.holder.fetch(_STILL, *(written[of.name] for of in FLEET))
+        there = {(row["of"], row["id"]) for row in rows}
+        for name, ids in written.items():
+            self.gone[name] = {id_ for id_ in ids if (name, id_) not in there}
+
+    async def _written(self, of: str) -> list[str]:
+        """The companies or users that bulkmig wrote (source ids)."""
+        written = await base.read(self.run.ends.target, [NIL], of, shape=base.only("source_id"))
+        return [] if written is None else written["source_id"].to_list()
 
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""
@@ -275,7 +282,8 @@ class _Steps:
         gone whole."""
         target, gone = self.run.ends.target, self.gone
         # What stays on purpose was gone before, and let go of.
-        whole = gone["company"] - {row[0] for row in await target.fetch(_STAYING)}
+        staying = await target.fetch(_STAYING) if gone["company"] else []
+        whole = gone["company"] - {row[0] for row in staying}
         if whole and not self.settings.allow_deletions:
             held = await shared.of_companies(target, gone["user"], whole)
             self.run.report.held_back += len(held) + len(whole)
@@ -332,7 +340,11 @@ class _Steps:
         along = moves.joined([v.id for v in (*self.due, *arriving)], [*chosen.others, *chosen.vanished])
         vanished = {vessel.id for vessel in chosen.vanished}
         run.report.selected += sum(vessel.id not in vanished for vessel in along)
-        run.report.done += len(chosen.old) - len(self.due)
+        changed = {vessel.id for vessel in self.due}
+        unchanged = tuple(vessel.id for vessel in chosen.old if vessel.id not in changed)
+        run.report.done += len(unchanged)
+        if unchanged:
+            run.listen(VesselsUnchanged(unchanged))
         due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
         units = self._units(due, moves)

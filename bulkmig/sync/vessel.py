@@ -14,6 +14,7 @@ from bulkmig.checkpoint.many import Due, of_vessels
 from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
+from bulkmig.events import VesselReached, VesselStarted
 from bulkmig.ledger import write
 from bulkmig.ledger.compact import compact
 from bulkmig.migrate_units import add, name_of, new_unit
@@ -60,9 +61,12 @@ def work(
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
         tallies: list[Tally] = []
+        there = [vessel for vessel in vessels if vessel.id not in moves.vanished]
 
         async def attempt(number: int) -> list[Loaded]:
             tallies.clear()
+            for vessel in there:
+                lane.site.listen(VesselStarted(vessel.id, vessel.name))
             try:
                 return await _sync(lane, vessels, options, rules, moves, foretold, tallies)
             except Exception:
@@ -121,6 +125,9 @@ async def _sync(
         while taken := await numbers_taken(target, plans) - decisions.imo_taken:
             decisions.imo_taken |= taken
             gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
+        for vessel in vessels:
+            if vessel.id not in moves.vanished:
+                lane.site.listen(VesselReached(vessel.id, vessel.name, "load"))
         results = await _apply(target, vessels, options, plans, moves)
         waited = {
             entity.name: await _pending(target, [vessel.id for vessel in vessels], entity)
