@@ -53,7 +53,7 @@ from bulkmig.report import SLOWEST, Failure, Report
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.settle import Settled, settle
 from bulkmig.shared import REFUSED, Shared
-from bulkmig.source.changes import see
+from bulkmig.source.changes import Seen, see
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
@@ -118,7 +118,7 @@ async def migrate(
         await access.check(ends.target, settings.operator, "migrate_vessel", f"migrate {selection}", where)
         await ready(ends, settings)
         workers = await crew(ends, settings, report, selection)
-        state = await target_state.read(ends.target)
+        state = await target_state.read(ends.target, ends.ledger)
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
         before = workers.before_of(selected, state) if workers is not None else []
         report.selected, report.skipped = len(selected), len(selected) - len(due) - len(before)
@@ -190,6 +190,7 @@ class Migration:
         self.outdated = False  # there is one, and nothing was decided under it yet
         self.rows: Shared | None = None
         self.older: set[str] = set()  # vessels that were read in an earlier snapshot
+        self.looked: dict[str, Seen] = {}  # what the source's snapshot sees -> what was found in it
         self.verified: set[str] = set()
         self.confirmed = False
         self.after: After | None = None
@@ -590,7 +591,11 @@ class Migration:
             and result.vessel.id not in self.older
         ]
         if due and self.report.command in ("migrate", "sync"):
-            now, _ = await see(self.ends.holder, dict.fromkeys(due, 0))
+            now = self.looked.get(self.ends.seen) or Seen("", 0)
+            new = [vessel for vessel in due if vessel not in now.keys]
+            if new:
+                found, _ = await see(self.ends.holder, dict.fromkeys(new, 0))
+                now = replace(found, keys=now.keys | found.keys)
             await seen.remember(self.ends.target, now, due)
 
     async def _record_elsewhere(self, findings: pl.DataFrame) -> None:
