@@ -8,15 +8,16 @@ from collections.abc import Collection, Iterable, Mapping
 
 from bulkmig.entities.equipment import QR_DIGITS
 
-# All equipment whose first six digits are another's, of every vessel of the source: also under another code, since
-# one that is loaded keeps the QR code of the code that it had.
+# All equipment whose first six digits are another's, of every vessel of the source: also under another code,
+# since one that is loaded keeps the QR code of the code that it had.
 CANDIDATES = """
 WITH hashed AS (
     SELECT id, code, substr(sha256(convert_to(id::text, 'UTF8')), 1, 3) AS hash FROM equipment
 ), shared AS (
     SELECT hash FROM hashed GROUP BY hash HAVING count(*) > 1
 )
-SELECT id::text AS id, CASE WHEN code <> '' THEN code ELSE 'EQ' END AS stem FROM hashed JOIN shared USING (hash)
+SELECT id::text AS id, CASE WHEN code <> '' THEN code ELSE 'EQ' END AS stem
+  FROM hashed JOIN shared USING (hash)
 """
 
 LOADED = (

@@ -44,12 +44,13 @@ class TargetState:
 
 
 _OWN_QR = "SELECT qr_code FROM equipment"
-# The version digit and the entity's: what only ids that bulkmig derives begin their third group with. What follows
-# (ids.py) are the digits of the hash that a code of bulkmig's has too, unless the portal has changed it.
+# The version digit and the entity's: what only ids that bulkmig derives begin their third group with. What
+# follows (ids.py) are the digits of the hash that a code of bulkmig's has too, unless the portal changed it.
 _FOREIGN_QR = f"""
 SELECT qr_code FROM equipment
  WHERE substr(id::text, 15, 2) <> '8{DIGITS["equipment"]}'
-    OR qr_code NOT LIKE '%-' || substr(id::text, 17, 2) || substr(id::text, 21, 3) || substr(id::text, 25, 1) || '%'
+    OR qr_code NOT LIKE
+       '%-' || substr(id::text, 17, 2) || substr(id::text, 21, 3) || substr(id::text, 25, 1) || '%'
 """
 # Codes of equipment whose source row is gone: no row of the source tells of them, and it may come back.
 _RETAINED_QR = """

@@ -54,7 +54,8 @@ async def portals(onboarding_url: str, maintenance_url: str) -> AsyncIterator[Po
         await source.execute("INSERT INTO companies (id, name, code) VALUES ($1, 'c', 'c')", COMPANY)
         for vessel in (ONE, TWO):
             await source.execute(
-                "INSERT INTO vessels (id, company_id, name, onboarding_status) VALUES ($1, $2, 'v', 'APPROVED')",
+                "INSERT INTO vessels (id, company_id, name, onboarding_status)"
+                " VALUES ($1, $2, 'v', 'APPROVED')",
                 vessel,
                 COMPANY,
             )
