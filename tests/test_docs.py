@@ -82,7 +82,15 @@ def commands() -> dict[str, set[str]]:
     return found
 
 
+def alone() -> set[str]:
+    """The long options of the program without a command, and the one that every command has."""
+    context = typer.main.get_command(program.app).make_context("bulkmig", [], resilient_parsing=True)
+    options = {option for parameter in context.command.get_params(context) for option in parameter.opts}
+    return {option for option in options if option.startswith("--")}
+
+
 COMMANDS = commands()
+ALONE = alone()
 RULES = [(entity, rule) for entity in ENTITIES for rule in entity.rules]
 PREFIXES = "|".join(sorted({name.partition(".")[0] for name in (*MESSAGES, *(r.code for _, r in RULES))}))
 CODE = re.compile(rf"(?:{PREFIXES})\.[a-z_]+")
@@ -134,7 +142,7 @@ def test_commands_and_options_in_prose_exist(page: Path) -> None:
     for span in code(page):
         line = re.sub(r"^scripts/demo", "bulkmig demo", span)
         options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", line))
-        known = set().union(*COMMANDS.values())
+        known = ALONE.union(*COMMANDS.values())
         if call := re.match(r"bulkmig ([a-z]+)(?: ([a-z]+))?", line):
             verb = next((v for v in (f"{call[1]} {call[2]}", call[1]) if v in COMMANDS), None)
             known = COMMANDS[verb] if verb else set()
@@ -154,6 +162,10 @@ def test_every_command_is_documented_with_all_its_options(command: str) -> None:
     groups = re.findall(r"\]\(#([a-z-]+)\)", REFERENCE[section])
     documented = set().union(*(named(name) for name in (section, *groups)))
     assert {name for name in documented if name.startswith("--")} == COMMANDS[command]
+
+
+def test_the_program_without_a_command_is_documented() -> None:
+    assert {name for name in named("bulkmig") if name.startswith("--")} == ALONE
 
 
 def test_every_finding_code_is_documented_as_its_rule_has_it() -> None:

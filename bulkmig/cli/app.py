@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Sequence
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Annotated
 
 import asyncpg
 import stamina
@@ -16,6 +17,7 @@ import typer
 
 import bulkmig.cli
 from bulkmig._core import discreet
+from bulkmig._version import __version__
 from bulkmig.cli.options import spelled_out
 from bulkmig.cli.output import fail
 from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError
@@ -33,8 +35,18 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"bulkmig {__version__}")
+        raise typer.Exit
+
+
 @app.callback(help=app.info.help)
-def _program() -> None:
+def _program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """There: so that a verb has to be named, also where only one is registered."""
 
 
