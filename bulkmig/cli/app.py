@@ -69,6 +69,7 @@ def main() -> None:
         # What is loaded by now stays to the end: no collection need look at it again.
         gc.freeze()
         gc.set_threshold(_COLLECT_AFTER)
+        gc.enable()
         status = app(args=arguments, standalone_mode=False)
     except typer.Exit as end:
         status = end.exit_code
