@@ -1,6 +1,6 @@
 """What watching costs: a migration with dashboard and metrics, both read all the time, against one without.
 
-    python -m benchmarks.watching [--vessels 40] [--equipment 1000] [--repeat 5]
+    python -m benchmarks.watching [--vessels 100] [--equipment 1000] [--repeat 5] [--options "--processes 2"]
 
 Both in turns, each in a fresh process on a fresh target, after one that doesn't count. A reader keeps the
 page's event stream open and asks for the metrics every five seconds, as Prometheus would.
@@ -9,14 +9,16 @@ page's event stream open and asks for the metrics every five seconds, as Prometh
 from __future__ import annotations
 
 import argparse
+import shlex
 import socket
 import sys
 import threading
 import time
 import urllib.request
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -77,10 +79,10 @@ def reading(url: str) -> Iterator[Reader]:
             thread.join()
 
 
-def migrate(both: Ends, *, watched: bool) -> Cost:
+def migrate(both: Ends, options: Sequence[str], *, watched: bool) -> Cost:
     """A migration in a process of its own. Raises RuntimeError where nobody could watch it."""
     with both.fresh_target() as target:
-        command = [sys.executable, "-m", "bulkmig", "migrate", "--all", "--json", "--no-verify"]
+        command = [sys.executable, "-m", "bulkmig", "migrate", "--all", "--json", *options]
         addresses = ["--source", both.source_url, "--target", target]
         if not watched:
             return run([*command, *addresses], both.processes())
@@ -94,10 +96,12 @@ def migrate(both: Ends, *, watched: bool) -> Cost:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="what watching costs")
-    parser.add_argument("--vessels", type=int, default=40)
+    parser.add_argument("--vessels", type=int, default=100)
     parser.add_argument("--equipment", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--options", default="", help="for migrate")
+    parser.add_argument("--directory", type=Path, help="keeps the generated fleet there for the next time")
     parser.add_argument("--date", default="")
     chosen = parser.parse_args()
     spec = FleetSpec(
@@ -105,13 +109,18 @@ def main() -> None:
     )
     costs: defaultdict[str, list[Cost]] = defaultdict(list)
     install = next(iter(installs()), None)
-    with ends(spec, install=install, directory=None) as both:
-        migrate(both, watched=False)
+    with ends(spec, install=install, directory=chosen.directory) as both:
+        options = shlex.split(chosen.options)
+        migrate(both, options, watched=False)
         for _ in range(chosen.repeat):
             for name, watched in (("plain", False), ("watched", True)):
-                cost = migrate(both, watched=watched)
+                cost = migrate(both, options, watched=watched)
                 costs[name].append(cost)
-                print(f"{name}: {cost.wall:.2f} s, {cost.cpu:.2f} s of own CPU", flush=True)
+                print(
+                    f"{name}: {cost.wall:.2f} s, {cost.cpu:.2f} s of own CPU,"
+                    f" {cost.servers['target']:.2f} s of the target's",
+                    flush=True,
+                )
         release = both.target.install.release
     ratios = {
         what: [

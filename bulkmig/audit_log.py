@@ -74,8 +74,12 @@ def _csv(found: list[dict[str, Any]]) -> str:
 
 
 def _cell(value: object) -> str:
-    """A cell that no spreadsheet computes."""
-    text = "" if value is None else str(value)
+    """A cell that no spreadsheet computes and no terminal obeys."""
+    text = (
+        ""
+        if value is None
+        else "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    )
     return f"'{text}" if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text
 
 

@@ -11,7 +11,6 @@ from bulkmig.errors import UsageError
 
 OnError = Literal["fail", "quarantine"]
 FkCheck = Literal["row", "set"]
-Strategy = Literal["source_wins", "target_wins", "merge", "manual"]
 
 MEBIBYTE = 1024 * 1024
 MAX_BATCH = 8 * MEBIBYTE
@@ -50,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     key_command: str = ""
     require_encryption: bool = False
     rollback_on_error: bool = False
-    conflict: Strategy = "source_wins"
+    conflict: str = "source_wins"
     full: bool = False
     new: bool = True
     allow_deletions: bool = False

@@ -200,7 +200,7 @@ class Report:
             "pending": {"cross_references": self.pending},
             "conflicts": {
                 "open": self.conflicts["open"],
-                "resolved": {name: self.conflicts[name] for name in ("source_wins", "target_wins", "merge")},
+                "resolved": {"source_wins": 0, "target_wins": 0, "merge": 0, **self._decided},
             },
             "verification": self._verification(),
             "stats": {
@@ -230,6 +230,10 @@ class Report:
                 row for frame in self.findings_list for row in frame.iter_rows(named=True)
             ]
         return document
+
+    @property
+    def _decided(self) -> dict[str, int]:
+        return {name: n for name, n in self.conflicts.items() if name != "open"}
 
     def _verification(self) -> dict[str, Any]:
         found = self.verified

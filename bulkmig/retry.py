@@ -64,11 +64,7 @@ async def retry(
     )
     report = Report("quarantine retry", str(uuid4()), memory_bound=settings.memory)
     async with both(settings, writing=True, needs_ledger=True, listen=listen) as ends:
-        await ready(ends, settings)
-        state = await target_state.read(ends.target)
         selected, companies = await _concerned(ends, vessels)
-        migrated = [v for v in selected if v.id in state.marks and state.marks[v.id].state == "migrated"]
-        others = [v for v in selected if v not in migrated and v.id in state.marks]
         await access.check(
             ends.target,
             settings.operator,
@@ -76,6 +72,10 @@ async def retry(
             f"quarantine retry {' '.join(vessels) or '--all'}",
             [(vessel.id, vessel.company_id) for vessel in selected] if vessels else None,
         )
+        await ready(ends, settings)
+        state = await target_state.read(ends.target)
+        migrated = [v for v in selected if v.id in state.marks and state.marks[v.id].state == "migrated"]
+        others = [v for v in selected if v not in migrated and v.id in state.marks]
         report.selected = len(migrated) + len(others)
         listen(RunStarted(report.command, report.run_id, len(selected), 0))
         stop = stop or Stop()

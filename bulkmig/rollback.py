@@ -51,9 +51,10 @@ async def rollback(
     keys.required(settings)
     report = Report("rollback", str(uuid4()), memory_bound=settings.memory)
     async with target_only(settings) as target:
+        what = checkpoint or (f"--run {run}" if run else f"--vessel {vessel}")
+        await access.check(target, settings.operator, "rollback", f"rollback {what}", ())  # at all
         await schema.upgrade(target)
         chosen = await _choose(target, checkpoint=checkpoint, run=run, vessel=vessel)
-        what = checkpoint or (f"--run {run}" if run else f"--vessel {vessel}")
         await _allowed(target, settings, chosen, f"rollback {what}")
         own = Checkpoints(report.run_id)
         way = await Way.open(target, own, audit.who(settings.operator))

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 import typer
@@ -23,11 +23,13 @@ from bulkmig.errors import UsageError
 from bulkmig.monitor import serve
 from bulkmig.postgres.dsn import masked
 from bulkmig.selection import Selection
+from bulkmig.sync.strategies import STRATEGIES, named
 
 DEFAULT_FILE = Path("bulkmig.toml")
 _LARGEST_FILE = 1024 * 1024  # bytes
 
 _Option = typer.Option
+_Conflict: Any = cast("Any", Literal)[tuple(sorted(STRATEGIES))]
 _CONNECT = "Connections"
 _HOW = "How"
 _CLUSTER = "More machines than one"
@@ -180,7 +182,7 @@ SYNC: dict[str, tuple[Any, Any]] = {
 LOAD: dict[str, tuple[Any, Any]] = {
     "conflict": (
         Annotated[
-            Literal["source_wins", "target_wins", "merge", "manual"] | None,
+            _Conflict | None,
             _Option(rich_help_panel=_HOW, help="What becomes of rows that both sides changed."),
         ],
         None,
@@ -381,9 +383,11 @@ def settings(
     if isinstance(values.get("window"), str):
         values["window"] = config.duration(values["window"])
     try:
-        return msgspec.convert(values, Settings), origins
+        found = msgspec.convert(values, Settings)
     except msgspec.ValidationError as error:
         raise UsageError(f"the configuration is wrong: {error}", "see `bulkmig config --example`") from None
+    named(found.conflict)
+    return found, origins
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

@@ -22,7 +22,16 @@ from bulkmig.report import Report
 def document(value: dict[str, Any]) -> None:
     """One JSON document on standard output."""
     early.over()
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+    sys.stdout.write(harmless(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n")
+
+
+def harmless(text: str) -> str:
+    """The same JSON, in which characters that a terminal obeys or that turn a line around are written as
+    escapes: JSON itself asks for that only of those below U+0020."""
+    return _OBEYED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+_OBEYED = re.compile("[\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 
 
 def console() -> Console:
@@ -53,7 +62,8 @@ def warn(text: str, *, as_json: bool) -> None:
     """A line on standard error for what is no error and ought to be known."""
     if as_json:
         now = datetime.now(UTC).isoformat()
-        sys.stderr.write(orjson.dumps({"event": text, "level": "warning", "timestamp": now}).decode() + "\n")
+        line = orjson.dumps({"event": text, "level": "warning", "timestamp": now}).decode()
+        sys.stderr.write(harmless(line) + "\n")
     else:
         sys.stderr.write(f"warning: {text}\n")
 
@@ -76,7 +86,7 @@ def fail(error: BulkmigError, *, as_json: bool) -> None:
 
 def without_secrets(text: str) -> str:
     """A message without passwords of addresses, which somebody may have given for something else."""
-    text = re.sub(r"(:/{1,2})([^\s:/?#]*):\S*@", r"\1\2:***@", text)
+    text = re.sub(r"(:/{1,2})([^\s:]*):\S*@", r"\1\2:***@", text)
     return re.sub(r"\b(password|sslpassword|pwd|token)=[^\s&'\"]+", r"\1=***", text, flags=re.IGNORECASE)
 
 
@@ -88,7 +98,7 @@ def _say(error: BulkmigError) -> None:
             "message": without_secrets(error.message),
             "hint": without_secrets(error.hint),
         }
-        sys.stderr.write(orjson.dumps(line).decode() + "\n")
+        sys.stderr.write(harmless(orjson.dumps(line).decode()) + "\n")
         return
     text = "".join(c if c.isprintable() or c == "\n" else "?" for c in without_secrets(str(error)))
     sys.stderr.write(f"error: {text}\n")

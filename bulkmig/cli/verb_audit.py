@@ -85,6 +85,7 @@ def export_command(
 ) -> int:
     """Writes the whole audit log, and notes in it that this was done."""
     text, count = run(lambda stop: audit_log.export(call.settings, form))
+    text = text if form == "csv" else output.harmless(text)
     if file is None:
         sys.stdout.write(text)
         return 0

@@ -25,7 +25,8 @@ def command(
     else:
         following = "point the portal and bulkmig to PostgreSQL: bulkmig sync --all goes on there"
         for name, rows in report.notes.get("left_behind", {}).items():
-            output.console().print(f"not moved, because the contract doesn't know it: {name} ({rows:,} rows)")
+            left = f"not moved, because the contract doesn't know it: {name} ({rows:,} rows)"
+            output.console().print(output.plain(left))
         summary.show(report, next_command=following if report.exit_status == 0 else "")
     return report.exit_status
 

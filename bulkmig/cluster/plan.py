@@ -12,9 +12,10 @@ import msgspec
 import polars as pl
 import zstandard
 
+from bulkmig._core.stored import expand
 from bulkmig._core.unit import Catalogue, Decisions
 from bulkmig.entities import ENTITIES
-from bulkmig.errors import PreflightError
+from bulkmig.errors import CheckpointError, PreflightError
 from bulkmig.fit import checks
 from bulkmig.postgres.session import Connection
 
@@ -95,11 +96,12 @@ def pack(plan: Plan) -> tuple[bytes, bytes]:
 def unpack(payload: bytes, digest: bytes) -> Plan:
     """Raises PreflightError where it is not what was packed."""
     try:
-        content = zstandard.decompress(payload)
+        content = expand(payload, "a plan")
         if hashlib.sha256(content).digest() != digest:
             raise ValueError("digest")
         packed = _decoder.decode(content)
-    except (zstandard.ZstdError, msgspec.MsgspecError, ValueError):
+        identities = {name: pl.read_ipc(io.BytesIO(data)) for name, data in packed.decided.identities.items()}
+    except (CheckpointError, msgspec.MsgspecError, pl.exceptions.PolarsError, ValueError, OSError):
         raise PreflightError(
             "what the run has handed over to its workers is not what it stored",
             "start the run's command again: it decides anew",
@@ -109,7 +111,7 @@ def unpack(payload: bytes, digest: bytes) -> Plan:
         on_error=d.on_error,
         catalogue=d.catalogue,
         source_types=d.source_types,
-        identities={name: pl.read_ipc(io.BytesIO(data)) for name, data in d.identities.items()},
+        identities=identities,
         slugs=d.slugs,
         emails=d.emails,
         adopted=set(d.adopted),

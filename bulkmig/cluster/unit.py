@@ -26,7 +26,7 @@ from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.plan import Rules
-from bulkmig.sync.strategies import STRATEGIES
+from bulkmig.sync.strategies import named
 from bulkmig.sync.vessel import work as sync_work
 from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Lane, Queue, Work, take_all
@@ -91,7 +91,7 @@ class Hand:
 
 def _rules(manner: Manner, plan: Plan) -> Rules:
     return Rules(
-        STRATEGIES[manner.conflict],
+        named(manner.conflict),
         plan.decisions.catalogue,
         manner.allow_deletions,
         manner.brake_share,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import threading
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from ipaddress import ip_address
+
+import anyio
+from anyio.from_thread import start_blocking_portal
 
 from bulkmig.config import Settings
 from bulkmig.errors import UsageError
@@ -18,7 +22,8 @@ from bulkmig.monitor.feed import Feed
 
 DEFAULT = "127.0.0.1:8642"
 TOKEN = "BULKMIG_DASHBOARD_TOKEN"
-_START_SECONDS = 10.0
+_PACKAGES = ("uvicorn", "starlette", "prometheus_client")  # of the extra
+_END_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,39 +63,48 @@ def _is_loopback(host: str) -> bool:
 
 @contextmanager
 def serving(where: Place, settings: Settings, board: Board | None = None) -> Iterator[str]:
-    """Serves until the block ends; gives the URL. Raises UsageError where that can't be."""
-    try:
-        import uvicorn
+    """Serves until the block ends; gives the URL. Raises UsageError where that can't be.
 
-        from bulkmig.monitor import web
-    except ImportError as error:
+    Whoever asks before the server is loaded waits for it; the block does not."""
+    missing = next((name for name in _PACKAGES if find_spec(name) is None), None)
+    if missing is not None:
         raise UsageError(
-            f"the dashboard needs a package that is not installed: {error.name}",
+            f"the dashboard needs a package that is not installed: {missing}",
             "pip install 'bulkmig[dashboard]'",
-        ) from None
-    listener = _listen(where)
-    feed = Feed(settings, board)
-    ending = threading.Event()
-    config = uvicorn.Config(
-        web.build(feed, token=where.token, closing=ending.is_set),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-        loop="asyncio",
+        )
+    with _listen(where) as listener, start_blocking_portal(name="dashboard") as portal:
+        closing = anyio.Event()
+        served = portal.start_task_soon(_serve, listener, settings, board, where.token, closing)
+        try:
+            yield where.url(listener.getsockname()[1])
+        finally:
+            portal.call(closing.set)
+            wait([served])
+
+
+async def _serve(
+    listener: socket.socket, settings: Settings, board: Board | None, token: str, closing: anyio.Event
+) -> None:
+    import uvicorn
+
+    from bulkmig.monitor import web
+
+    app = web.build(Feed(settings, board), token=token, closing=closing)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=2,
+            loop="asyncio",
+        )
     )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(
-        target=server.run, kwargs={"sockets": [listener]}, name="dashboard", daemon=True
-    )
-    thread.start()
-    try:
-        yield where.url(listener.getsockname()[1])
-    finally:
-        ending.set()
+    async with anyio.create_task_group() as group:
+        group.start_soon(server.serve, [listener])
+        await closing.wait()
         server.should_exit = True
-        thread.join(_START_SECONDS)
-        listener.close()
+        group.cancel_scope.deadline = anyio.current_time() + _END_SECONDS
 
 
 def _listen(where: Place) -> socket.socket:

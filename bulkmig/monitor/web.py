@@ -32,9 +32,9 @@ _HEADERS = {
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def build(feed: Feed, *, token: str = "", closing: Callable[[], bool] = lambda: False) -> Starlette:
+def build(feed: Feed, *, token: str, closing: anyio.Event) -> Starlette:
     """The application. `token`: what who looks must know; without it only this machine is answered, under
-    its own name. `closing`: whether streams are to end."""
+    its own name. `closing`: streams tell the last and end."""
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -80,12 +80,13 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> dict[str, Any]:
     return {**new, "vessels": [v for v in now["vessels"] if known.get(v["id"]) != v]}
 
 
-async def _events(feed: Feed, closing: Callable[[], bool]) -> AsyncIterator[bytes]:
+async def _events(feed: Feed, closing: anyio.Event) -> AsyncIterator[bytes]:
     """Everything at first, so that a client that comes back needs nothing from before; then what changes."""
     sent = await feed.now()
     yield _event("state", sent)
-    while not closing():
-        await anyio.sleep(EVERY)
+    while not closing.is_set():
+        with anyio.move_on_after(EVERY):
+            await closing.wait()
         now = await feed.now()
         same = _run_id(now) == _run_id(sent) and len(now["vessels"]) >= len(sent["vessels"])
         yield _event("change", changes(sent, now)) if same else _event("state", now)

@@ -78,9 +78,10 @@ def parse(
         )
     try:
         parts = urlsplit(url)
-        if parts.netloc.count("@") > 1:
-            raise ValueError  # which host that means is read in two ways
-        netloc_hosts = [h for h in _hosts(parts.netloc) if h]
+        # Which host that means is read in two ways.
+        if parts.netloc.count("@") > 1 or parts.path.startswith("//"):
+            raise ValueError
+        in_netloc = _hosts(parts.netloc)
         query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
     except ValueError as error:
         raise UsageError("the PostgreSQL URL can't be read", "escape special characters as %XX") from error
@@ -104,7 +105,9 @@ def parse(
             named = f" {key}" if re.fullmatch("[a-z_]{1,40}", key) else ""
             raise UsageError(f"the URL parameter{named} is not known", "see libpq's connection parameters")
     named = kept.get("host") or os.environ.get("PGHOST") or ""
-    hosts = netloc_hosts or [h for h in named.split(",") if h]
+    hosts = in_netloc if in_netloc != [""] else named.split(",") if named else []
+    if not all(hosts):
+        raise UsageError("a host of the PostgreSQL URL has no name", "leave out the comma before or after it")
     local = all(_is_local(h) for h in hosts)
     mode = kept.get("sslmode") or os.environ.get("PGSSLMODE") or ("prefer" if local else "verify-full")
     if mode not in _MODES:
@@ -158,7 +161,7 @@ def _system(kept: dict[str, str]) -> ssl.SSLContext:
 
 def with_database(url: str, database: str) -> str:
     """The same address with another database."""
-    return urlsplit(url)._replace(path="/" + quote(database)).geturl()
+    return urlsplit(url)._replace(path="/" + quote(database, safe="")).geturl()
 
 
 def masked(url: str) -> str:

@@ -6,7 +6,6 @@ Nothing in the clear begins with that byte: CSV is compressed, keys are packed, 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -91,7 +90,12 @@ class Keyring:
 
     def open_text(self, value: str, place: bytes) -> str:
         """Raises CheckpointError."""
-        return self.open(raw(value), place).decode() if value.startswith(_TEXT) else value
+        if not value.startswith(_TEXT):
+            return value
+        try:
+            return self.open(raw(value), place).decode()
+        except UnicodeDecodeError:
+            raise _no_text() from None
 
     def sign(self, value: bytes) -> bytes | None:
         """The writing key's id and its signature; None without a key."""
@@ -127,10 +131,12 @@ def raw(text: str) -> bytes:
         return text.encode()
     try:
         return base64.b64decode(text[len(_TEXT) :], validate=True)
-    except binascii.Error:
-        raise CheckpointError(
-            "an encrypted text of the ledger can't be read", "it was changed in the database"
-        ) from None
+    except ValueError:
+        raise _no_text() from None
+
+
+def _no_text() -> CheckpointError:
+    return CheckpointError("an encrypted text of the ledger can't be read", "it was changed in the database")
 
 
 def missing(ids: Iterable[bytes], keys: Keyring) -> CheckpointError:

@@ -33,7 +33,7 @@ from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.plan import Rules
 from bulkmig.sync.released import released
-from bulkmig.sync.strategies import STRATEGIES
+from bulkmig.sync.strategies import named
 from bulkmig.sync.vessel import BRAKE, Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
@@ -73,10 +73,19 @@ async def _run(
     command: str, settings: Settings, selection: Selection, listen: Listener, stop: Stop
 ) -> Report:
     settings = check(settings)
+    named(settings.conflict)
     report = Report(command, str(uuid4()), memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     async with both(settings, writing=not settings.dry_run, listen=listen) as ends:
         selected = await resolve(ends.holder, selection)
+        await access.check(
+            ends.target,
+            settings.operator,
+            "sync" if command == "sync" else "migrate_vessel",
+            f"{command} {selection}",
+            # All of them: also what is gone from the source, and users of whatever company.
+            None if selection.all else [(vessel.id, vessel.company_id) for vessel in selected],
+        )
         await ready(ends, settings)
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
@@ -84,16 +93,6 @@ async def _run(
         state = await target_state.read(ends.target)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
-        await access.check(
-            ends.target,
-            settings.operator,
-            "sync" if command == "sync" else "migrate_vessel",
-            f"{command} {selection}",
-            # All of them: also what is gone from the source, and users of whatever company.
-            None
-            if selection.all
-            else [(vessel.id, vessel.company_id) for vessel in (*chosen.old, *chosen.new)],
-        )
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
@@ -206,7 +205,7 @@ class _Steps:
         """What this run decides by."""
         settings = self.settings
         return Rules(
-            STRATEGIES[settings.conflict],
+            named(settings.conflict),
             self.run.ends.target_catalogue,
             settings.allow_deletions,
             settings.brake_share,

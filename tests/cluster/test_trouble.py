@@ -99,6 +99,7 @@ async def told_to_stop(at: Scene) -> None:
     await first.kill(signal.SIGTERM)
     ended = await first.ended()
     assert ended.status == 4
+    await at.reached(0.2)
     await at.busy(second)
     await submitter.kill(signal.SIGTERM)
     stopped = await submitter.ended()

@@ -52,3 +52,12 @@ def test_a_weaker_mode_of_the_environment_holds_where_it_is_allowed(monkeypatch:
     address = parse(REMOTE, allow_insecure=True)
     assert "sslmode=require" in address.url
     assert address.connect_timeout == 7
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql:////db.example.org/x", "postgresql://localhost,/x", "postgresql:///x?host=localhost,"],
+)
+def test_an_address_that_the_driver_reads_otherwise_is_refused(url: str) -> None:
+    with pytest.raises(UsageError):
+        parse(url)
