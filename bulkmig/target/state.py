@@ -44,7 +44,8 @@ class TargetState:
         return {target: source for source, target in self.recorded.get(entity, {}).items()}
 
 
-# All of it by one query; `at`: the order that counts for marks.
+# All of it by one query; `at`: the order that counts for marks. Retained equipment is what no row of the source
+# tells of, and it may come back: its code is its own.
 _LEDGER = """
 SELECT l.kind, l.key, l.value, l.more FROM (
     SELECT i.entity AS kind, i.source_id::text AS key, i.target_id::text AS value,
@@ -53,6 +54,9 @@ SELECT l.kind, l.key, l.value, l.more FROM (
     SELECT '/slug', s.company_id::text, s.slug, NULL, NULL FROM bulkmig.slugs s
     UNION ALL
     SELECT '/qr_code', q.equipment_id::text, q.qr_code, NULL, NULL FROM bulkmig.qr_codes q
+    UNION ALL
+    SELECT '/retained', r.source_id::text, e.qr_code, NULL, NULL
+      FROM bulkmig.retained r JOIN equipment e ON e.id = r.target_id WHERE r.entity = 'equipment'
     UNION ALL
     SELECT '/mark', v.vessel_id::text, v.state, v.run_id::text, v.finished_at FROM bulkmig.vessels v
 ) l ORDER BY l.at, l.key
@@ -65,8 +69,14 @@ UNION ALL
 SELECT 'vessel', v.id::text, v.imo_number, NULL FROM vessels v
 """
 _OWN_QR = "SELECT qr_code FROM equipment"
-# The version digit and the entity's: what only ids that bulkmig derives begin their third group with.
-_FOREIGN_QR = f"SELECT qr_code FROM equipment WHERE substr(id::text, 15, 2) <> '8{DIGITS['equipment']}'"
+# The version digit and the entity's: what only ids that bulkmig derives begin their third group with. What
+# follows (ids.py) are the digits of the hash that a code of bulkmig's has too, unless the portal changed it.
+_FOREIGN_QR = f"""
+SELECT qr_code FROM equipment
+ WHERE substr(id::text, 15, 2) <> '8{DIGITS["equipment"]}'
+    OR qr_code NOT LIKE
+       '%-' || substr(id::text, 17, 2) || substr(id::text, 21, 3) || substr(id::text, 25, 1) || '%'
+"""
 
 
 async def read(connection: Connection, ledger: int | None = None) -> TargetState:
@@ -92,18 +102,23 @@ async def read(connection: Connection, ledger: int | None = None) -> TargetState
         }
         # Before bulkmig's first vessel all equipment is the portal's.
         query = _FOREIGN_QR if state.marks else _OWN_QR
-        state.foreign_qr = frozenset(row["qr_code"] for row in await connection.fetch(query))
+        state.foreign_qr |= frozenset(row["qr_code"] for row in await connection.fetch(query))
     return state
 
 
 async def _read_ledger(connection: Connection, state: TargetState) -> None:
+    retained: dict[str, str] = {}
     for kind, key, value, more in await connection.fetch(_LEDGER):
         if kind == "/slug":
             state.slugs[key] = value
         elif kind == "/qr_code":
             state.qr_codes[key] = value
+        elif kind == "/retained":
+            retained[key] = value
         elif kind == "/mark":
             state.marks[key] = Mark(value, more)
         else:
             state.identities.setdefault(kind, {})[key] = (value, more is not None)
             state.recorded.setdefault(kind, {})[key] = value
+    state.qr_codes = retained | state.qr_codes
+    state.foreign_qr = frozenset(retained.values())
