@@ -44,8 +44,8 @@ class TargetState:
         return {target: source for source, target in self.recorded.get(entity, {}).items()}
 
 
-# All of it by one query; `at`: the order that counts for marks. Retained equipment is what no row of the source
-# tells of, and it may come back: its code is its own.
+# All of it by one query; `at`: the order that counts for marks. No row of the source tells of retained
+# equipment, and it may come back: its code is its own.
 _LEDGER = """
 SELECT l.kind, l.key, l.value, l.more FROM (
     SELECT i.entity AS kind, i.source_id::text AS key, i.target_id::text AS value,
