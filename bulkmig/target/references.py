@@ -1,4 +1,4 @@
-"""Set-wise proof of foreign keys (`--fk-check set`): one query over a vessel's new rows, an anti-join for each
+"""Set-wise proof of foreign keys (`--fk-check set`): one query over the new rows of a vessel, an anti-join a
 reference.
 
 The rows of a vessel share an id prefix, so each of these is a range scan of the child's primary key."""
