@@ -43,8 +43,16 @@ class FleetListed(Event, frozen=True):
     vessels: tuple[Due, ...]
 
 
+class VesselsUnchanged(Event, frozen=True):
+    """Vessels of a sync in which nothing can have changed: they are up to date, and nothing is done with
+    them."""
+
+    vessels: tuple[str, ...]
+
+
 class PhaseStarted(Event, frozen=True):
-    """A phase of the whole run: companies and users, vessels, waiting rows, verification."""
+    """A phase of the whole run: companies and users, changes (of a sync: which vessels have any), vessels,
+    waiting rows, verification, rollback. `vessels` may come more than once."""
 
     phase: str
     vessels: int = 0

@@ -5,7 +5,7 @@ quarantined before they could wait get what their other ends have to say as well
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 import asyncpg
@@ -18,6 +18,7 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import audit, write
+from bulkmig.ledger.base import pack_ids
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.postgres.transient import transient
@@ -102,7 +103,10 @@ async def settle(
                     outcome = await _look(source, target, decisions, entity, ids)
                     waiting = set(outcome.waiting["id"])
                     leaving = {row["vessel_id"] for row in rows if row["source_id"] not in waiting}
-                    await _load(target, checkpoints, by, decisions, outcome, result, leaving)
+                    gone = {row["source_id"]: row["vessel_id"] for row in rows}
+                    for source_id in outcome.raw["id"]:
+                        del gone[source_id]
+                    await _load(target, checkpoints, by, decisions, outcome, result, leaving, gone)
                     result.pending += len(waiting)
                     await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
                 last, size = ids[-1], CHUNK
@@ -196,7 +200,10 @@ async def _load(
     outcome: Outcome,
     result: Settled,
     leaving: set[str],
+    gone: Mapping[str, str],
 ) -> None:
+    """`leaving`: vessels of rows that wait no longer; `gone`: rows that the source has no more, by id the
+    vessel."""
     entity, run_id = outcome.entity, checkpoints.run_id
     # Vessels of earlier runs change as well, also those of which a row only goes into quarantine: each is
     # locked, and has its checkpoint, before that.
@@ -213,6 +220,11 @@ async def _load(
             await write.base(
                 target, run_id, vessel, [(entity.name, image.height, payload)], checkpoint=taken[vessel]
             )
+    for vessel in sorted(taken.keys() & set(gone.values())):
+        # Written once, and taken along by a rollback: they will not return.
+        forgotten = sorted(source_id for source_id, of in gone.items() if of == vessel)
+        entry = entity.name, len(forgotten), pack_ids(forgotten)
+        await write.base(target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="forgotten")
     for vessel in taken:
         await audit.entry(target, by, "settled", "rows that waited", run_id=run_id, vessel_id=vessel)
     new = of_ends(outcome)

@@ -93,10 +93,12 @@ _MOVED = """
 SELECT target_id::text FROM bulkmig.identities
  WHERE entity = $1 AND target_id = ANY ($2::text[]::uuid[])
 """
-_RECORDED = """
-SELECT source_id::text FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
-UNION SELECT source_id::text FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
+_PENDING = """
+SELECT source_id::text FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
 """
+_RECORDED = f"""
+SELECT source_id::text FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
+UNION {_PENDING}"""
 
 
 # Rows that are as the vessel's last change left them, which wrote their base. Only good right after that: a
@@ -172,6 +174,11 @@ class Weigher:
             spare = {sources[row[0]] for row in recorded}
             spare.update(id_ for source, id_ in sources.items() if source in self.kept_out[entity.name])
             spare.update(row[0] for row in await self.target.fetch(_MOVED, entity.name, extra))
+        missing = sorted({m.source_id for m in mismatches if m.kind == "missing" and m.id not in known})
+        if missing:
+            # New, and what they refer to has been deleted by the portal: they come when that does.
+            waiting = {row[0] for row in await self.target.fetch(_PENDING, entity.name, missing)}
+            kept |= {m.id for m in mismatches if m.source_id in waiting and m.kind == "missing"}
         return [m for m in mismatches if m.id not in kept and not (m.kind == "extra" and m.id in spare)]
 
     async def _not_synced(self, entity: Entity, loose: list[Mismatch]) -> set[str]:

@@ -125,6 +125,8 @@ async def bring_back(
             f"CREATE TEMPORARY TABLE part_rows ON COMMIT DROP AS TABLE {table.name} WITH NO DATA"
         )
         await copy_part(connection, "part_rows", part)
+        if table.name in WAITING:
+            await _without_forgotten(connection, stage, table)
         there = "".join(f" AND (w.{fk.column} IS NULL OR {_there(fk)})" for fk in keys)
         columns = ", ".join(table.columns)
         rows = await connection.fetch(
@@ -150,6 +152,29 @@ async def bring_back(
                     [source for _, source in source_ids],
                 )
     return Counter({name: len(ids) for name, ids in back.items()})
+
+
+async def _without_forgotten(connection: Connection, stage: Stage, table: TargetTable) -> None:
+    """Leaves out which of bulkmig's own `part_rows` neither wait nor count as written any more: the source
+    has deleted them since, or their vessel went back to before them."""
+    key, (entity, _) = table.key[0], WAITING[table.name]
+    rows = await connection.fetch(f"SELECT {key}::text AS id FROM part_rows")
+    own = [row["id"] for row in rows if _waits(table.name, row["id"])]
+    known: set[str] = set()
+    for owner, found in (await _sources(connection, stage, table.name, own)).items():
+        sources = [source for _, source in found]
+        pending = await connection.fetch(
+            "SELECT source_id::text AS id FROM bulkmig.pending"
+            " WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
+            entity,
+            sources,
+        )
+        written = await base.among(connection, [owner], entity, sources)
+        there = {row["id"] for row in pending} | set(() if written is None else written["source_id"])
+        known |= {id_ for id_, source in found if source in there}
+    await connection.execute(
+        f"DELETE FROM part_rows WHERE {key} = ANY ($1::text[]::uuid[])", sorted(set(own) - known)
+    )
 
 
 def _there(fk: ForeignKey) -> str:

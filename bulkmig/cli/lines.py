@@ -23,6 +23,7 @@ from bulkmig.events import (
     VesselFailed,
     VesselReached,
     VesselStarted,
+    VesselsUnchanged,
     VesselUndone,
     VesselVerified,
 )
@@ -69,6 +70,8 @@ def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
         if isinstance(event, _NO_LINES):
             return
         fields = msgspec.structs.asdict(event)
+        if isinstance(event, VesselsUnchanged):
+            fields["vessels"] = len(event.vessels)
         if isinstance(event, RunStarted):
             log = log.bind(run_id=event.run_id)
         if isinstance(event, VesselDone):

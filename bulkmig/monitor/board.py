@@ -23,6 +23,7 @@ from bulkmig.events import (
     VesselFailed,
     VesselReached,
     VesselStarted,
+    VesselsUnchanged,
     VesselUndone,
     VesselVerified,
 )
@@ -34,8 +35,8 @@ RECENT = 10  # errors that are kept
 
 @dataclass
 class Seen:
-    """A vessel on the board. `state`: waiting, running, migrated, quarantined, skipped or failed; `phase`:
-    what is done with it now, or the last that was."""
+    """A vessel on the board. `state`: waiting, running, migrated, quarantined, unchanged, skipped or failed;
+    `phase`: what is done with it now, or the last that was."""
 
     id: str
     name: str = ""
@@ -124,10 +125,14 @@ class Board:
                 for due in event.vessels:
                     self.vessels[due.id] = Seen(due.id, due.name, due.imo_number, due.equipment)
                 self.counts["waiting"] = len(event.vessels)
-                self.estimate.expect(event.vessels, loads=self.command != "verify", verifies=self.verifies)
+                self.estimate.expect(event.vessels, self.command, verifies=self.verifies)
             case PhaseStarted():
                 self.phase = event.phase
                 self.estimate.enter(event.phase)
+            case VesselsUnchanged():
+                for vessel in event.vessels:
+                    self._rest(vessel, "", "unchanged")
+                self.estimate.leave_out(event.vessels)
             case VesselStarted():
                 self._work(event.vessel_id, event.name, "extract", state="running")
                 self.estimate.loading.start(event.vessel_id)

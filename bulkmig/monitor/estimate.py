@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 
 from bulkmig.events import Due
-from bulkmig.pace import ROWS_PER_EQUIPMENT, ROWS_PER_VESSEL
+from bulkmig.pace import ROWS_PER_EQUIPMENT
 
-# Seconds that comparing takes for each second that loading took; and how much that counts against what is
-# measured, at the beginning.
-VERIFYING = 1.0
-PRIOR = 0.25
+# What a vessel takes by itself, in the time that so many rows take; and the seconds that comparing takes for
+# each second that loading took. A sync decides much about few rows, and compares only what it changed.
+EACH, VERIFYING = 300, 0.5
+EACH_OF_SYNC, VERIFYING_OF_SYNC = 2000, 0.25
+PRIOR = 0.25  # how much that counts against what is measured, at the beginning
 
 
 class Work:
     """Vessels, each with its weight, that one phase handles."""
 
-    def __init__(self, weights: dict[str, int]) -> None:
-        self.weights = weights
-        self.total = sum(weights.values())
+    def __init__(self, vessels: Iterable[Due] = (), each: int = EACH) -> None:
+        self.weights = {v.id: each + v.equipment * ROWS_PER_EQUIPMENT for v in vessels}
+        self.total = sum(self.weights.values())
         self._behind: set[str] = set()
         self._under_way: set[str] = set()
 
@@ -33,9 +35,10 @@ class Work:
     def again(self, vessel: str) -> None:
         self._behind.discard(vessel)
 
-    @property
-    def has_ended_any(self) -> bool:
-        return bool(self._behind)
+    def leave_out(self, vessels: Iterable[str]) -> None:
+        """There is nothing to do for these."""
+        for vessel in vessels:
+            self.total -= self.weights.pop(vessel, 0)
 
     @property
     def share(self) -> float:
@@ -56,23 +59,27 @@ class Estimate:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self.loading = Work({})
-        self.comparing = Work({})
-        self._verifies = False
+        self.loading, self.comparing = Work(), Work()
+        self._verifying = 0.0  # 0 where nothing is compared after it was loaded
         self._phase = ""
         self._since = clock()
-        self._loaded_in = 0.0
+        self._spent: defaultdict[str, float] = defaultdict(float)  # seconds, up to this phase
 
-    def expect(self, vessels: Iterable[Due], *, loads: bool, verifies: bool) -> None:
+    def expect(self, vessels: Sequence[Due], command: str, *, verifies: bool) -> None:
         """The vessels that are due."""
-        weights = {v.id: ROWS_PER_VESSEL + v.equipment * ROWS_PER_EQUIPMENT for v in vessels}
-        self.loading, self.comparing = Work(weights if loads else {}), Work(weights)
-        self._verifies = verifies
+        syncs = command == "sync"
+        self.loading = Work(vessels if command != "verify" else (), EACH_OF_SYNC if syncs else EACH)
+        self.comparing = Work(vessels)
+        self._verifying = (VERIFYING_OF_SYNC if syncs else VERIFYING) if verifies else 0.0
+
+    def leave_out(self, vessels: Sequence[str]) -> None:
+        """There is nothing to do for these."""
+        self.loading.leave_out(vessels)
+        self.comparing.leave_out(vessels)
 
     def enter(self, phase: str) -> None:
-        """A phase of the run begins."""
-        if self._phase == "vessels":
-            self._loaded_in = self._clock() - self._since
+        """A phase of the run begins, or goes on."""
+        self._spent[self._phase] += self._clock() - self._since
         self._phase, self._since = phase, self._clock()
 
     @property
@@ -80,26 +87,28 @@ class Estimate:
         """How much of the whole run is behind it, 0 to 1."""
         if not self.loading.total:
             return self.comparing.share
-        if not self._verifies:
-            return self.loading.share
-        return (self.loading.share + self.comparing.share * VERIFYING) / (1 + VERIFYING)
+        return (self.loading.share + self.comparing.share * self._verifying) / (1 + self._verifying)
 
     @property
     def left(self) -> float | None:
         """Seconds until the end; None where nothing is known yet."""
-        spent = self._clock() - self._since
-        if self._phase == "vessels" and self.loading.has_ended_any:
+        spent = self._spent[self._phase] + self._clock() - self._since
+        loaded_in = self._spent["vessels"]
+        if self._phase == "vessels" and self.loading.share:
             whole = spent / self.loading.likely
-            return whole - spent + (whole * VERIFYING if self._verifies else 0.0)
+            return whole - spent + whole * self._verifying
         if self._phase == "verification":
-            return self._left_to_compare(spent)
+            return self._left_to_compare(spent, loaded_in * self._verifying)
+        if loaded_in:  # between the two, or after both
+            return max(loaded_in * self._verifying - self._spent["verification"], 0.0)
         return None
 
-    def _left_to_compare(self, spent: float) -> float | None:
-        behind = self.comparing.likely if self.comparing.has_ended_any else 0.0
-        prior = PRIOR * (1 - behind) if self._loaded_in else 0.0
+    def _left_to_compare(self, spent: float, expected: float) -> float | None:
+        """By the pace so far, and at the beginning by what loading took."""
+        behind = self.comparing.likely if self.comparing.share else 0.0
+        prior = PRIOR * (1 - behind) if expected else 0.0
         if not behind + prior:
             return None
         measured = spent / behind if behind else 0.0
-        whole = (prior * self._loaded_in * VERIFYING + behind * measured) / (prior + behind)
+        whole = (prior * expected + behind * measured) / (prior + behind)
         return max(whole - spent, 0.0)

@@ -15,6 +15,7 @@ STATES = {
     "running": "in_progress",
     "migrated": "completed",
     "quarantined": "quarantined",
+    "unchanged": "unchanged",
     "skipped": "skipped",
     "failed": "failed",
 }

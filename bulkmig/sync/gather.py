@@ -212,8 +212,11 @@ class Gather:
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}
             found.held = (found.with_parent | out) & set(written["source_id"])
             found.gone = left - found.held
+            if self.vessel in self.unit.whole:  # a vessel that is kept out keeps all of it
+                found.with_parent |= found.gone
+                found.held |= found.gone
             if self.vanished or self.vessel in self.unit.whole:
-                found.gone = set()  # gone.py is about these; a vessel that is kept out keeps all of it
+                found.gone = set()  # gone.py is about those of a vessel that vanished
 
 
 def abroad(columns: Sequence[str]) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.sync.apply import Means, Step, apply
 from bulkmig.sync.gather import Found
-from bulkmig.sync.plan import BY_BRAKE, Rules, plan
+from bulkmig.sync.plan import FOR_NOW, Rules, plan
 from bulkmig.sync.vessel import BRAKE
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
 
@@ -49,9 +49,9 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
             row["source_id"]
             for row in await target.fetch(
                 "SELECT source_id::text FROM bulkmig.retained WHERE vessel_id = $1::text::uuid"
-                " AND reason <> $2",
+                " AND NOT reason = ANY ($2::text[])",
                 vessel.id,
-                BY_BRAKE,
+                list(FOR_NOW),
             )
         }
         lost = sum(len(ids - kept) for ids in gone.values())

@@ -22,15 +22,17 @@ from bulkmig.sync.row import Row, cells_of, equal, make
 from bulkmig.sync.standing import standing
 from bulkmig.sync.strategies._strategy import Strategy
 
-# Why rows are retained: what they hang on is; the brake holds.
-WITH_PARENT, BY_BRAKE = "with_parent", "brake"
+# Why rows are retained: what they hang on is; the brake holds; what they would hang on isn't there.
+WITH_PARENT, BY_BRAKE, WITHOUT_PARENT = "with_parent", "brake", "without_parent"
+# Those that go when that is over.
+FOR_NOW = (WITH_PARENT, BY_BRAKE)
 
 
 @dataclass
 class Part:
     """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
     (None: nothing), `delete` goes. By source id: `base` is last written from now on, `forget` no longer
-    bulkmig's, `stands` what stands where that isn't the base."""
+    bulkmig's, `stands` what stands where that isn't the base, `waiting` new rows whose ends aren't there."""
 
     entity: Entity
     write: dict[str, Row] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class Part:
     base: dict[str, Row] = field(default_factory=dict)
     forget: set[str] = field(default_factory=set)
     stands: dict[str, Row] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
     unchanged: Counter[str] = field(default_factory=Counter)  # target table
@@ -86,7 +89,7 @@ async def plan(
     vessel = None if owner == NIL else owner
     opened = await conflicts.open_ones(connection, vessel)
     retained = await _retained(connection, vessel)
-    stay = {(of, source) for (of, source), reason in retained.items() if reason != BY_BRAKE}
+    stay = {row for row, reason in retained.items() if reason not in FOR_NOW}
     gone = _brake(made, found, rules, stay)
     for entity in ENTITIES:
         if entity.name not in found or not entity.tables:
@@ -160,9 +163,17 @@ async def plan(
                 spared = verdict.conflict.kind == "deleted_in_source" and not verdict.write
                 if spared and not verdict.conflict.open:
                     part.retained[source] = (id_, "conflict")
+        source_of = {id_: source for source, id_ in ids.items()}
         for id_ in await _without_equipment(connection, made, entity):
-            # The portal deleted what it hangs on, and so the row, be it new: there is nowhere to put it.
+            # The portal deleted what it hangs on, and so the row; a new one comes when that is there again.
             del part.write[id_]
+            if (source := source_of[id_]) in bases:
+                continue
+            del part.base[source]
+            if entity.waits is not None:
+                part.waiting.add(source)
+            elif source not in kept:
+                part.retained[source] = (id_, WITHOUT_PARENT)
     return made
 
 

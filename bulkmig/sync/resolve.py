@@ -8,6 +8,7 @@ from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import anyio
+import asyncpg
 
 from bulkmig import shown
 from bulkmig._core.declare import Entity
@@ -19,9 +20,10 @@ from bulkmig.entities import entity
 from bulkmig.errors import UsageError
 from bulkmig.ledger import access, audit, base, runs
 from bulkmig.ledger.write import NIL
+from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.preflight import target_only
-from bulkmig.report import Report
+from bulkmig.report import Failure, Report
 from bulkmig.security import keys
 from bulkmig.sync import conflicts
 from bulkmig.sync.apply import Applied, Means, Step, apply
@@ -98,7 +100,12 @@ async def resolve(
             by_vessel[row["vessel_id"]].append(row["id"])
         try:
             for vessel, of_vessel in by_vessel.items():
-                done = await _resolve(target, own, types, vessel, of_vessel, take, fields or {}, who)
+                try:
+                    done = await _resolve(target, own, types, vessel, of_vessel, take, fields or {}, who)
+                except asyncpg.IntegrityConstraintViolationError as error:
+                    # What the row needs isn't there, or another has what it wants: it stays open.
+                    report.failures.append(Failure(vessel or "", "", None, "load", describe(error)))
+                    continue
                 report.inserted.update(done.inserted)
                 report.updated.update(done.updated)
                 report.deleted.update(done.deleted)

@@ -17,7 +17,7 @@ from bulkmig.cluster.submit import crew
 from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
-from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
+from bulkmig.events import Listener, PhaseStarted, RunStarted, VesselsUnchanged, silent
 from bulkmig.fleet import Migration
 from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
@@ -110,6 +110,7 @@ async def _run(
             if state.ledger:  # else this is a dry run, and nothing was ever written
                 await run.step("who is gone", steps.look_for_gone)
                 await run.step("companies and users", steps.change_shared)
+                listen(PhaseStarted("changes"))
                 await run.step("changes", steps.look_for_changes)
                 await steps.vessels()
             await steps.new_vessels()
@@ -213,11 +214,11 @@ class _Steps:
         )
 
     async def companies(self, state: TargetState) -> set[str]:
-        """Companies that are in the target, and those that users who are there have moved to."""
+        """Companies that are in the target, and those that users who were written have moved to."""
         known = set(state.identities.get("company", ()))
+        users = await self._written("user") if state.ledger else []
         rows = await self.run.ends.holder.fetch(
-            "SELECT DISTINCT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])",
-            list(state.identities.get("user", ())),
+            "SELECT DISTINCT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])", users
         )
         there = await self.run.ends.holder.fetch(
             "SELECT id::text FROM companies WHERE id = ANY ($1::text[]::uuid[])", list(known)
@@ -250,14 +251,18 @@ class _Steps:
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
         for of in FLEET:
-            written = await base.read(
-                self.run.ends.target, [NIL], of.name, shape=lambda frame: frame.select("source_id")
-            )
-            ids = [] if written is None else written["source_id"].to_list()
+            ids = await self._written(of.name)
             rows = await self.run.ends.holder.fetch(
                 f"SELECT id::text FROM {of.source} WHERE id = ANY ($1::text[]::uuid[])", ids
             )
             self.gone[of.name] = set(ids) - {row["id"] for row in rows}
+
+    async def _written(self, of: str) -> list[str]:
+        """The companies or users that bulkmig wrote (source ids)."""
+        written = await base.read(
+            self.run.ends.target, [NIL], of, shape=lambda frame: frame.select("source_id")
+        )
+        return [] if written is None else written["source_id"].to_list()
 
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""
@@ -330,7 +335,11 @@ class _Steps:
         along = moves.joined([v.id for v in (*self.due, *arriving)], [*chosen.others, *chosen.vanished])
         vanished = {vessel.id for vessel in chosen.vanished}
         run.report.selected += sum(vessel.id not in vanished for vessel in along)
-        run.report.done += len(chosen.old) - len(self.due)
+        changed = {vessel.id for vessel in self.due}
+        unchanged = tuple(vessel.id for vessel in chosen.old if vessel.id not in changed)
+        run.report.done += len(unchanged)
+        if unchanged:
+            run.listen(VesselsUnchanged(unchanged))
         due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
         units = moves.groups(due)

@@ -13,6 +13,7 @@ from bulkmig._core.unit import FINDING, QUARANTINE, Decisions
 from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
+from bulkmig.events import VesselReached, VesselStarted
 from bulkmig.ledger import write
 from bulkmig.ledger.compact import compact
 from bulkmig.migrate_units import add, new_unit
@@ -36,6 +37,12 @@ from bulkmig.workers import Lane, Queue, Work
 BRAKE = "sync.deletion_brake"
 _BRAKED = "more rows are gone from the source than the brake lets go: --allow-deletions deletes them"
 
+# Also what an earlier look of the same run has found.
+_LEFT = """
+DELETE FROM bulkmig.quarantine WHERE vessel_id = $1::text::uuid AND (entity, source_id) NOT IN
+    (SELECT e, s::uuid FROM unnest($2::text[], $3::text[]) AS u (e, s))
+"""
+
 Finished = Callable[[list[Loaded], Queue], None]
 
 
@@ -55,9 +62,12 @@ def work(
 
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
         tallies: list[Tally] = []
+        there = [vessel for vessel in vessels if vessel.id not in moves.vanished]
 
         async def attempt(number: int) -> list[Loaded]:
             tallies.clear()
+            for vessel in there:
+                lane.site.listen(VesselStarted(vessel.id, vessel.name))
             try:
                 return await _sync(lane, vessels, options, rules, moves, foretold, tallies)
             except Exception:
@@ -114,6 +124,9 @@ async def _sync(
         while taken := await numbers_taken(target, _by_vessel(gathered, plans)) - decisions.imo_taken:
             decisions.imo_taken |= taken
             gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
+        for vessel in vessels:
+            if vessel.id not in moves.vanished:
+                lane.site.listen(VesselReached(vessel.id, vessel.name, "load"))
         results = await _apply(target, vessels, options, plans, moves)
         waited = {
             entity.name: set().union(*[await _pending(target, vessel.id, entity) for vessel in vessels])
@@ -254,11 +267,13 @@ async def _record(
     """Quarantined and waiting rows as they are now; findings of the rows that this sync is about. `waited`:
     by entity, what waited before, also on the vessel that it leaves."""
     run_id = options.run_id
+    out: list[tuple[str, str]] = []
     for entity in PER_VESSEL:
         rows = found[entity.name]
         quarantined = _joined(rows.quarantined, QUARANTINE)
         await write.quarantine(target, run_id, [quarantined])
         result.quarantined[entity.source] += quarantined.height
+        out += [(entity.name, source_id) for source_id in quarantined["source_id"]]
         about = {id_ for frame in (*rows.new, *rows.changed) for id_ in frame["source_id"]}
         about.update(quarantined["source_id"])
         findings = _joined(rows.findings, FINDING).filter(pl.col("source_id").is_in(list(about)))
@@ -278,7 +293,7 @@ async def _record(
         # has deleted it.
         lost = waiting & rows.held - waited.get(entity.name, set())
         result.unsettled |= bool(lost)  # it may come back with its end
-        waiting -= lost
+        waiting = (waiting - lost) | made.parts[entity.name].waiting
         await _waiting(target, run_id, vessel.id, entity.name, sorted(waiting))
         result.pending += len(waiting)
     if made.brake:
@@ -287,7 +302,7 @@ async def _record(
         )
         await write.findings(target, run_id, [brake])
         _count(result, brake)
-    await write.left_quarantine(target, run_id, vessel.id)
+    await target.execute(_LEFT, vessel.id, [name for name, _ in out], [source_id for _, source_id in out])
 
 
 async def _waiting(

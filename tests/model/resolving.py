@@ -15,7 +15,8 @@ from tests.oracle.draft import Cell
 def resolvable(state: State) -> list[Conflict]:
     """Open conflicts of rows that are as they were when the conflict was found: what else happens to a row
     until somebody decides is not said."""
-    return [one for one in state.conflicts.values() if one.open and state.unit(one.ref) == one.target]
+    found = [one for one in state.conflicts.values() if one.open and state.unit(one.ref) == one.target]
+    return [one for one in found if one.target or not one.source or not state.tables.dangling(one.source)]
 
 
 def resolve(state: State, conflict: Conflict, take: Decision, hits: Hits) -> None:

@@ -6,22 +6,27 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.model import portal_steps, source_steps
+from tests.model import package, portal_steps, source_steps
+from tests.model.machine import Databases
 from tests.model.mirror import Mirror
 from tests.model.rules import Hits
 from tests.model.run import Options
 from tests.model.session import Session
+from tests.model.start import new_row
 from tests.model.state import Strategy
 from tests.model.tables import THING_OF
-from tests.model.test_model import Databases
 from tests.oracle.draft import Ref
 from tests.support.servers import EmbeddedServers
 
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
 ONE, TWO, THREE, FOUR = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22, 24))
-PUMP, VALVE, CRANE, RADAR, ANCHOR = (f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 38, 40, 44, 48))
+PUMP, VALVE, CRANE, WINCH, RADAR, ANCHOR = (
+    f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 38, 40, 42, 44, 48)
+)
+ANN = "00000002-0000-4000-8000-000000000008"
 BLUE = "00000001-0000-4000-8000-000000000004"
-SEAL = "00000006-0000-4000-8000-000000000050"
+SEAL, SHAFT = "00000006-0000-4000-8000-000000000050", "00000006-0000-4000-8000-000000000052"
+OF_CRANE = {"documents": "00000007-0000-4000-8000-000000000063"}
 OF_PUMP = {
     "documents": "00000007-0000-4000-8000-000000000059",
     "quality_scores": "00000008-0000-4000-8000-000000000067",
@@ -55,6 +60,13 @@ async def sync(session: Session, strategy: Strategy = "source_wins") -> None:
 
 async def source(session: Session, table: str, id_: str, **values: str | None) -> None:
     await source_steps.set_cells(session, table, id_, values)
+
+
+async def add(session: Session, table: str, **values: str) -> str:
+    """A new source row; returns its id."""
+    row = new_row(session.onboarding, session.clock, table, **values)
+    await session.mirror.put_source(table, row)
+    return str(row["id"])
 
 
 async def move(session: Session, equipment: str, hanging: dict[str, str], vessel: str) -> None:
@@ -159,5 +171,73 @@ async def test_a_company_that_turns_erroneous_quarantines_vessels_in_which_nothi
     await source(session, "companies", BLUE, settings=source_steps.TOO_LARGE)
     await sync(session)
     await source(session, "companies", BLUE, settings=None)
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
+
+
+async def test_a_vessel_that_is_kept_out_whole_keeps_what_the_source_deleted_until_it_is_not(
+    session: Session,
+) -> None:
+    await takes_the_number_of(session, ONE, TWO)
+    await portal(session, Ref("critical_part", SHAFT), current_stock="8")
+    await source_steps.delete_row(session, "critical_parts", SHAFT)
+    await sync(session, "target_wins")
+    await source(session, "vessels", ONE, imo_number="9241061")
+    await sync(session)
+
+
+async def test_a_user_whom_the_portal_deleted_comes_back_with_the_company_that_he_moved_to(
+    session: Session,
+) -> None:
+    company = await add(session, "companies", name="Cyan", code="cyan")
+    await source(session, "users", ANN, company_id=company)
+    await portal_steps.delete_row(session, "users", session.state.target_id(Ref("user", ANN)))
+    await sync(session, "merge")
+
+
+async def test_new_rows_on_equipment_that_the_portal_deleted_come_when_it_is_there_again(
+    session: Session,
+) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", CRANE))
+    on = {"vessel_id": TWO, "equipment_id": CRANE}
+    await add(session, "critical_parts", equipment_id=CRANE, name="Hook")
+    await add(session, "documents", **on)
+    await add(session, "quality_scores", **on)
+    await add(
+        session, "cross_references", vessel_id=TWO, source_equipment_id=WINCH, target_equipment_id=CRANE
+    )
+    await sync(session)
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session)
+    await source(session, "equipment", CRANE, notes="later")
+    await sync(session)
+
+
+async def test_a_waiting_reference_that_the_source_deleted_does_not_return_with_its_end(
+    session: Session,
+) -> None:
+    await session.rollback_vessel(ONE, force=False)
+    await source_steps.delete_row(session, "cross_references", OF_RADAR["cross_references"])
+    await sync(session)
+    await session.rollback_vessel(ONE, force=False)
+
+
+async def test_a_conflict_whose_row_has_no_equipment_to_hang_on_stays_open(session: Session) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", CRANE))
+    await source(session, "documents", OF_CRANE["documents"], name="later")
+    await sync(session, "manual")
+    ids = [one["id"] for one in await package.conflicts(session.settings(), "open")]
+    report = await package.resolve(session.settings(), ids, "source")
+    assert report.exit_status == 1
+    assert [failure.vessel_id for failure in report.failures] == [TWO]
+    assert [one["id"] for one in await package.conflicts(session.settings(), "open")] == ids
+
+
+async def test_a_reference_to_a_vessel_that_gets_the_number_of_another_leaves_quarantine_in_the_same_run(
+    session: Session,
+) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][FOUR], "9074729")
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await session.migrate(None)
     await source(session, "equipment", RADAR, notes="later")
     await sync(session)
