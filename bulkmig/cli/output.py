@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import select
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -20,9 +21,19 @@ from bulkmig.report import Report
 
 
 def document(value: dict[str, Any]) -> None:
-    """One JSON document on standard output."""
+    """One JSON document on standard output: in UTF-8 whatever the locale, and whole, also through a pipe on
+    which writing doesn't wait."""
     early.over()
-    sys.stdout.write(harmless(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n")
+    text = harmless(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()) + "\n"
+    sys.stdout.flush()
+    out, left = sys.stdout.buffer, memoryview(text.encode())
+    out = getattr(out, "raw", out)
+    while left:
+        written = out.write(left)
+        if written is None:
+            select.select((), (out,), ())
+        else:
+            left = left[written:]
 
 
 def harmless(text: str) -> str:
