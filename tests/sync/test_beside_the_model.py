@@ -241,3 +241,12 @@ async def test_a_reference_to_a_vessel_that_gets_the_number_of_another_leaves_qu
     await session.migrate(None)
     await source(session, "equipment", RADAR, notes="later")
     await sync(session)
+
+
+async def test_a_vessel_comes_with_rows_that_moved_to_it_and_with_the_number_that_another_gives_up(
+    session: Session,
+) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][FOUR], "9319466")
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await source(session, "critical_parts", SEAL, equipment_id=ANCHOR)
+    await sync(session)
