@@ -26,6 +26,7 @@ from bulkmig.sync.strategies._strategy import Strategy
 WITH_PARENT, BY_BRAKE, WITHOUT_PARENT = "with_parent", "brake", "without_parent"
 # Those that go when that is over.
 FOR_NOW = (WITH_PARENT, BY_BRAKE)
+IN_USE = "in_use"
 
 
 @dataclass
@@ -89,7 +90,7 @@ async def plan(
     vessel = None if owner == NIL else owner
     opened = await conflicts.open_ones(connection, vessel)
     retained = await _retained(connection, vessel)
-    stay = {row for row, reason in retained.items() if reason not in FOR_NOW}
+    stay = {row for row, reason in retained.items() if reason not in (*FOR_NOW, IN_USE)}
     gone = _brake(made, found, rules, stay)
     for entity in ENTITIES:
         if entity.name not in found or not entity.tables:
@@ -97,6 +98,10 @@ async def plan(
         part, rows = made.parts[entity.name], found[entity.name]
         part.unchanged = rows.unchanged
         part.forget |= moves.left[owner][entity.name]
+        out = rows.held & {source for frame in rows.quarantined for source in frame["source_id"]}
+        if entity.waits is not None and out:
+            # A rollback took these along, and now they don't wait any more: should they come, they are new.
+            part.forget |= out & await pending(connection, owner, entity)
         came = moves.came[owner][entity.name]
         kept = {source for of, source in retained if of == entity.name}
         held = (rows.with_parent & rows.held) - kept

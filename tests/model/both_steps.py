@@ -143,7 +143,7 @@ async def held_and_deleted(session: Session, entity: str, which: int, one: int, 
     """The portal lets a row of its own hang on what the source deletes then."""
     user, vessel = ("user", "maintenance_logs", "performed_by"), ("vessel", "equipment", "vessel_id")
     company = ("company", "users", "company_id")
-    gone, table, column = (user, vessel, user, vessel, user, company)[other % 6]
+    gone, table, column = company if other == 11 else vessel if other > 8 else user
     ref = loaded(session, gone, which)
     if ref is not None:
         await portal_steps.add(session, table, one, other, {column: session.state.target_id(ref)})
