@@ -76,10 +76,10 @@ def storable(text: str) -> bool:
 
 
 def _in_range(match: re.Match[str]) -> bool:
-    whole, fraction, exponent_text = match.group(1), match.group(2) or "", match.group(3) or "0"
-    if len(exponent_text) > 12:
+    whole, fraction, digits = match.group(1), match.group(2) or "", (match.group(3) or "0").lstrip("+-0")
+    if len(digits) > 12:
         return False
-    exponent = int(exponent_text)
+    exponent = int(digits or "0") * (-1 if (match.group(3) or "").startswith("-") else 1)
     if abs(exponent) >= _MAX_EXPONENT or len(fraction) - exponent > MAX_AFTER_POINT:
         return False
     significant = (whole + fraction).lstrip("0")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from bulkmig.entities.company import MAX_SLUG, base_slug
 
 
 def assign_slugs(
-    companies: Iterable[tuple[str, str]], assigned: Mapping[str, str], portal: set[str]
+    companies: Iterable[tuple[str, str]],
+    assigned: Mapping[str, str],
+    portal: set[str],
+    renamed: Collection[str] = (),
 ) -> dict[str, str]:
     """Gives every company of the source its slug.
 
     `companies`: (id, code) in order of (created_at, id), all of the source's. `assigned`: those that have
     one. `portal`: slugs of the target's own companies. An unsuffixed one is no obstacle: that company is
-    adopted."""
+    adopted. `renamed`: slugs that migrated companies have by now, who can't be adopted."""
     slugs = dict(assigned)
-    taken = set(assigned.values())
+    taken = {*assigned.values(), *renamed}
     for company, code in companies:
         if company in slugs:
             continue

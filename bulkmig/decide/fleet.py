@@ -117,7 +117,8 @@ async def _decide_slugs(source: Connection, state: TargetState, fleet: Fleet) ->
     rows = await source.fetch("SELECT id::text, code FROM companies ORDER BY created_at, id")
     ours = {target for target, _ in state.identities.get("company", {}).values()}
     portal = {slug for slug, id_ in state.companies.items() if id_ not in ours}
-    slugs = assign_slugs(((r["id"], r["code"] or "") for r in rows), state.slugs, portal)
+    renamed = state.companies.keys() - portal
+    slugs = assign_slugs(((r["id"], r["code"] or "") for r in rows), state.slugs, portal, renamed)
     fleet.decisions.slugs = slugs
     fleet.slugs = {company: slug for company, slug in slugs.items() if company not in state.slugs}
     return {row["id"]: row["code"] or "" for row in rows}

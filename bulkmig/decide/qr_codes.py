@@ -8,16 +8,16 @@ from collections.abc import Collection, Iterable, Mapping
 
 from bulkmig.entities.equipment import QR_DIGITS
 
-# All equipment whose stem and first six digits agree with another's, of every vessel of the source.
+# All equipment whose first six digits are another's, of every vessel of the source: also under another code,
+# since one that is loaded keeps the QR code of the code that it had.
 CANDIDATES = """
-WITH coded AS (
-    SELECT id, CASE WHEN code <> '' THEN code ELSE 'EQ' END AS stem,
-           substr(sha256(convert_to(id::text, 'UTF8')), 1, 3) AS hash
-      FROM equipment
+WITH hashed AS (
+    SELECT id, code, substr(sha256(convert_to(id::text, 'UTF8')), 1, 3) AS hash FROM equipment
 ), shared AS (
-    SELECT stem, hash FROM coded GROUP BY stem, hash HAVING count(*) > 1
+    SELECT hash FROM hashed GROUP BY hash HAVING count(*) > 1
 )
-SELECT coded.id::text AS id, coded.stem FROM coded JOIN shared USING (stem, hash)
+SELECT id::text AS id, CASE WHEN code <> '' THEN code ELSE 'EQ' END AS stem
+  FROM hashed JOIN shared USING (hash)
 """
 
 LOADED = (
@@ -29,8 +29,8 @@ LOADED = (
 def assign(
     candidates: Iterable[tuple[str, str]], assigned: Collection[str], taken: Collection[str]
 ) -> dict[str, str]:
-    """Longer codes for equipment that would share one. `candidates`: (id, stem) that share the plain code
-    with another; `assigned`: ids that have their code already; `taken`: codes that the target has."""
+    """Longer codes for equipment that would share one. `candidates`: (id, stem) whose first digits are
+    another's; `assigned`: ids that have their code already; `taken`: codes that the target has."""
     groups: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for equipment, stem in candidates:
         if equipment not in assigned:

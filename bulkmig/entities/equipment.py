@@ -66,7 +66,6 @@ def _with_qr_code(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     codes, collided = frame["~qr"].to_list(), []
     stems = frame.select(stem.alias("s"))["s"]
     for index, (id_, digest) in enumerate(zip(frame["id"], frame["@digest"], strict=True)):
-        plain = codes[index]
         if id_ in decisions.qr_codes:
             codes[index] = decisions.qr_codes[id_]
         else:
@@ -74,7 +73,8 @@ def _with_qr_code(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
             while codes[index] in decisions.foreign_qr:
                 digits += 2
                 codes[index] = stems[index] + digest[:digits]
-        collided.append(codes[index] != plain)
+        # Not whether it is the code of now: one that was assigned for an earlier code has six digits as well.
+        collided.append(len(codes[index].rpartition("-")[2]) > QR_DIGITS)
     return frame.with_columns(
         pl.Series("~qr", codes, dtype=pl.String), pl.Series("~qr_collision", collided, dtype=pl.Boolean)
     )

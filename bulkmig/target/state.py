@@ -44,8 +44,19 @@ class TargetState:
 
 
 _OWN_QR = "SELECT qr_code FROM equipment"
-# The version digit and the entity's: what only ids that bulkmig derives begin their third group with.
-_FOREIGN_QR = f"SELECT qr_code FROM equipment WHERE substr(id::text, 15, 2) <> '8{DIGITS['equipment']}'"
+# The version digit and the entity's: what only ids that bulkmig derives begin their third group with. What
+# follows (ids.py) are the digits of the hash that a code of bulkmig's has too, unless the portal changed it.
+_FOREIGN_QR = f"""
+SELECT qr_code FROM equipment
+ WHERE substr(id::text, 15, 2) <> '8{DIGITS["equipment"]}'
+    OR qr_code NOT LIKE
+       '%-' || substr(id::text, 17, 2) || substr(id::text, 21, 3) || substr(id::text, 25, 1) || '%'
+"""
+# Codes of equipment whose source row is gone: no row of the source tells of them, and it may come back.
+_RETAINED_QR = """
+SELECT r.source_id::text, e.qr_code FROM bulkmig.retained r JOIN equipment e ON e.id = r.target_id
+ WHERE r.entity = 'equipment'
+"""
 
 
 async def read(connection: Connection) -> TargetState:
@@ -76,7 +87,7 @@ async def read(connection: Connection) -> TargetState:
         }
         # Before bulkmig's first vessel all equipment is the portal's.
         query = _FOREIGN_QR if state.marks else _OWN_QR
-        state.foreign_qr = frozenset(row["qr_code"] for row in await connection.fetch(query))
+        state.foreign_qr |= frozenset(row["qr_code"] for row in await connection.fetch(query))
     return state
 
 
@@ -87,6 +98,9 @@ async def _read_ledger(connection: Connection, state: TargetState) -> None:
         state.identities.setdefault(row["entity"], {})[row["source_id"]] = (row["target_id"], row["adopted"])
         state.recorded.setdefault(row["entity"], {})[row["source_id"]] = row["target_id"]
     state.slugs = pairs(await connection.fetch("SELECT company_id::text, slug FROM bulkmig.slugs"))
-    state.qr_codes = pairs(await connection.fetch("SELECT equipment_id::text, qr_code FROM bulkmig.qr_codes"))
+    retained = pairs(await connection.fetch(_RETAINED_QR))
+    assigned = pairs(await connection.fetch("SELECT equipment_id::text, qr_code FROM bulkmig.qr_codes"))
+    state.qr_codes = retained | assigned
+    state.foreign_qr = frozenset(retained.values())
     for row in await connection.fetch("SELECT vessel_id::text, state, run_id::text FROM bulkmig.vessels"):
         state.marks[row["vessel_id"]] = Mark(row["state"], row["run_id"])

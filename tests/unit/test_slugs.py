@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bulkmig.decide.companies import assign_slugs
 from bulkmig.entities.company import is_suffixed
 
 
@@ -24,3 +25,8 @@ def test_a_number_counts_where_it_was_appended_to_this_codes_slug(
     slug: str, code: str, suffixed: bool
 ) -> None:
     assert is_suffixed(slug, code) == suffixed
+
+
+def test_a_slug_that_the_portal_gave_to_a_migrated_company_is_taken() -> None:
+    slugs = assign_slugs([("a", "ALPHA"), ("b", "BETA")], {"a": "alpha"}, {"beta-2"}, {"beta"})
+    assert slugs == {"a": "alpha", "b": "beta-3"}
