@@ -36,17 +36,22 @@ async def assign(source: Connection, target: Connection, fleet: Fleet) -> None:
             known = dict(fleet.decisions.identity(outcome.entity.name).iter_rows())
             owner = outcome.entity.owner
             rows = sorted(zip(outcome.raw["id"], outcome.raw[owner], strict=True))
-            await file.number(
+            await _number(
+                file,
                 outcome.entity.tables[0].name,
                 [(known.get(id_) or ids.derive_one(of, id_, outcome.entity.digit), id_) for id_, of in rows],
             )
         due = sorted(fleet.vessels, key=lambda vessel: vessel.id)
         known = dict(fleet.decisions.identity("vessel").iter_rows())
-        await file.number("vessels", [(known[vessel.id], vessel.id) for vessel in due])
+        await _number(file, "vessels", [(known[vessel.id], vessel.id) for vessel in due])
         for entity in PER_VESSEL:
             if entity.tables and entity.name != "vessel":
                 for start in range(0, len(due), _VESSELS):
                     await _rows(source, file, entity, due[start : start + _VESSELS], fleet)
+
+
+async def _number(file: Session, table: str, rows: Sequence[tuple[str, str | None]]) -> None:
+    await file.work(lambda: file.ids.number(file.tables[table], rows))
 
 
 async def _rows(
@@ -58,7 +63,7 @@ async def _rows(
     async def record() -> None:
         frame = from_csv(b"".join(chunks), ("id", "owner"))
         chunks.clear()
-        await file.number(entity.tables[0].name, list(uuids(frame, entity.digit, kept).iter_rows()))
+        await _number(file, entity.tables[0].name, list(uuids(frame, entity.digit, kept).iter_rows()))
 
     async def take(data: bytes) -> None:
         chunks.append(data)

@@ -47,10 +47,12 @@ class Sink(Protocol):
 
 @dataclass
 class Batch:
-    """CSV rows of one entity. `last`: no more of it follow. `lease`: None where the unit has one."""
+    """CSV rows of one entity. `first`, `last`: none came before, none follow. `lease`: None where the unit
+    has one."""
 
     entity: Entity
     data: bytes
+    first: bool
     last: bool
     lease: Lease | None
 
@@ -143,6 +145,7 @@ async def _extract(
     async with out:
         reader = _Reader(line, leases, out, tally)
         for entity in line.entities:
+            reader.first = True
             await reader.open(entity)
             await copy_out(line.source, queries.for_vessels(entity, unit.vessels), reader.take)
             await reader.send(last=True)
@@ -159,6 +162,7 @@ class _Reader:
         self.chunks: list[bytes] = []
         self.size = 0
         self.total = 0
+        self.first = True
         self.lease: Lease | None = None
         self.since = 0.0
 
@@ -195,7 +199,8 @@ class _Reader:
             else:
                 lease.shrink(needed)
         data, self.chunks, self.size = b"".join(self.chunks), [], 0
-        await self.out.send(Batch(self.entity, data, last, lease))
+        await self.out.send(Batch(self.entity, data, self.first, last, lease))
+        self.first = False
 
 
 async def _transform(
@@ -222,6 +227,8 @@ async def _work(line: Line, batch: Batch, unit: Unit, sink: Sink, tally: Tally) 
         made = await to_thread.run_sync(
             _transform_batch, batch.entity, frame, unit, sink, tally, limiter=line.threads
         )
+        for parcel in made:
+            parcel.whole = batch.first and batch.last
     if batch.last and batch.entity.late_rules is not None:
         late = batch.entity.late_rules(unit)
         if late.height:

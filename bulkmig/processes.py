@@ -22,7 +22,7 @@ import msgspec
 import stamina
 from anyio import to_thread
 
-from bulkmig._core import discreet
+from bulkmig._core import discreet, early
 from bulkmig._core.stop import Stop
 from bulkmig.between import Between
 from bulkmig.config import Settings
@@ -38,7 +38,7 @@ from bulkmig.vessel_load import Loaded
 DRAIN, CANCEL = "drain", "cancel"
 # Where each kind of job is carried out: a coroutine function of (job, vessels, listen, drain).
 KINDS = {
-    "migrate": "bulkmig.fleet:migrate_share",
+    "migrate": "bulkmig.fleet.migrate:migrate_share",
     "verify": "bulkmig.verification:verify_share",
     "assess": "bulkmig.assess:assess_share",
 }
@@ -190,6 +190,7 @@ def _child(job: Job, vessels: list[Vessel], pipe: Pipe) -> None:
     """The whole life of a child. Signals are the parent's to answer: it closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    early.imported()
     discreet.install()
     stamina.instrumentation.set_on_retry_hooks([])  # standard output is the parent's; it hears of retries
     try:

@@ -30,11 +30,11 @@ from bulkmig.weigh import Deviation, Mismatch, Verified, Weigher
 class Verifier:
     """A pipeline's sink that compares. `result` is complete when `finish` is done.
 
-    Vessels that come together have each table in one batch: all rows in their key ranges are read in order of
-    the key, which shows rows that are not due as well, and their references are proved with the rows at hand.
-    A vessel that streams is compared batch by batch, by the ids that are expected. Then its rows are counted;
-    where there are too many, `surplus` names the tables, and a second pass with these as `collect` keeps the
-    expected ids and tells which rows are not due."""
+    Where a table comes in one batch, all rows in the vessels' key ranges are read in order of the key, which
+    shows rows that are not due as well, and their references are proved with the rows at hand. Others are
+    compared batch by batch, by the ids that are expected. Then their rows are counted; where there are too
+    many, `surplus` names the tables, and a second pass with these as `collect` keeps the expected ids and
+    tells which rows are not due."""
 
     def __init__(
         self,
@@ -47,7 +47,6 @@ class Verifier:
         self.target, self.unit, self.weigher = target, unit, weigher
         self.result = Verified()
         self.surplus: frozenset[str] = frozenset()
-        self._together = len(unit.vessels) > 1
         self._collect = collect
         self._found: Counter[str] = Counter()
         self._session = anyio.Lock()  # two actors ask the one target session
@@ -80,31 +79,32 @@ class Verifier:
                     self._ids[table.name].append(rows["@id"])
             return
         async with self._session:
-            await self.compare(parcel.entity, parcel.image)
+            await self.compare(parcel.entity, parcel.image, whole=parcel.whole)
 
-    async def compare(self, entity: Entity, image: pl.DataFrame) -> None:
-        """Compares an image with the rows of the target that have its keys."""
+    async def compare(self, entity: Entity, image: pl.DataFrame, *, whole: bool = False) -> None:
+        """Compares an image with the rows of the target that have its keys; a whole one with all in the
+        vessels' key ranges."""
         started = time.perf_counter()
         # A vessel's own id may be one that the portal gave, and lie anywhere.
-        in_ranges = self._together and entity.name != "vessel"
+        in_ranges = whole and entity.name != "vessel"
         for table, rows in table_rows(entity, image):
             if in_ranges:
-                if table.name in self._references.there:
-                    continue  # late findings: of rows that were compared already
-                await self._compare(entity, table, rows, await self._all(table))
+                await self._compare(entity, table, rows, await self._all(table), in_ranges=True)
             elif rows.height:
                 await self._compare(entity, table, rows, await self._these(table, rows["@id"]))
         self.result.seconds += time.perf_counter() - started
 
-    async def _compare(self, entity: Entity, table: Table, rows: pl.DataFrame, data: bytes) -> None:
+    async def _compare(
+        self, entity: Entity, table: Table, rows: pl.DataFrame, data: bytes, *, in_ranges: bool = False
+    ) -> None:
         seen = await to_thread.run_sync(examine, table, rows, data)
         gone = [m.id for m in seen.mismatches if m.kind == "missing"]
-        if gone and self._together:
+        if gone and in_ranges:
             # A row that belonged to another vessel once has kept its id, outside of these ranges.
             elsewhere = await self._these(table, gone)
             if elsewhere:
                 seen = await to_thread.run_sync(examine, table, rows, data + elsewhere)
-        if self._together:
+        if in_ranges or entity.name == "vessel":
             keys = await foreign_keys(self.target, self.unit.decisions)
             await to_thread.run_sync(self._references.look, table, seen.actual, keys)
         self._found[table.name] += seen.actual.height
@@ -143,9 +143,12 @@ class Verifier:
                 if self._collect is not None:
                     if table.name in self._collect:
                         await self._judge(entity, await self._extras(table))
-                elif self._together:
-                    if table.name not in self._references.there:  # the source has no row for it
-                        await self._compare(entity, table, _nothing(table), await self._all(table))
+                elif table.name in self._references.there:
+                    continue  # all of it was compared
+                elif len(self.unit.vessels) > 1:  # the source has no row for it
+                    await self._compare(
+                        entity, table, _nothing(table), await self._all(table), in_ranges=True
+                    )
                 elif await self._count(table) > self._found[table.name]:
                     surplus.add(table.name)
                 else:
@@ -267,12 +270,14 @@ def _cells(table: Table, expected: pl.DataFrame, actual: pl.DataFrame) -> list[M
     )
     differ = {name: pl.col(name).ne_missing(pl.col(f"{table.name}.{name}")) for name in names}
     anywhere = pairs.select(expr.any().alias(name) for name, expr in differ.items()).row(0, named=True)
-    return [
-        Mismatch("cell", table, id_, source_id, name, want, have)
-        for name in names
-        if anywhere[name]
-        for id_, source_id, want, have in pairs.filter(differ[name])
-        .select("@id", "source_id", f"{table.name}.{name}", name)
-        .iter_rows()
-        if not (table.cells[name].json and jsontext.same(want, have))
-    ]
+    found: list[Mismatch] = []
+    for name in names:
+        if anywhere[name]:
+            rows = pairs.filter(differ[name]).select("@id", "source_id", f"{table.name}.{name}", name)
+            if table.cells[name].json:
+                rows = rows[jsontext.unlike(rows.to_series(2).to_list(), rows.to_series(3).to_list())]
+            found += [
+                Mismatch("cell", table, id_, source_id, name, want, have)
+                for id_, source_id, want, have in rows.iter_rows()
+            ]
+    return found

@@ -24,6 +24,7 @@ from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.source.queries import uuid_array
+from bulkmig.sqlite.examine import broken
 from bulkmig.sqlite.session import on_file
 from bulkmig.units import cut
 from bulkmig.verify import Verifier
@@ -93,9 +94,9 @@ async def _whole(target: Connection, report: Report) -> None:
     file = on_file(target)
     if file is None:
         return
-    damage, lost = await file.broken()
-    known = dict(await file.numbered([(table, number) for table, number, *_ in lost]))
-    ours = [one for one in lost if known.get((one[0], one[1]))]
+    damage, lost = await broken(file)
+    mine = await file.work(lambda: file.ids.from_source((table, number) for table, number, *_ in lost))
+    ours = [one for one in lost if one[:2] in mine]
     listed = [Deviation("sqlite", "", "", "ok", text) for text in damage]
     listed += [
         Deviation(table, str(number), column, f"a row of {parent}", "no row")

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
@@ -108,7 +109,7 @@ class Table:
     when: pl.Expr | None = None
     holds: Mapping[str, pl.Expr] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def own_key(self) -> str:
         """The key column that holds the row's own id."""
         return next(c for c in self.key if self.cells[c].expr.meta.root_names() == ["@id"])

@@ -9,6 +9,7 @@ database guarantees.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -136,6 +137,30 @@ def same(one: str | None, other: str | None) -> bool:
     except (msgspec.DecodeError, ValueError):
         pass  # e.g. integers of thousands of digits
     return canonical(one) == canonical(other)
+
+
+_objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+
+
+def unlike(ones: Sequence[str | None], others: Sequence[str | None]) -> list[int]:
+    """Where two columns of JSON texts don't mean the same. Objects whose members are spelled alike are told
+    from others all at once."""
+    try:
+        pairs: Iterable[tuple[object, object]] = zip(_decoded(ones), _decoded(others), strict=True)
+    except (msgspec.DecodeError, RecursionError, TypeError, ValueError):
+        pairs = ((False, True) for _ in ones)  # not all are objects
+    return [
+        place
+        for place, (one, other) in enumerate(pairs)
+        if one != other and not same(ones[place], others[place])
+    ]
+
+
+def _decoded(texts: Sequence[str | None]) -> list[dict[str, msgspec.Raw]]:
+    found = _objects.decode(f"[{','.join(texts)}]")  # type: ignore[arg-type] # TypeError where one is null
+    if len(found) != len(texts):
+        raise ValueError("these are not JSON texts")
+    return found
 
 
 def canonical(text: str) -> str:

@@ -42,7 +42,7 @@ class Parcel:
 
     `findings`, `quarantined`, `waiting`: frames as `unit` and `transform` define them. `elsewhere`: findings
     of rows of other vessels that were read along, which several vessels may come across. `rows`: how many the
-    image had before it was encoded."""
+    image had before it was encoded; `whole`: the unit has no other rows of the entity."""
 
     entity: Entity
     vessel_id: str | None
@@ -54,3 +54,4 @@ class Parcel:
     loads: list[TableLoad] = field(default_factory=list)
     base: bytes = b""
     rows: int = 0
+    whole: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 import tempfile
 import traceback
@@ -16,7 +15,7 @@ import stamina
 import typer
 
 import bulkmig.cli
-from bulkmig._core import discreet
+from bulkmig._core import discreet, early
 from bulkmig._version import __version__
 from bulkmig.cli.options import spelled_out
 from bulkmig.cli.output import fail
@@ -24,7 +23,6 @@ from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError
 from bulkmig.postgres.errors import describe
 
 INTERNAL = 5
-_COLLECT_AFTER = 20_000  # new objects; Python's default of 700 takes 4 % of a migration's CPU
 
 app = typer.Typer(
     name="bulkmig",
@@ -66,9 +64,7 @@ def main() -> None:
     stamina.instrumentation.set_on_retry_hooks([])  # retries are events, and lines of our own
     try:
         _register(arguments)
-        # What is loaded by now stays to the end: no collection need look at it again.
-        gc.freeze()
-        gc.set_threshold(_COLLECT_AFTER)
+        early.imported()
         status = app(args=arguments, standalone_mode=False)
     except typer.Exit as end:
         status = end.exit_code

@@ -11,6 +11,7 @@ from bulkmig.doctor.schemas import written_columns
 from bulkmig.errors import PreflightError
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.examine import broken
 from bulkmig.sqlite.session import Session
 
 
@@ -18,7 +19,7 @@ async def look(connection: Connection, file: Session) -> list[Check]:
     """Everything there is to know of it without writing."""
     path = file.address.path
     (journal,), *_ = await file.pragma("PRAGMA main.journal_mode")
-    damage, lost = await file.broken()
+    damage, lost = await broken(file)
     missing = [
         f"{table}.{column}"
         for table, columns in written_columns().items()

@@ -18,6 +18,7 @@ from bulkmig.entities import ENTITIES, entity
 from bulkmig.ledger.base import place as base_place
 from bulkmig.lift.fit import Fit
 from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.examine import ledger as ledger_of
 from bulkmig.sqlite.session import Session
 from bulkmig.target.postgres import copy_in
 
@@ -34,7 +35,7 @@ _COUNTERS = (("base", "id"), ("checkpoints", "seq"), ("audit", "id"))
 
 async def move(file: Session, target: Connection, fit: Fit) -> None:
     """Copies every table. The keys of what is encrypted are those of the sessions."""
-    for name, columns, key in await file.ledger():
+    for name, columns, key in await ledger_of(file):
         if name in _NOT:
             continue
         types = {row["attname"]: row["type"] for row in await target.fetch(_COLUMNS, f"bulkmig.{name}")}

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from functools import partial
 from uuid import uuid4
 
 import asyncpg
@@ -162,7 +163,7 @@ class _Lift:
         names = {table.name: entity.name for entity in ENTITIES for table in entity.tables}
         for table, found in fit.found.items():
             for code, column, ids in found:
-                sources = await self.file.sources(ids)
+                sources = await self.file.work(partial(self.file.ids.sources, ids))
                 rows = [
                     (
                         "warning",

@@ -19,7 +19,7 @@ from bulkmig.postgres.transient import end_of, full, lost, transient
 from bulkmig.postgres.watch import Watched, dismiss
 from bulkmig.security.seal import NO_KEYS, Keyring
 from bulkmig.sqlite.address import FileAddress
-from bulkmig.sqlite.session import connect as open_file
+from bulkmig.sqlite.opening import connect as open_file
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

@@ -35,7 +35,7 @@ _TYPES = {
     Kind.TIMESTAMP: "timestamptz",
     Kind.JSON: "jsonb",
 }
-_NOWHERE = "-9223372036854775808"  # a reference that names no row: the foreign key refuses it
+NOWHERE = -(2**63)  # a reference that names no row: the foreign key refuses it
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def into(table: PortalTable, column: PortalColumn, value: str) -> str:
     if column.parent is not None:
         return (
             f"CASE WHEN {value} IS NOT NULL THEN coalesce((SELECT id FROM {IDS} WHERE uuid = {value}),"
-            f" own_number('{column.parent}', {value}), {_NOWHERE}) END"
+            f" own_number('{column.parent}', {value}), {NOWHERE}) END"
         )
     return stored(column.kind, value)
 
@@ -310,19 +310,3 @@ def unnoted(table: PortalTable) -> str:
         f'SELECT {own} FROM main."{table.name}" t WHERE NOT EXISTS'
         f" (SELECT 1 FROM {IDS} i WHERE i.tbl = '{table.name}' AND i.id = t.{own})"
     )
-
-
-def insert(table: PortalTable, columns: list[str]) -> str:
-    """The statement that inserts a row of texts as the transform made them; values are in SQLite's form
-    already, ids and references are UUIDs."""
-    by_name = {column.name: column for column in table.columns}
-    slots = []
-    for n, name in enumerate(columns, 1):
-        column = by_name[name]
-        if column is table.own:
-            # A text is refused where a number is due, NULL would get any.
-            slots.append(f"coalesce({into(table, column, f'?{n}')}, 'none')")
-        else:
-            slots.append(f"?{n}" if column.parent is None else into(table, column, f"?{n}"))
-    names = ", ".join(f'"{name}"' for name in columns)
-    return f'INSERT INTO main."{table.name}" ({names}) VALUES ({", ".join(slots)})'

@@ -23,7 +23,8 @@ _D = "[0-9]"
 _DATE = f"{_D * 4}-{_D * 2}-{_D * 2}"
 _TIME = f"{_D * 2}:{_D * 2}:{_D * 2}"
 _STORED = f"{_DATE}T{_TIME}.{_D * 6}Z"
-_PRINTED = r"^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?\+00$"
+_PRINTED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00$"
+_NO_FRACTION = len("2024-05-01 07:30:00+00")
 
 
 def own_uuid(table: str, number: int) -> str:
@@ -82,13 +83,23 @@ def stored(kind: str, value: str) -> str:
     return f"CASE WHEN substr({value}, 1, {len(MARK)}) = '{MARK}' THEN plain({value}) ELSE {plain} END"
 
 
-def store(kind: str, column: pl.Series) -> pl.Series:
+def store(kind: str, name: str) -> pl.Expr:
     """The same for a whole column of texts that bulkmig's transform made."""
+    column = pl.col(name)
     if kind == "timestamptz":
-        parts = column.str.extract_groups(_PRINTED).struct
-        date, time, fraction = (parts.field(str(n)) for n in (1, 2, 3))
-        made = date + "T" + time + "." + fraction.fill_null("").str.pad_end(6, "0") + "Z"
-        return made.fill_null(column)
+        fraction = column.str.slice(20).str.strip_suffix("+00")
+        date, time = column.str.slice(0, 10), column.str.slice(11, 8)
+        made = pl.concat_str(date, pl.lit("T"), time, pl.lit("."), fraction.str.pad_end(6, "0"), pl.lit("Z"))
+        whole = pl.concat_str(date, pl.lit("T"), time, pl.lit(".000000Z"))
+        usual = column.str.contains(_PRINTED)
+        return (
+            pl.when(usual & (column.str.len_bytes() == _NO_FRACTION))
+            .then(whole)
+            .when(usual)
+            .then(made)
+            .otherwise(column)
+            .alias(name)
+        )
     if kind == "bool":
         return column.replace({"t": "1", "f": "0"})
     return column

@@ -16,6 +16,7 @@ from itertools import pairwise
 from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.postgres.session import Connection
 from bulkmig.source.queries import uuid_array
+from bulkmig.sqlite.examine import ledger
 from bulkmig.sqlite.session import Session, on_file
 
 _TABLES = """
@@ -190,7 +191,7 @@ async def _of_file(file: Session) -> Graph:
         )
         for name, table in file.tables.items()
     }
-    for name, columns, key in await file.ledger():
+    for name, columns, key in await ledger(file):
         named = tuple('"row"' if column == "row" else column for column in columns)  # as PostgreSQL needs it
         tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", named, key)
     nullable = {(table.name, c.name) for table in file.tables.values() for c in table.columns if c.nullable}

@@ -19,8 +19,8 @@ from bulkmig import schemas
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import transaction
 from bulkmig.sqlite.address import is_file, parse
+from bulkmig.sqlite.opening import connect as open_file
 from bulkmig.sqlite.session import Session
-from bulkmig.sqlite.session import connect as open_file
 from tests.oracle.contract import KEYS, TABLES
 from tests.oracle.file import write_file
 from tests.oracle.plant import TYPES

@@ -1,0 +1,177 @@
+"""The numbers of a file's rows and the UUIDs that stand for them: which are given, looked up and given back.
+
+`bulkmig_ids` has all of them; where nothing may be written, a temporary copy has.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import orjson
+
+from bulkmig.sqlite import portal
+from bulkmig.sqlite.portal import IDS, PortalTable
+from bulkmig.sqlite.values import own_number, own_uuid
+
+_KEPT = 200_000  # numbers that are remembered between two look-ups
+_LENGTH = 36  # of a UUID
+
+
+class Ids:
+    """Of one connection, whose worker thread calls all of this."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._tables: dict[str, PortalTable] = {}
+        self._version: int | None = None  # of the file, when its rows were last looked through for new ones
+        self._scratch = False
+        self._known: dict[str | None, int] = {}  # as long as nobody else can write
+
+    def begin(self, tables: dict[str, PortalTable], *, scratch: bool) -> None:
+        """From now on these are the portal's tables. `scratch`: what is noted is gone with the session."""
+        there = self._connection.execute(f"SELECT 1 FROM main.sqlite_master WHERE name = '{IDS}'").fetchone()
+        self.drop_scratch()
+        self._tables = tables
+        self._scratch = scratch or not there
+        if self._scratch:
+            for statement in portal.CREATE_IDS.format(schema="temp").split(";"):
+                self._connection.execute(statement)
+            if there:
+                self._connection.execute(f"INSERT INTO temp.{IDS} SELECT * FROM main.{IDS}")
+        self.forget()
+
+    def drop_scratch(self) -> None:
+        """Its name would hide the ledger's."""
+        if self._scratch:
+            self._connection.execute(f"DROP TABLE temp.{IDS}")
+            self._scratch = False
+
+    def forget(self) -> None:
+        """What was read may be otherwise by now."""
+        self._version = None
+        self._known.clear()
+
+    def doubt(self) -> None:
+        """Numbers may have changed, within this session's own transaction too."""
+        self._known.clear()
+
+    # -- looking up
+
+    def numbers(self, table: str, uuids: Sequence[str | None]) -> list[int | None]:
+        """The number of each UUID, in a column that holds numbers of `table`; None where it names no row."""
+        known = self._known
+        new = {uuid for uuid in uuids if uuid not in known} - {None}
+        if new:
+            if len(known) > _KEPT:
+                known.clear()
+                new = {uuid for uuid in uuids if uuid is not None}
+            known.update(self.known(new))
+            for uuid in new - known.keys():
+                number = own_number(table, uuid)
+                if number is not None:
+                    known[uuid] = number
+        return [known.get(uuid) for uuid in uuids]
+
+    def known(self, uuids: Iterable[str | None]) -> list[tuple[str, int]]:
+        """(UUID, number) of those that have one."""
+        query = f"SELECT i.uuid, i.id FROM json_each(?1) j CROSS JOIN {IDS} i ON i.uuid = j.value"
+        return self._connection.execute(query, (orjson.dumps(list(uuids)).decode(),)).fetchall()
+
+    def sources(self, uuids: Sequence[str]) -> dict[str, str]:
+        """UUID -> id of the source row that it was made for, where there is one."""
+        query = (
+            f"SELECT uuid, source_id FROM {IDS} WHERE source_id IS NOT NULL"
+            " AND uuid IN (SELECT value FROM json_each(?1))"
+        )
+        return dict(self._connection.execute(query, (orjson.dumps(uuids).decode(),)).fetchall())
+
+    def from_source(self, rows: Iterable[tuple[str, int]]) -> set[tuple[str, int]]:
+        """Those rows, by table and number, that came from the source; a detail row goes with its main row."""
+        query = f"SELECT 1 FROM {IDS} WHERE tbl = ?1 AND id = ?2 AND source_id IS NOT NULL"
+        found = set()
+        for table, number in rows:
+            key = self._tables[table].key[0] if table in self._tables and self._tables[table].key else None
+            of = (key.parent or table) if key is not None else table
+            if self._connection.execute(query, (of, number)).fetchone():
+                found.add((table, number))
+        return found
+
+    # -- giving
+
+    def number(self, table: PortalTable, rows: Sequence[tuple[str, str | None]]) -> None:
+        """Gives rows (UUID, source id) that have no number yet one, in their order."""
+        if table.own is None or not rows:
+            return
+        there = {uuid for uuid, _ in self.known(uuid for uuid, _ in rows)}
+        new = (
+            [uuid + (source_id or "") for uuid, source_id in rows if uuid not in there]
+            if there
+            else [uuid + (source_id or "") for uuid, source_id in rows]
+        )
+        # One statement for all of them: half the time of one for each.
+        self._connection.execute(
+            f"INSERT INTO {IDS} (tbl, id, uuid, source_id) SELECT ?1, ?2 + key, substr(value, 1, {_LENGTH}),"
+            f" CASE WHEN length(value) > {_LENGTH} THEN substr(value, {_LENGTH + 1}) END FROM json_each(?3)",
+            (table.name, self._next_free(table), orjson.dumps(new).decode()),
+        )
+
+    def number_arriving(self, table: PortalTable, uuids: Sequence[str]) -> None:
+        """Rows are about to be inserted: gives those a number that have none, or whose number the portal has
+        taken for a row of its own meanwhile."""
+        taken = [
+            (uuids[place], number)
+            for place, number in self._connection.execute(
+                portal.unnumbered(table), (orjson.dumps(uuids).decode(),)
+            ).fetchall()
+            if number is not None and own_number(table.name, uuids[place]) is None
+        ]
+        self._renumber(table, taken)
+        self.number(table, [(uuid, None) for uuid in uuids])
+        self.doubt()
+
+    def come_back(self, table: PortalTable, uuids: Sequence[str]) -> None:
+        """Rows that bulkmig may have deleted once are inserted again."""
+        # Named, since without statistics the key seems as good, and it reads all the table's numbers.
+        freed = f"SELECT 1 FROM {IDS} INDEXED BY {IDS}_freed WHERE tbl = ?1 AND freed LIMIT 1"
+        if self._connection.execute(freed, (table.name,)).fetchone():
+            self._connection.execute(
+                f"UPDATE {IDS} SET freed = 0 WHERE freed AND tbl = ?1"
+                " AND uuid IN (SELECT value FROM json_each(?2))",
+                (table.name, orjson.dumps(uuids).decode()),
+            )
+
+    def note_new(self) -> None:
+        """Gives the portal's new rows their UUIDs. Costs one look at each table when another connection has
+        written; not within a transaction that only reads."""
+        connection = self._connection
+        (version,) = connection.execute("PRAGMA main.data_version").fetchone()
+        if version == self._version or (self._version is not None and not connection.in_transaction):
+            return
+        self.doubt()
+        for table in self._tables.values():
+            if table.own is not None:
+                taken = connection.execute(portal.usurped(table)).fetchall()
+                self._renumber(table, [one for one in taken if own_number(table.name, one[0]) is None])
+        found = [
+            (table.name, number, own_uuid(table.name, number))
+            for table in self._tables.values()
+            if table.own is not None
+            for (number,) in connection.execute(portal.unnoted(table))
+        ]
+        connection.executemany(f"INSERT OR IGNORE INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)", found)
+        self._version = version
+
+    def _next_free(self, table: PortalTable) -> int:
+        (number,) = self._connection.execute(f"SELECT {portal.next_free(table)}").fetchone()
+        return int(number)
+
+    def _renumber(self, table: PortalTable, taken: Sequence[tuple[str, int]]) -> None:
+        """Gives rows (UUID, number) the next free numbers, and theirs to the rows that have taken them."""
+        for uuid, number in taken:
+            free = self._next_free(table)
+            self._connection.execute(f"UPDATE {IDS} SET id = ?1 WHERE uuid = ?2", (free, uuid))
+            self._connection.execute(
+                f"INSERT INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)",
+                (table.name, number, own_uuid(table.name, number)),
+            )

@@ -1,0 +1,82 @@
+"""Opens a portal's file, with settings that neither lose nor break anything of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+import asyncpg
+from anyio import to_thread
+
+from bulkmig.errors import PreflightError
+from bulkmig.sqlite import functions
+from bulkmig.sqlite.address import FileAddress
+from bulkmig.sqlite.session import BUSY_SECONDS, Session
+
+_LOG_PAGES = 16_384  # 64 MiB of the write-ahead log
+_OLDEST = (3, 39)  # FULL JOIN, IS DISTINCT FROM
+
+
+async def connect(address: FileAddress, *, durable: bool) -> Session:
+    """Opens a session. `durable`: its commits wait for the disk, with all that were made before. Raises
+    PreflightError."""
+    session = await to_thread.run_sync(_open, address, durable)
+    try:
+        await session.look()
+    except BaseException as error:
+        session.terminate()
+        if isinstance(error, asyncpg.PostgresError):
+            raise _unusable(address, str(error)) from None
+        raise
+    return session
+
+
+def _open(address: FileAddress, durable: bool) -> Session:
+    if sqlite3.sqlite_version_info < _OLDEST:
+        raise PreflightError(
+            f"this Python has SQLite {sqlite3.sqlite_version}, bulkmig needs {'.'.join(map(str, _OLDEST))}",
+            "use a newer Python",
+        )
+    path = Path(address.path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(16)
+    except OSError as error:
+        raise _unusable(address, error.strerror or "it can't be read") from None
+    if head not in (b"", b"SQLite format 3\0"):
+        raise _unusable(address, "it is no SQLite database")
+    connection = None
+    try:
+        connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode=rw",
+            uri=True,
+            timeout=BUSY_SECONDS,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=500,
+        )
+        functions.register(connection)
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA temp_store = FILE")
+        connection.execute("PRAGMA cache_size = -65536")
+        (journal,) = connection.execute("PRAGMA journal_mode").fetchone()
+        # In WAL mode a commit that doesn't wait can be lost with the power, but never breaks the file, and
+        # every later one that waits saves it as well.
+        relaxed = not durable and journal == "wal"
+        if journal == "wal":
+            # The log is copied into the file less often than after every vessel.
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        connection.execute(f"PRAGMA synchronous = {'NORMAL' if relaxed else 'FULL'}")
+    except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
+        raise _unusable(address, str(error)) from None
+    return Session(connection, address)
+
+
+def _unusable(address: FileAddress, why: str) -> PreflightError:
+    return PreflightError(
+        f"can't open the target {address.shown}: {why}",
+        "check the path (an absolute one has four slashes) and the rights to the file and its directory",
+    )
