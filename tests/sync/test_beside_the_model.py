@@ -272,3 +272,13 @@ async def test_a_reference_that_a_rollback_took_and_whose_end_was_erroneous_mean
     await sync(session)
     await source(session, "equipment", PUMP, name="Pump again")
     await sync(session)
+
+
+async def test_equipment_on_which_a_conflict_of_another_vessel_keeps_a_reference_stays(
+    session: Session,
+) -> None:
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    await source_steps.delete_row(session, "cross_references", OF_VALVE["cross_references"])
+    await sync(session, "manual")
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await sync(session)
