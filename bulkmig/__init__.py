@@ -12,7 +12,7 @@ from bulkmig._version import __version__
 from bulkmig.assess import plan, validate
 from bulkmig.config import Settings
 from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError, VesselError
-from bulkmig.fleet import migrate
+from bulkmig.fleet.migrate import migrate
 from bulkmig.report import Failure, Report
 from bulkmig.retry import retry
 from bulkmig.rollback import rollback

@@ -27,7 +27,7 @@ from bulkmig.events import (
     VesselStarted,
     silent,
 )
-from bulkmig.fleet import decided, site
+from bulkmig.fleet.beginning import decided, site
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.orphans import find
 from bulkmig.pipeline import Tally, run

@@ -38,7 +38,7 @@ from bulkmig.vessel_load import Loaded
 DRAIN, CANCEL = "drain", "cancel"
 # Where each kind of job is carried out: a coroutine function of (job, vessels, listen, drain).
 KINDS = {
-    "migrate": "bulkmig.fleet:migrate_share",
+    "migrate": "bulkmig.fleet.migrate:migrate_share",
     "verify": "bulkmig.verification:verify_share",
     "assess": "bulkmig.assess:assess_share",
 }

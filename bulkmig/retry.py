@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
-import anyio
 import asyncpg
 import msgspec
 import polars as pl
@@ -26,7 +25,11 @@ from bulkmig.encode import base, parcels, table_loads
 from bulkmig.ends import Ends
 from bulkmig.errors import UsageError
 from bulkmig.events import Listener, RunStarted, silent
-from bulkmig.fleet import Migration
+from bulkmig.fleet.companies import write_companies
+from bulkmig.fleet.ending import to_its_end
+from bulkmig.fleet.run import Run
+from bulkmig.fleet.vessels import load_vessels
+from bulkmig.fleet.waiting import finish_waiting
 from bulkmig.ledger import access, write
 from bulkmig.ledger.read import values
 from bulkmig.migrate_units import add, new_unit
@@ -78,27 +81,16 @@ async def retry(
         others = [v for v in selected if v not in migrated and v.id in state.marks]
         report.selected = len(migrated) + len(others)
         listen(RunStarted(report.command, report.run_id, len(selected), 0))
-        stop = stop or Stop()
-        steps = Migration(settings, ends, state, report, listen, stop)
+        steps = Run(settings, ends, state, report, listen, stop or Stop())
         await steps.begin(" ".join(vessels) or "--all")
-        try:
-            with stop.scope() as scope:
-                await steps.shared(migrated + others, everything=not vessels, companies=companies)
-                await steps.vessels(others)
-                queue = Queue([[vessel] for vessel in migrated])
-                await run_units(steps.site, queue, settings.loaders, _work(steps, queue, report))
-                if queue.renew:
-                    raise SnapshotGone("the source's snapshot is lost", "run the same command again")
-                await steps.waiting()
-            if scope.cancelled_caught:
-                report.status = "stopped"
-        except BaseException:
-            report.status = "failed"
-            raise
-        finally:
-            report.finish()
-            with anyio.move_on_after(10, shield=True):
-                await steps.end()
+        async with to_its_end(steps):
+            await write_companies(steps, migrated + others, everything=not vessels, companies=companies)
+            await load_vessels(steps, others)
+            queue = Queue([[vessel] for vessel in migrated])
+            await run_units(steps.site, queue, settings.loaders, _work(steps, queue, report))
+            if queue.renew:
+                raise SnapshotGone("the source's snapshot is lost", "run the same command again")
+            await finish_waiting(steps)
     return report
 
 
@@ -133,7 +125,7 @@ async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], 
     return await resolve(ends.holder, Selection(vessels=ids, allow_unapproved=True)), companies
 
 
-def _work(steps: Migration, queue: Queue, report: Report) -> Work:
+def _work(steps: Run, queue: Queue, report: Report) -> Work:
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
         async def attempt(number: int) -> tuple[Loaded, Tally]:
             unit = new_unit(steps.fleet.decisions, vessels, {})
@@ -152,7 +144,7 @@ def _work(steps: Migration, queue: Queue, report: Report) -> Work:
             add(report, tally)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
             result = Loaded(vessels[0], "failed", error=describe(error))
-        steps.finished([result], queue)
+        steps.counted.finished([result], queue)
 
     return one
 

@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-import anyio
-import asyncpg
-
-from bulkmig import shown
 from bulkmig._core.stop import Stop
-from bulkmig._version import __version__
 from bulkmig.config import Settings, check
-from bulkmig.ends import Ends, worth_mending
-from bulkmig.errors import BulkmigError, PreflightError, UsageError
-from bulkmig.events import Listener, PhaseStarted, RunEnded, RunStarted, silent
-from bulkmig.fleet import END_SECONDS, decided, site
-from bulkmig.ledger import runs
-from bulkmig.postgres.errors import describe
+from bulkmig.errors import PreflightError
+from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
+from bulkmig.fleet.beginning import decided, site
+from bulkmig.fleet.ending import to_its_end
+from bulkmig.fleet.run import Run
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, joined
 from bulkmig.processes import Job, Share
@@ -57,25 +51,17 @@ async def verify(
         report.selected, report.skipped = len(selected), len(selected) - len(due)
         listen(RunStarted("verify", report.run_id, len(due), report.skipped, verifies=True))
         listen(listed(due))
-        if not behind:
-            await runs.begin(
-                ends.target,
-                report.run_id,
-                "verify",
-                operator=settings.operator,
-                selection=str(selection),
-                version=__version__,
-            )
+        run = Run(settings, ends, state, report, listen, stop or Stop())
+        if behind:
+            await run.hold()
         else:
-            await runs.hold(ends.target, report.run_id)
+            await run.begin(str(selection))
         compared: set[str] = set()
 
-        async def attempt(number: int) -> None:
-            if number > 1 and "target" in await ends.mend():
-                await runs.hold(ends.target, report.run_id)
+        async def compare() -> None:
             fleet = await decided(settings, ends, written, state, on_error="quarantine")
             await verify_fleet(
-                site(settings, ends, listen),
+                run.site,
                 settings,
                 ends,
                 fleet,
@@ -86,36 +72,10 @@ async def verify(
                 behind=compared,
             )
 
-        try:
-            with (stop or Stop()).scope() as scope:
-                listen(PhaseStarted("verification", len(due)))
-                await ends.patience.work("verification", attempt, worth=worth_mending)
-            if scope.cancelled_caught:
-                report.status = "stopped"
-        except (UsageError, PreflightError, asyncpg.InsufficientPrivilegeError):
-            report.status = "failed"
-            raise
-        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            report.fail(describe(error), getattr(error, "hint", "") or "run the same command again to go on")
-        except BaseException:
-            report.status = "failed"
-            raise
-        finally:
-            report.finish()
-            await _end(ends, report)
-            listen(RunEnded(report.command, report.run_id, report.status))
+        async with to_its_end(run):
+            listen(PhaseStarted("verification", len(due)))
+            await run.step("verification", compare)
     return report
-
-
-async def _end(ends: Ends, report: Report) -> None:
-    """Records how the run ended, as far as the target lets it."""
-    try:
-        with anyio.move_on_after(END_SECONDS, shield=True):
-            await ends.mend()
-            await shown.in_report(ends.target, report)
-        await runs.end(ends.target, report.run_id, report.status, report.document())
-    except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        report.fail(f"how the run ended could not be recorded: {describe(error)}")
 
 
 async def verify_share(job: Job, vessels: list[Vessel], listen: Listener, stop: Stop) -> Share:

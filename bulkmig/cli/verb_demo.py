@@ -13,7 +13,7 @@ from bulkmig.cli import output, summary
 from bulkmig.cli.options import PRINT, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
-from bulkmig.fleet import migrate
+from bulkmig.fleet.migrate import migrate
 from bulkmig.postgres.dsn import parse
 from bulkmig.postgres.session import TARGET, session
 from bulkmig.report import Report

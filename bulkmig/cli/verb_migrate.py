@@ -10,7 +10,7 @@ from bulkmig.cli import output, summary
 from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, QUEUE, SELECT, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
-from bulkmig.fleet import migrate
+from bulkmig.fleet.migrate import migrate
 from bulkmig.report import Report
 from bulkmig.sync.run import remigrate
 

@@ -20,6 +20,7 @@ from bulkmig.cluster.jobs import Jobs, Standing
 from bulkmig.cluster.outcome import Beginning
 from bulkmig.cluster.plan import Manner, Plan
 from bulkmig.config import Settings
+from bulkmig.counted import Counted
 from bulkmig.decide.fleet import Fleet
 from bulkmig.ends import Ends
 from bulkmig.errors import PreflightError
@@ -32,7 +33,6 @@ from bulkmig.selection import Selection, Vessel
 from bulkmig.shared import Shared
 from bulkmig.target.state import Mark, TargetState
 from bulkmig.units import cut
-from bulkmig.vessel_load import Loaded
 
 PLENTY = 256  # small vessels come together only where there are so many jobs all the same
 STOP_SECONDS = 20.0  # for workers to give back what they have
@@ -42,7 +42,7 @@ _SHORTEST, _LONGEST = 0.2, 2.0  # seconds between two looks
 
 
 class Run(Protocol):
-    """What of a migration the submitter works on (`fleet.Migration`)."""
+    """What of a run the submitter works on (`bulkmig/fleet/run.py`)."""
 
     settings: Settings
     ends: Ends
@@ -51,10 +51,8 @@ class Run(Protocol):
     listen: Listener
     fleet: Fleet
     rows: Shared | None
-    ended: set[str]
-    older: set[str]
+    counted: Counted
 
-    def count(self, result: Loaded) -> None: ...
     async def step(self, name: str, work: Callable[[], Awaitable[None]]) -> None: ...
 
 
@@ -95,7 +93,7 @@ class Crew:
             with anyio.CancelScope(shield=True), anyio.move_on_after(STOP_SECONDS, shield=True):
                 await self._call_back(run)
             raise
-        left = [vessel for vessel in [*wanted, *self.before] if vessel.id not in run.ended]
+        left = [vessel for vessel in [*wanted, *self.before] if vessel.id not in run.counted.ended]
         await run.step("what workers left", lambda: self._recount(run, left))
 
     async def _open(self, run: Run, kind: str) -> None:
@@ -131,7 +129,7 @@ class Crew:
         there = {vessel.id for unit in (await jobs.units()).values() for vessel in unit}
         await self._hear(run)
         # What a submitter before this one has put in is not put in again.
-        new = [[v for v in unit if v.id not in there and v.id not in run.ended] for unit in units]
+        new = [[v for v in unit if v.id not in there and v.id not in run.counted.ended] for unit in units]
         async with transaction(target):
             await jobs.submit(kind, [unit for unit in new if unit])
         await target.execute("ANALYZE bulkmig.pgqueuer")
@@ -201,15 +199,15 @@ class Crew:
         target = run.ends.target
         while found := await outcome.unheard(target, self.run_id):
             for job, one in found:
-                fresh = [r for r in one.results() if r.vessel.id not in run.ended]
+                fresh = [r for r in one.results() if r.vessel.id not in run.counted.ended]
                 if job in self._old:  # what failed then is tried again
                     fresh = [r for r in fresh if r.state != "failed"]
                 if fresh:
                     one.add_to(run.report)
                 for result in fresh:
-                    run.count(result)
+                    run.counted.add(result)
                     if one.seen != run.ends.seen:
-                        run.older.add(result.vessel.id)
+                        run.counted.older.add(result.vessel.id)
                 self._vessels.pop(job, None)
             # What was counted stands in this process's report: it is noted, not proved.
             await outcome.heard(target, self.run_id, [job for job, _ in found])
@@ -236,7 +234,7 @@ class Crew:
 
     async def _recount(self, run: Run, left: Sequence[Vessel]) -> None:
         for result in await recount(run.ends.target, self.run_id, left):
-            run.count(result)
+            run.counted.add(result)
 
     async def close(self, run: Run) -> None:
         """Takes the run out of the queue, with what became of its jobs counted. What is left of its workers

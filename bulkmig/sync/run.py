@@ -18,7 +18,12 @@ from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, VesselsUnchanged, silent
-from bulkmig.fleet import Migration
+from bulkmig.fleet.companies import write_companies, write_late_users
+from bulkmig.fleet.ending import to_its_end
+from bulkmig.fleet.proof import prove
+from bulkmig.fleet.run import Run
+from bulkmig.fleet.vessels import load_vessels
+from bulkmig.fleet.waiting import finish_waiting
 from bulkmig.ledger import access, base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
@@ -96,13 +101,14 @@ async def _run(
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
         listen(listed([*chosen.old, *chosen.new]))
-        run = Migration(settings, ends, state, report, listen, stop, workers)
+        run = Run(settings, ends, state, report, listen, stop, workers)
         run.syncs = True
         await run.begin(str(selection))
         steps = _Steps(run, settings, chosen)
-        async with run.to_its_end():
+        async with to_its_end(run):
             run.after = steps.emails
-            await run.shared(
+            await write_companies(
+                run,
                 [*chosen.old, *chosen.new],
                 everything=selection.all,
                 companies=await steps.companies(state),
@@ -120,15 +126,14 @@ async def _run(
             if settings.dry_run:
                 report.count_elsewhere()
             else:
-                await run.waiting()
+                await finish_waiting(run)
             if selection.all and state.ledger:
                 await run.step("gone users and companies", steps.delete_shared)
             if not settings.dry_run:
                 await run.step("open conflicts", steps.count_open)
             if settings.verify and not settings.dry_run:
                 run.fleet.present = {}  # companies and users are as new as if they had come just now
-                await run.verify()
-                await run.undo()
+                await prove(run)
     return report
 
 
@@ -194,7 +199,7 @@ async def _rolled_back(target: Connection, state: TargetState) -> set[str]:
 class _Steps:
     """The steps that a sync has besides a migration's."""
 
-    def __init__(self, run: Migration, settings: Settings, chosen: _Chosen) -> None:
+    def __init__(self, run: Run, settings: Settings, chosen: _Chosen) -> None:
         self.run, self.settings, self.chosen = run, settings, chosen
         self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}  # entity -> source ids
         self.detected = Detected(Seen("", 0))
@@ -234,7 +239,7 @@ class _Steps:
         options = self.run.options()
         target, decisions = self.run.ends.target, self.run.fleet.decisions
         self._count(await shared.change(target, self.run.fleet, options, self.rules))
-        await self.run.late_users()
+        await write_late_users(self.run)
         # Nothing refers to those who are gone from the source, or whom the portal deleted, from now on.
         users = decisions.identity("user")
         there = await target.fetch(
@@ -268,10 +273,10 @@ class _Steps:
         """Vessels that the source has no more."""
         run, ends = self.run, self.run.ends
         for vessel in self.chosen.vanished:
-            if vessel.id not in run.ended:
+            if vessel.id not in run.counted.ended:
                 result = await gone.delete(ends.target, vessel, run.options(), self.rules)
                 run.report.selected += 1
-                run.count(result)
+                run.counted.add(result)
 
     async def delete_shared(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
@@ -347,14 +352,14 @@ class _Steps:
         # other vessels' references to its equipment.
         first = [unit for unit in units if any(vessel.id in moves.renumbered for vessel in unit)]
         units = [unit for unit in units if unit not in first]
-        if first and not await self._change(first, moves, run.report, run.finished):
+        if first and not await self._change(first, moves, run.report, run.counted.finished):
             return
         if run.crew is not None:
             # Rows that move concern several vessels: these few units are done here.
             plain = [unit for unit in units if len(unit) == 1 and not moves.concern(unit[0].id)]
             await run.crew.work(run, "sync", plain)
             units = [unit for unit in units if unit not in plain]
-        await self._change(units, moves, run.report, run.finished)
+        await self._change(units, moves, run.report, run.counted.finished)
 
     async def _change(
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
@@ -374,10 +379,10 @@ class _Steps:
         """Vessels that are not in the target yet."""
         run = self.run
         new = [vessel for vessel in self.chosen.new if not self.moves.receives(vessel.id)]
-        new = [vessel for vessel in new if vessel.id not in run.ended]
+        new = [vessel for vessel in new if vessel.id not in run.counted.ended]
         if new and run.report.status != "stopped":
             await run.step("IMO numbers", lambda: self._look_at_numbers(new))
-            await run.vessels(new)
+            await load_vessels(run, new)
 
     async def _look_at_numbers(self, new: Sequence[Vessel]) -> None:
         """Which numbers others hold now: vessels that changed may have let go of some, and got some."""
@@ -392,8 +397,8 @@ class _Steps:
 
     async def look_again(self) -> None:
         """References that are in quarantine although their ends are there by now: their vessels once more."""
-        run = self.run
-        if not run.done or self.settings.dry_run or run.report.status == "stopped":
+        run, counted = self.run, self.run.counted
+        if not counted.done or self.settings.dry_run or run.report.status == "stopped":
             return
         freed: set[str] = set()
 
@@ -401,9 +406,12 @@ class _Steps:
             freed.update(await released(run.ends.holder, run.ends.target, run.fleet.decisions))
 
         await run.step("references in quarantine", look)
-        if any(result.state == "migrated" for result in run.done if result.vessel in self.chosen.new):
+        if any(result.state == "migrated" for result in counted.done if result.vessel in self.chosen.new):
             # What a written reference waits for may have come with a new vessel.
-            freed |= {result.vessel.id for result in run.done if result.unsettled}
-        there = {*self.chosen.old, *(result.vessel for result in run.done if result.state == "migrated")}
+            freed |= {result.vessel.id for result in counted.done if result.unsettled}
+        there = {
+            *self.chosen.old,
+            *(result.vessel for result in counted.done if result.state == "migrated"),
+        }
         due = sorted((vessel for vessel in there if vessel.id in freed), key=lambda vessel: vessel.id)
-        await self._change([[vessel] for vessel in due], Moves(), Report("sync"), run.finished_again)
+        await self._change([[vessel] for vessel in due], Moves(), Report("sync"), counted.finished_again)

@@ -1,0 +1,112 @@
+"""Companies and users of a run's vessels, and the decisions that come with them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+import polars as pl
+
+from bulkmig import numbers, orphans
+from bulkmig.events import PhaseStarted
+from bulkmig.fleet.beginning import decided
+from bulkmig.fleet.run import Run
+from bulkmig.ledger import runs
+from bulkmig.postgres.session import CommitUnknown
+from bulkmig.processes import Job
+from bulkmig.selection import Vessel
+from bulkmig.shared import REFUSED, Shared
+from bulkmig.target import state as target_state
+
+
+async def write_companies(
+    run: Run, due: list[Vessel], *, everything: bool, companies: Collection[str] = ()
+) -> None:
+    """Companies and users of all vessels that are due, then rows that belong to no vessel at all."""
+    run.listen(PhaseStarted("companies and users"))
+
+    async def attempt() -> None:
+        await _write(run, due, everything=everything, companies=companies)
+
+    async def again() -> None:
+        run.state = await target_state.read(run.ends.target)
+        await attempt()
+
+    await run.step("companies and users", attempt)
+    run.decide_again = again
+
+
+async def _write(run: Run, due: list[Vessel], *, everything: bool, companies: Collection[str]) -> None:
+    started = time.perf_counter()
+    report, target = run.report, run.ends.target
+    fleet = await decided(
+        run.settings,
+        run.ends,
+        due,
+        run.state,
+        on_error=run.settings.on_error,
+        companies=companies,
+        after=run.after,
+    )
+    # Users whom the portal deleted are the conflict strategy's to bring back; so are companies in a sync.
+    for of in ("company", "user") if run.syncs else ("user",):
+        fleet.present[of] = fleet.present.get(of, frozenset()) | fleet.deleted[of]
+    if not run.syncs:
+        users = fleet.decisions.identity("user")
+        there = ~pl.col("source_id").is_in(list(fleet.deleted["user"]))
+        fleet.decisions.identities["user"] = users.filter(there)
+    rows = Shared(fleet, before=run.rows)
+    nowhere = await orphans.find(run.ends.holder) if everything and run.rows is None else None
+    if not run.settings.dry_run:
+        await numbers.assign(run.ends.holder, target, fleet)
+        try:
+            await rows.load(target, run.checkpoints, nowhere, run.ends.seen)
+        except CommitUnknown:
+            seen = run.ends.seen
+            await run.reopen()
+            if not await runs.has_snapshot(run.ends.target, report.run_id, seen):
+                raise
+    inserted, updated = rows.counts() if run.settings.dry_run else (rows.inserted, rows.updated)
+    report.inserted.update(inserted)
+    report.updated.update(updated)
+    for findings in rows.findings():
+        report.count_findings(findings)
+    if run.rows is not None:
+        _count(run, run.rows, -1)
+    _count(run, rows, 1)
+    for orphan in nowhere or ():
+        report.count_findings(orphan.findings)
+        report.quarantined[orphan.source] += orphan.quarantined.height
+    run.fleet, run.rows, run.outdated = fleet, rows, False
+    report.phases["load"] += time.perf_counter() - started
+
+
+def _count(run: Run, rows: Shared, sign: int) -> None:
+    """What a look at the same companies and users under a new snapshot replaces."""
+    for outcome in rows.fleet.shared:
+        for code, n in outcome.lossiness.items():
+            run.report.lossiness[code] += sign * n
+        run.report.quarantined[outcome.entity.source] += sign * rows.quarantined(outcome).height
+        run.report.read[outcome.entity.source] += sign * outcome.rows
+
+
+async def write_late_users(run: Run) -> None:
+    """Users whose e-mails were somebody else's until those who were there had changed."""
+    if run.rows is not None and run.fleet.late and not run.settings.dry_run:
+        before = run.rows.inserted.copy()
+        await run.rows.load_late(run.ends.target, run.checkpoints)
+        run.report.inserted.update(run.rows.inserted - before)
+
+
+async def decide_as(run: Run, job: Job, vessels: list[Vessel]) -> None:
+    """In a further process: decides as the first one did, about its share."""
+    run.state = await target_state.read(run.ends.target)
+    run.fleet = await decided(run.settings, run.ends, vessels, run.state, on_error=run.settings.on_error)
+    decisions = run.fleet.decisions
+    decisions.vessels_due = job.due
+    decisions.companies_out.update(dict.fromkeys(job.refused, REFUSED))
+    # Only users whom the parent has written: those that the target refused are not there.
+    written = list(run.state.identities.get("user", {}))
+    users = decisions.identity("user")
+    decisions.identities["user"] = users.filter(pl.col("source_id").is_in(written))
+    run.rows = Shared(run.fleet, failures=job.refused)
