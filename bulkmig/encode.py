@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import msgspec
 import polars as pl
@@ -15,7 +14,7 @@ import zstandard
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv, runs, to_csv
-from bulkmig._core.ids import raw
+from bulkmig._core.ids import canonical, raw
 from bulkmig._core.parcel import Parcel, TableLoad
 from bulkmig._core.stored import expand, unreadable
 
@@ -28,7 +27,8 @@ Places = dict[str | None, tuple[int, int]]
 _NOWHERE = (0, 0)
 _A_PART = "a part of the base"
 _pack = msgspec.msgpack.Encoder()
-_unpack = msgspec.msgpack.Decoder(tuple[bytes, dict[str, list[bool]], list[tuple[str, list[str], bytes]]])
+_Part = tuple[bytes, dict[str, list[bool]], list[tuple[str, list[str], bytes]]]
+_unpack = msgspec.msgpack.Decoder(_Part)
 
 
 def parcels(outcome: Outcome, vessels: Iterable[str]) -> list[Parcel]:
@@ -142,6 +142,27 @@ def base(entity: Entity, image: pl.DataFrame) -> bytes:
     return _base(raw(image["source_id"]), _flags(image), table_loads(entity, image))
 
 
+def bases(entity: Entity, image: pl.DataFrame) -> dict[str | None, tuple[int, bytes]]:
+    """By `vessel_id`, whose rows lie next to each other, how many rows it has and their `base`."""
+    whole = table_loads(entity, image)
+    ids, flags = raw(image["source_id"]), _flags(image)
+    main = entity.tables[0]
+    image = image.with_columns(pl.col(f"{main.name}.{main.own_key}").alias("@id"))
+    places = _places(runs(image["vessel_id"]))
+    cuts = [_cut(load, image, places) for load in whole]
+    return {
+        vessel: (
+            rows,
+            _base(
+                ids[16 * begin : 16 * (begin + rows)],
+                {name: flag[begin : begin + rows] for name, flag in flags.items()},
+                [cut[vessel] for cut in cuts],
+            ),
+        )
+        for vessel, (begin, rows) in places.items()
+    }
+
+
 def _flags(image: pl.DataFrame) -> dict[str, list[bool]]:
     return {name: image[name].to_list() for name in image.columns if name.startswith("?")}
 
@@ -156,18 +177,36 @@ def _base(ids: bytes, flags: dict[str, list[bool]], loads: Sequence[TableLoad]) 
 def read_base(payload: bytes) -> pl.DataFrame:
     """The image that `base` was made of; where a row is not in a table, that table's cells are null. Raises
     CheckpointError for what is no such thing."""
+    return read_bases([payload])[0]
+
+
+def read_bases(payloads: Sequence[bytes]) -> tuple[pl.DataFrame, list[int]]:
+    """The images of several parts of one entity, one below the other, and how many rows each has. Raises as
+    `read_base`. Their CSV is read at once: many small parts cost little more than one large one."""
     try:
-        return _read(*_unpack.decode(expand(payload, _A_PART)))
+        parts = [_unpack.decode(expand(payload, _A_PART)) for payload in payloads]
+        frames = [_read(list(alike)) for _, alike in groupby(parts, key=_layout)]
+        rows = [len(ids) // 16 for ids, _, _ in parts]
     except (msgspec.MsgspecError, pl.exceptions.PolarsError, ValueError):
         raise unreadable(_A_PART) from None
+    return pl.concat(frames), rows
 
 
-def _read(
-    ids: bytes, flags: dict[str, list[bool]], tables: list[tuple[str, list[str], bytes]]
-) -> pl.DataFrame:
-    frame = pl.DataFrame({"source_id": [str(UUID(bytes=ids[i : i + 16])) for i in range(0, len(ids), 16)]})
-    frame = frame.with_columns(pl.Series(name, held, dtype=pl.Boolean) for name, held in flags.items())
-    for table, columns, data in tables:
+def _layout(part: _Part) -> tuple[list[str], list[tuple[str, list[str]]]]:
+    _, flags, tables = part
+    return list(flags), [(table, columns) for table, columns, _ in tables]
+
+
+def _read(parts: Sequence[_Part]) -> pl.DataFrame:
+    """Parts with the same tables and columns."""
+    frame = pl.DataFrame({"source_id": canonical(b"".join(ids for ids, _, _ in parts))})
+    flags, tables = _layout(parts[0])
+    frame = frame.with_columns(
+        pl.Series(name, [held for _, all_held, _ in parts for held in all_held[name]], dtype=pl.Boolean)
+        for name in flags
+    )
+    for index, (table, columns) in enumerate(tables):
+        data = b"".join(loads[index][2] for _, _, loads in parts)
         cells = from_csv(data, [f"{table}.{column}" for column in columns])
         if f"?{table}" in flags:
             rows = frame.with_row_index("~row").select("~row", f"?{table}").filter(pl.col(f"?{table}"))

@@ -81,7 +81,7 @@ def work(
             return last is not None and not last[1].results and queue.may_go_on(vessels)
 
         try:
-            tally = await patience.work(_name(vessels), attempt, go=go)
+            tally = await patience.work(name_of(vessels), attempt, go=go)
         except (UnitTooLarge, SnapshotGone, ServerLost):
             if last is not None:
                 finished(last[1].results, queue)
@@ -107,7 +107,8 @@ def work(
     return one
 
 
-def _name(vessels: Sequence[Vessel]) -> str:
+def name_of(vessels: Sequence[Vessel]) -> str:
+    """What messages call a unit."""
     return f"vessel {vessels[0].id}" if len(vessels) == 1 else f"{len(vessels)} vessels"
 
 

@@ -254,4 +254,4 @@ class _Again:
 
     async def finish(self) -> None:
         """Entries of rows that the source no longer has are forgotten."""
-        await write.left_quarantine(self.connection, self.options.run_id, self.vessel.id)
+        await write.left_quarantine(self.connection, self.options.run_id, [self.vessel.id])

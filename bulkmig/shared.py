@@ -141,7 +141,7 @@ class Shared:
             await write.quarantine(connection, run_id, [rows.quarantined])
         for entity in PER_VESSEL if nowhere is not None else ():
             if entity.through is not None:
-                await write.left_quarantine(connection, run_id, None, entity.name)
+                await write.left_quarantine(connection, run_id, [], entity.name)
 
     async def _release(self, connection: Connection, outcome: Outcome) -> None:
         """Loaded rows that are sound again are no longer listed."""
@@ -218,6 +218,8 @@ class Shared:
     async def _not_written_since(
         self, connection: Connection, outcome: Outcome, image: pl.DataFrame
     ) -> pl.DataFrame:
+        if not image.height:
+            return image
         rows = await connection.fetch(
             "SELECT source_id::text FROM bulkmig.identities"
             " WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",

@@ -259,6 +259,8 @@ def _fit(entity: Entity, image: pl.DataFrame, unit: Unit, marks: _Marks) -> pl.D
             image = image.with_columns(
                 pl.when(mask).then(check.mended).otherwise(pl.col(check.column)).alias(check.column)
             )
+        if not check.code:
+            continue
         key = (check.code, check.field)
         seen[key] = seen[key] | mask if key in seen else mask
         details.setdefault(key, check)

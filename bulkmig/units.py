@@ -53,6 +53,24 @@ def cut(
     return [*([vessel] for vessel in alone), *together]
 
 
+def in_order(vessels: Iterable[Vessel], batch_bytes: int) -> list[list[Vessel]]:
+    """Units that keep the order of the vessels: large ones alone, small ones that follow each other together;
+    the last ones smaller, so that the workers end together."""
+    due, fits = list(vessels), room(batch_bytes)
+    left = sum(map(_expected, due))
+    units: list[list[Vessel]] = []
+    size = limit = 0
+    for vessel in due:
+        expected = _expected(vessel)
+        if not units or size + expected > limit or len(units[-1]) >= MAX_TOGETHER:
+            size, limit = 0, min(fits, max(left // _SHARES, _LEAST))
+            units.append([])
+        units[-1].append(vessel)
+        size += expected
+        left -= expected
+    return units
+
+
 def _expected(vessel: Vessel) -> int:
     return PER_VESSEL + vessel.equipment * PER_EQUIPMENT
 

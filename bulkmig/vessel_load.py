@@ -229,7 +229,7 @@ class VesselLoad:
                 await self._flush_findings()
                 await self._flush_base()
                 if self._known:
-                    await write.left_quarantine(self.connection, self.options.run_id, self.vessel.id)
+                    await write.left_quarantine(self.connection, self.options.run_id, [self.vessel.id])
                 await self._mark()
         except asyncpg.PostgresError as error:
             raise self._failed(error, "vessel") from error

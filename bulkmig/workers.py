@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -117,7 +117,11 @@ class Queue:
 
     def split(self, unit: Sequence[Vessel]) -> None:
         """Puts the vessels of a unit that is too large back, one by one."""
-        self.units[self._next : self._next] = [[vessel] for vessel in unit]
+        self.put_back([vessel] for vessel in unit)
+
+    def put_back(self, units: Iterable[list[Vessel]]) -> None:
+        """Puts parts of a unit back, to be taken next."""
+        self.units[self._next : self._next] = units
 
 
 Work = Callable[[Lane, list[Vessel]], Awaitable[None]]

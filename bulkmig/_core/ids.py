@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 
+import numpy as np
 import polars as pl
 import polars_hash as plh
 
@@ -73,3 +74,15 @@ def raw(ids: pl.Series) -> bytes:
     """The 16 bytes of each UUID, one after the other; zeros where it is null."""
     text: str = (ids.fill_null(_NIL) if ids.null_count() else ids).str.join("").item()
     return bytes.fromhex(text.replace("-", ""))
+
+
+def canonical(ids: bytes) -> pl.Series:
+    """The UUIDs of 16 bytes each, as text: what `raw` was made of. Raises ValueError for what is none."""
+    if len(ids) % 16:
+        raise ValueError("not a whole number of ids")
+    digits = np.frombuffer(ids.hex().encode(), dtype=np.uint8).reshape(-1, 32)
+    text = np.full((len(digits), 37), ord("\n"), dtype=np.uint8)
+    text[:, :36] = ord("-")
+    for begin, end, to in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
+        text[:, to : to + end - begin] = digits[:, begin:end]
+    return pl.Series("source_id", text.tobytes().decode().split("\n")[:-1], dtype=pl.String)

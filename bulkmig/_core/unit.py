@@ -21,17 +21,18 @@ ID_FRAME = {"source_id": pl.String, "target_id": pl.String}
 @dataclass(frozen=True)
 class TargetColumn:
     """A column as the target's catalogue has it. `limit`: characters of a varchar, digits before the
-    point of a numeric; None where unlimited."""
+    point of a numeric; `scale`: a numeric's digits after it; None where unlimited."""
 
     type: str
     nullable: bool
     limit: int | None = None
+    scale: int | None = None
 
 
 @dataclass(frozen=True)
 class Check:
     """One cell of the image that may not fit its column: `bad` and `mended` are expressions over the image;
-    without `mended` a row where `bad` holds has an error."""
+    without `mended` a row where `bad` holds has an error. Without a code it is only spelled otherwise."""
 
     column: str
     field: str

@@ -33,6 +33,8 @@ Role = Literal["state", "context", "hanging", "ledger"]
 ROLES: tuple[Role, ...] = ("state", "context", "hanging", "ledger")
 Rows = Callable[[TargetTable], str]  # the query of a table's rows
 
+Stored = tuple[str, int, Role, str, list[str], bytes, bytes]  # as a row of checkpoint_parts
+
 _SIZE = 1024 * 1024  # bytes of CSV in a part, if no single row is larger
 _LEVEL = 1  # a stronger compression saves a tenth of the bytes for three times the time
 
@@ -74,23 +76,40 @@ class Packed:
         self.rows += await copy_out(connection, query, take)
         cut()
 
+    def keep(self, role: Role, table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
+        """Adds these rows, which are these columns of that table, as they were printed."""
+        compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self.rows += len(rows)
+        each = max(len(rows) * _SIZE // max(sum(map(len, rows)), 1), 1)  # rows of a part
+        for first in range(0, len(rows), each):
+            data = b"\n".join([*rows[first : first + each], b""])
+            self.parts.append((role, table, columns, compressor.compress(data)))
+
     async def store(self, connection: Connection, of: Owner, first: int) -> int:
         """Writes and forgets the parts collected so far; returns their bytes."""
-        written, keys = 0, keys_of(connection)
+        records = self.taken(of, first, keys_of(connection))
+        await store(connection, records)
+        return sum(len(record[5]) for record in records)
+
+    def taken(self, of: Owner, first: int, keys: Keyring) -> list[Stored]:
+        """The parts collected so far as they are stored, from this number on; forgets them."""
         records = []
         for number, (role, table, columns, packed) in enumerate(self.parts, first):
             payload = sealed(of, number, Part(role, table, tuple(columns), b""), packed, keys)
             digest = hashlib.sha256(payload).digest()
             records.append((of.id, number, role, table, list(columns), payload, digest))
-            written += len(payload)
-        await connection.copy_records_to_table(
-            "checkpoint_parts",
-            schema_name="bulkmig",
-            columns=("checkpoint_id", "part", "role", "table_name", "columns", "payload", "digest"),
-            records=records,
-        )
         self.parts.clear()
-        return written
+        return records
+
+
+async def store(connection: Connection, records: Sequence[Stored]) -> None:
+    """Writes parts, also of several checkpoints."""
+    await connection.copy_records_to_table(
+        "checkpoint_parts",
+        schema_name="bulkmig",
+        columns=("checkpoint_id", "part", "role", "table_name", "columns", "payload", "digest"),
+        records=records,
+    )
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ SELECT id::text FROM bulkmig.checkpoints
  WHERE run_id = $1::text::uuid
    AND coalesce(vessel_id, $3::text::uuid) = coalesce($2::text::uuid, $3::text::uuid)
 """
-_INSERT = """
+INSERT = """
 INSERT INTO bulkmig.checkpoints
        (id, run_id, vessel_id, roots, absent, base, together, restored, parts, rows, bytes, encrypted,
         incidental)
@@ -120,7 +120,7 @@ class Checkpoints:
     async def of_nothing(self, connection: Connection, vessel: str, target_id: str, id_: str) -> None:
         """The checkpoint of a vessel that neither the target nor the ledger knows yet: one statement."""
         await connection.execute(
-            _INSERT,
+            INSERT,
             id_,
             self.run_id,
             vessel,
@@ -203,7 +203,7 @@ class Checkpoints:
         await flush()
         await connection.execute("SET LOCAL enable_seqscan = DEFAULT")
         await connection.execute(
-            _INSERT,
+            INSERT,
             id_,
             self.run_id,
             vessel,

@@ -297,7 +297,9 @@ def _identify_vessels(state: TargetState, decisions: Decisions, vessels: Iterabl
 async def _decide_qr_codes(source: Connection, target: Connection, state: TargetState, fleet: Fleet) -> None:
     rows = await source.fetch(qr_codes.CANDIDATES)
     candidates = [(row["id"], row["stem"]) for row in rows]
-    loaded = pairs(await target.fetch(qr_codes.LOADED, [id_ for id_, _ in candidates]))
+    loaded = {}
+    if candidates:
+        loaded = pairs(await target.fetch(qr_codes.LOADED, [id_ for id_, _ in candidates]))
     assigned = {**loaded, **state.qr_codes}
     codes = qr_codes.assign(candidates, assigned, state.foreign_qr | set(assigned.values()))
     fleet.qr_codes = codes

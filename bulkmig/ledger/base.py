@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import msgspec
+import numpy as np
 import polars as pl
 from asyncpg import Record
 
-from bulkmig.encode import read_base
+from bulkmig._core.frames import spread
+from bulkmig.encode import read_bases
 from bulkmig.postgres.session import Connection, keys_of
 
+OWNER, _PART = "~owner", "~part"  # columns of read rows: the vessel and the id of their part
+_PLACE = (OWNER, _PART)
 _AT_ONCE = 16  # parts: some megabytes, compressed
+_TOGETHER = 1024 * 1024  # bytes of them that are unpacked at once
 # What it takes to open a part.
 SEALED = "vessel_id::text, run_id::text, entity, kind, checkpoint_id::text, payload"
 _PARTS = """
 SELECT id, {sealed} FROM bulkmig.base
- WHERE {which} AND entity = $2 AND kind IN ('rows', 'forgotten') AND id > $3 ORDER BY id LIMIT {at_once}
+ WHERE {which} AND entity = $2 AND kind IN ('rows', 'forgotten') AND id > $3 ORDER BY id LIMIT $4
 """
-_HOLDING = _PARTS.format(
-    sealed=SEALED, which="vessel_id = ANY ($1::text[]::uuid[]) AND holds", at_once=_AT_ONCE
-)
-_THESE = _PARTS.format(sealed=SEALED, which="id = ANY ($1::bigint[])", at_once=_AT_ONCE)
+_HOLDING = _PARTS.format(sealed=SEALED, which="vessel_id = ANY ($1::text[]::uuid[]) AND holds")
+_THESE = _PARTS.format(sealed=SEALED, which="id = ANY ($1::bigint[])")
 Shape = Callable[[pl.DataFrame], pl.DataFrame]
 _ids = msgspec.msgpack.Decoder(list[str])
 _keys = msgspec.msgpack.Decoder(dict[str, list[str]])
@@ -56,9 +59,14 @@ async def read(
     shape: Shape = lambda frame: frame,
 ) -> pl.DataFrame | None:
     """The rows of an entity that bulkmig wrote, as it last wrote them: an image (`encode.read_base`), one row
-    a source id. None where there are none. `shape` selects rows and columns of each part, `source_id` among
-    them, so that memory holds only what it leaves."""
+    a source id, with `OWNER`: the vessel that it was written on. None where there are none. `shape` selects
+    rows and columns (see `only`) of some parts at a time, so that memory holds only what it leaves."""
     return await _read(connection, _HOLDING, vessels, entity, shape)
+
+
+def only(*columns: str | pl.Expr | pl.Series) -> Shape:
+    """A shape that leaves these columns."""
+    return lambda frame: frame.select(*columns, *_PLACE)
 
 
 async def read_parts(connection: Connection, ids: Sequence[int], entity: str) -> pl.DataFrame | None:
@@ -71,19 +79,18 @@ async def _read(
 ) -> pl.DataFrame | None:
     frames: list[pl.DataFrame] = []
     forgotten: dict[tuple[str, str], int] = {}  # vessel, source id -> the part that says so
-    last = 0
-    while rows := await connection.fetch(query, list(which), entity, last):
-        for row in rows:
-            last, payload = row["id"], opened(connection, row)
-            if row["kind"] == "forgotten":
-                forgotten |= {(row["vessel_id"], id_): last for id_ in _ids.decode(payload)}
-                continue
-            frame = shape(read_base(payload))
-            if frame.height:
-                frames.append(
-                    frame.with_columns(pl.lit(last).alias("~part"), pl.lit(row["vessel_id"]).alias("~owner"))
-                )
-        if len(rows) < _AT_ONCE:
+    last, at_once = 0, max(_AT_ONCE, 2 * len(which))
+    while rows := await connection.fetch(query, list(which), entity, last, at_once):
+        last = rows[-1]["id"]
+        for together in _small_enough([(row, opened(connection, row)) for row in rows]):
+            written = [part for part in together if part[0]["kind"] != "forgotten"]
+            if written:
+                frames.append(shape(_joined(written)))
+            for row, payload in together:
+                if row["kind"] == "forgotten":
+                    gone = {(row["vessel_id"], id_): row["id"] for id_ in _ids.decode(payload)}
+                    forgotten.update(gone)
+        if len(rows) < at_once:
             break
     if not frames:
         return None
@@ -92,13 +99,34 @@ async def _read(
         # What one vessel has lost to another is forgotten there alone.
         since = pl.DataFrame(
             [(owner, id_, part) for (owner, id_), part in forgotten.items()],
-            schema={"~owner": pl.String, "source_id": pl.String, "~since": pl.Int64},
+            schema={OWNER: pl.String, "source_id": pl.String, "~since": pl.Int64},
             orient="row",
         )
-        found = found.join(since, on=["~owner", "source_id"], how="left", maintain_order="left")
-        found = found.filter(pl.col("~since").fill_null(0) < pl.col("~part")).drop("~since")
+        found = found.join(since, on=[OWNER, "source_id"], how="left", maintain_order="left")
+        found = found.filter(pl.col("~since").fill_null(0) < pl.col(_PART)).drop("~since")
     found = found.unique("source_id", keep="last", maintain_order=True)
-    return found.drop("~part", "~owner") if found.height else None
+    return found.drop(_PART) if found.height else None
+
+
+def _small_enough(parts: Iterable[tuple[Record, bytes]]) -> Iterator[list[tuple[Record, bytes]]]:
+    """Parts, in their order, that are small enough to be read at once."""
+    together: list[tuple[Record, bytes]] = []
+    size = 0
+    for part in parts:
+        if together and size + len(part[1]) > _TOGETHER:
+            yield together
+            together, size = [], 0
+        together.append(part)
+        size += len(part[1])
+    yield together
+
+
+def _joined(parts: Sequence[tuple[Record, bytes]]) -> pl.DataFrame:
+    frame, rows = read_bases([payload for _, payload in parts])
+    return frame.with_columns(
+        pl.Series(_PART, np.repeat([row["id"] for row, _ in parts], rows), dtype=pl.Int64),
+        spread([row["vessel_id"] for row, _ in parts], rows).alias(OWNER),
+    )
 
 
 async def among(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import polars as pl
 
@@ -54,13 +56,14 @@ async def quarantine(connection: Connection, run_id: str, frames: Iterable[pl.Da
 
 
 async def left_quarantine(
-    connection: Connection, run_id: str, vessel_id: str | None, entity: str | None = None
+    connection: Connection, run_id: str, vessels: Sequence[str], entity: str | None = None
 ) -> int:
-    """Forgets the entries of a vessel (or of none) that the run didn't find again; returns how many."""
+    """Forgets the entries of these vessels (or of none) that the run didn't find again; returns how many."""
     status = await connection.execute(
-        "DELETE FROM bulkmig.quarantine WHERE vessel_id IS NOT DISTINCT FROM $1::text::uuid"
+        "DELETE FROM bulkmig.quarantine WHERE (vessel_id = ANY ($1::text[]::uuid[])"
+        " OR vessel_id IS NULL AND cardinality($1::text[]) = 0)"
         " AND run_id <> $2::text::uuid AND ($3::text IS NULL OR entity = $3)",
-        vessel_id,
+        list(vessels),
         run_id,
         entity,
     )
@@ -84,6 +87,35 @@ async def pending(connection: Connection, run_id: str, parcels: Iterable[Parcel]
     return len(rows)
 
 
+class BasePart(NamedTuple):
+    """What was written of a vessel's (or the nil UUID's) rows of an entity. `checkpoint`: the one of this
+    change, None for what was written before; `kind` and `holds` as the ledger's table has them."""
+
+    vessel_id: str
+    entity: str
+    rows: int
+    payload: bytes
+    checkpoint: str | None
+    kind: str = "rows"
+    holds: bool = True
+
+
+async def base_parts(connection: Connection, run_id: str, parts: Iterable[BasePart]) -> None:
+    """Records what was written. Later parts replace rows of earlier ones."""
+    keys = keys_of(connection)
+    records = []
+    for part in parts:
+        where = place(part.vessel_id, run_id, part.entity, part.kind, part.checkpoint)
+        records.append((*part[:3], keys.close(part.payload, where), *part[4:], run_id))
+    if records:
+        await connection.copy_records_to_table(
+            "base",
+            schema_name="bulkmig",
+            columns=("vessel_id", "entity", "rows", "payload", "checkpoint_id", "kind", "holds", "run_id"),
+            records=records,
+        )
+
+
 async def base(
     connection: Connection,
     run_id: str,
@@ -92,22 +124,9 @@ async def base(
     *,
     checkpoint: str | None,
     kind: str = "rows",
-    holds: bool = True,
 ) -> None:
-    """Records what was written: (entity, rows, payload) each. `checkpoint`: the one of this change, None for
-    what was written before; `kind` and `holds` as the ledger's table has them. Later parts replace rows of
-    earlier ones."""
-    keys = keys_of(connection)
-    await connection.copy_records_to_table(
-        "base",
-        schema_name="bulkmig",
-        columns=("vessel_id", "entity", "run_id", "rows", "payload", "checkpoint_id", "kind", "holds"),
-        records=[
-            (vessel_id, entity, run_id, rows, sealed, checkpoint, kind, holds)
-            for entity, rows, payload in parts
-            for sealed in (keys.close(payload, place(vessel_id, run_id, entity, kind, checkpoint)),)
-        ],
-    )
+    """Records what was written of one vessel: (entity, rows, payload) each."""
+    await base_parts(connection, run_id, [BasePart(vessel_id, *part, checkpoint, kind) for part in parts])
 
 
 async def identities(
@@ -120,6 +139,33 @@ async def identities(
         " ON CONFLICT (entity, source_id) DO NOTHING",
         [(entity, source, target, adopted, run_id) for source, target, adopted in rows],
     )
+
+
+_MARK = """
+WITH marked AS (INSERT INTO bulkmig.vessels AS v
+     (vessel_id, state, run_id, name, phase, error, rows, seconds, source_snapshot)
+     VALUES ($1::text::uuid, $2, $3::text::uuid, $4, $5, $6, $7, $8, $12)
+     ON CONFLICT (vessel_id) DO UPDATE SET state = excluded.state, run_id = excluded.run_id,
+     name = excluded.name, phase = excluded.phase, error = excluded.error, rows = excluded.rows,
+     seconds = excluded.seconds, source_snapshot = excluded.source_snapshot,
+     finished_at = clock_timestamp()
+     WHERE v.state <> 'migrated' OR excluded.state = 'migrated')
+INSERT INTO bulkmig.audit (run_id, vessel_id, action, operator, host, summary, mac)
+VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11, $13)
+"""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What became of a vessel, as its mark says it."""
+
+    vessel_id: str
+    name: str
+    state: str
+    phase: str
+    rows: int
+    seconds: float
+    error: str | None = None
 
 
 async def mark(
@@ -138,32 +184,25 @@ async def mark(
 ) -> None:
     """The vessel's mark, and its entry in the audit log. A vessel that is migrated is never marked as failed.
     `snapshot`: what was seen of the source."""
-    said = error or f"{rows} rows"
-    await connection.execute(
-        "WITH marked AS (INSERT INTO bulkmig.vessels AS v"
-        " (vessel_id, state, run_id, name, phase, error, rows, seconds, source_snapshot)"
-        " VALUES ($1::text::uuid, $2, $3::text::uuid, $4, $5, $6, $7, $8, $12)"
-        " ON CONFLICT (vessel_id) DO UPDATE SET state = excluded.state, run_id = excluded.run_id,"
-        " name = excluded.name, phase = excluded.phase, error = excluded.error, rows = excluded.rows,"
-        " seconds = excluded.seconds, source_snapshot = excluded.source_snapshot,"
-        " finished_at = clock_timestamp()"
-        " WHERE v.state <> 'migrated' OR excluded.state = 'migrated')"
-        " INSERT INTO bulkmig.audit (run_id, vessel_id, action, operator, host, summary, mac)"
-        " VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11, $13)",
-        vessel_id,
-        state,
-        run_id,
-        name,
-        phase,
-        error,
-        rows,
-        seconds,
-        by.operator,
-        by.host,
-        said,
-        snapshot,
-        signature(connection, by, state, said, run_id, vessel_id),
-    )
+    made = Mark(vessel_id, name, state, phase, rows, seconds, error)
+    await marks(connection, by, run_id, [made], snapshot=snapshot)
+
+
+async def marks(
+    connection: Connection, by: Who, run_id: str, made: Iterable[Mark], *, snapshot: str | None = None
+) -> None:
+    """The same for several vessels."""
+    rows = []
+    for one in made:
+        said = one.error or f"{one.rows} rows"
+        mac = signature(connection, by, one.state, said, run_id, one.vessel_id)
+        rows.append(
+            (
+                *(one.vessel_id, one.state, run_id, one.name, one.phase, one.error, one.rows, one.seconds),
+                *(by.operator, by.host, said, snapshot, mac),
+            )
+        )
+    await connection.executemany(_MARK, rows)
 
 
 def _joined(frames: Iterable[pl.DataFrame]) -> pl.DataFrame | None:

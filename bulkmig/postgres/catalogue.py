@@ -26,19 +26,19 @@ async def read_catalogue(
     found: Catalogue = {}
     refused: set[tuple[str, str]] = set()
     for row in await connection.fetch(_COLUMNS, list(tables), privilege):
-        column = TargetColumn(row["typname"], row["nullable"], _limit(row["typname"], row["atttypmod"]))
+        column = TargetColumn(row["typname"], row["nullable"], *_limits(row["typname"], row["atttypmod"]))
         found.setdefault(row["relname"], {})[row["attname"]] = column
         if not row["allowed"]:
             refused.add((row["relname"], row["attname"]))
     return found, refused
 
 
-def _limit(type_: str, modifier: int) -> int | None:
+def _limits(type_: str, modifier: int) -> tuple[int | None, int | None]:
     if modifier < 4:
-        return None
+        return None, None
     if type_ in ("varchar", "bpchar"):
-        return modifier - 4
+        return modifier - 4, None
     if type_ == "numeric":
         precision, scale = ((modifier - 4) >> 16) & 0xFFFF, (((modifier - 4) & 0x7FF) ^ 0x400) - 0x400
-        return precision - scale
-    return None
+        return precision - scale, scale
+    return None, None

@@ -70,7 +70,7 @@ class Foretold:
 
 async def keep(line: Line, gathered: Sequence[Gather], foretold: Foretold) -> None:
     """Moves such references from what would be written to what is kept, quarantined and told."""
-    together = {gather.vessel: gather for gather in gathered}
+    together = {vessel: gather for gather in gathered for vessel in gather.vessels}
     for gather in gathered:
         for entity in PER_VESSEL:
             if entity.waits is None:

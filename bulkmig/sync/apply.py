@@ -1,16 +1,16 @@
-"""Carries a plan out in the vessel's transaction: parents before children, deletions last and backwards."""
+"""Carries plans out in the vessels' transaction: parents before children, deletions last and backwards."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from bulkmig._core.declare import Entity, Table
 from bulkmig._core.unit import Catalogue
-from bulkmig.encode import base as pack
+from bulkmig.encode import bases
 from bulkmig.entities import ENTITIES
 from bulkmig.ledger import base, write
 from bulkmig.postgres.session import Connection
@@ -21,6 +21,11 @@ from bulkmig.target.graph import Graph
 from bulkmig.target.postgres import upsert
 
 DECOMMISSIONED = "decommissioned"
+_RETAINED = """
+INSERT INTO bulkmig.retained (entity, source_id, vessel_id, target_id, run_id, reason)
+VALUES ($1, $2::text::uuid, $3::text::uuid, $4::text::uuid, $5::text::uuid, $6)
+    ON CONFLICT (entity, source_id) DO UPDATE SET reason = excluded.reason, vessel_id = excluded.vessel_id
+"""
 
 
 @dataclass
@@ -65,46 +70,60 @@ class Step:
 
 
 async def apply(steps: Sequence[Step]) -> None:
-    """Writes what the plans say, and records it, in the caller's transaction."""
-    entities = [entity for entity in ENTITIES if entity.tables]
-    for step in steps:
-        for entity in entities:
-            await _retain(step.means, step.part(entity))
-            await _retain_for_kept(step, step.part(entity))
+    """Writes what the plans say, and records it, in the caller's transaction: each table's rows of all steps
+    at once."""
+    entities = [
+        entity for entity in ENTITIES if entity.tables and any(not step.part(entity).idle for step in steps)
+    ]
+    for entity in entities:
+        await _retain(steps, entity)
+        await _retain_for_kept(steps, entity)
     for entity in entities:
         for table in entity.tables:
             await _let_go(steps, entity, table)
-            for step in steps:
-                await _write(step, step.part(entity), table)
+            await _write(steps, entity, table)
     for entity in reversed(entities):
-        for step in steps:
-            await _delete(step, step.part(entity))
+        await _delete(steps, entity)
+    parts: list[write.BasePart] = []
+    for entity in entities:
+        parts += _base_parts(steps, entity)
+        await _record(steps, entity)
     for step in steps:
-        for entity in entities:
-            await _record(step, step.part(entity))
+        for entity in ENTITIES:
+            if entity not in entities:
+                step.done.unchanged += step.part(entity).unchanged
         if step.removed:
             keys = {table: sorted(ids) for table, ids in step.removed.items()}
             owner = "vessel" if step.means.vessel else "company"
-            await _add_base(step.means, owner, "removed", len(keys), base.pack_keys(keys), holds=False)
+            parts.append(_part(step.means, owner, "removed", len(keys), base.pack_keys(keys), holds=False))
+    await write.base_parts(steps[0].means.connection, steps[0].means.run_id, parts)
 
 
-async def _retain(means: Means, part: Part) -> None:
+def _deleting(steps: Sequence[Step], entity: Entity) -> dict[str, Part]:
+    """Target ids of rows that are to go, with their parts."""
+    parts = [step.part(entity) for step in steps]
+    return {id_: part for part in parts for id_ in part.delete}
+
+
+async def _retain(steps: Sequence[Step], entity: Entity) -> None:
     """Rows on which rows of the portal hang are not deleted: equipment is decommissioned instead, its
     `updated_at` as it was."""
-    main = part.entity.tables[0]
-    if not part.delete or part.entity.name != "equipment":
+    going = _deleting(steps, entity)
+    if not going or entity.name != "equipment":
         return
+    means, main = steps[0].means, entity.tables[0]
     used: set[str] = set()
-    mapped = {table.name for entity in ENTITIES for table in entity.tables}
+    mapped = {table.name for of in ENTITIES for table in of.tables}
     for fk in means.graph.vessels.into(main.name):
         if fk.child not in mapped:
             rows = await means.connection.fetch(
                 f"SELECT DISTINCT {fk.column}::text AS id FROM {fk.child}"
                 f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
-                list(part.delete),
+                list(going),
             )
             used.update(row["id"] for row in rows)
     for id_ in used:
+        part = going[id_]
         source = part.delete.pop(id_)
         part.retained[source] = (id_, "maintenance_logs")
         part.forget.discard(source)
@@ -116,56 +135,67 @@ async def _retain(means: Means, part: Part) -> None:
             part.base[source] = row
 
 
-async def _retain_for_kept(step: Step, part: Part) -> None:
+async def _retain_for_kept(steps: Sequence[Step], entity: Entity) -> None:
     """Equipment on which a row stays because of a conflict stays with it, as it is."""
-    if not part.delete or part.entity.name != "equipment":
+    going = _deleting(steps, entity)
+    if not going or entity.name != "equipment":
         return
-    means, kept = step.means, set(await conflicts.kept(step.means.connection, step.means.vessel))
-    for other in step.plan.parts.values():
+    means = steps[0].means
+    vessels = [step.means.vessel for step in steps if step.means.vessel is not None]
+    kept = set(await conflicts.kept(means.connection, vessels))
+    for other in (other for step in steps for other in step.plan.parts.values()):
         spared = (id_ for _, id_, one in other.conflicts if one.kind == "deleted_in_source")
         kept |= {id_ for id_ in spared if id_ not in other.delete}
-    main = part.entity.tables[0]
-    written = {table.name for entity in ENTITIES for table in entity.tables}
+    main = entity.tables[0]
+    written = {table.name for of in ENTITIES for table in of.tables}
     for fk in means.graph.vessels.into(main.name) if kept else ():
         if fk.child not in written or means.graph.tables[fk.child].key != ("id",):
             continue
         rows = await means.connection.fetch(
             f"SELECT DISTINCT {fk.column}::text AS id FROM {fk.child}"
             f" WHERE {fk.column} = ANY ($1::text[]::uuid[]) AND id = ANY ($2::text[]::uuid[])",
-            list(part.delete),
+            list(going),
             sorted(kept),
         )
         for row in rows:
+            part = going[row["id"]]
             source = part.delete.pop(row["id"], None)
             if source is not None:
                 part.retained[source] = (row["id"], "conflict")
                 part.forget.discard(source)
 
 
-async def _write(step: Step, part: Part, table: Table) -> None:
-    means, done = step.means, step.done
-    inside = {id_: row for id_, row in part.write.items() if table.name in row.tables}
-    left = [
-        id_
-        for id_, row in part.write.items()
-        if _was_in(part, id_, table)
-        and (id_ not in inside or key_of(table, part.was[id_]) != key_of(table, row))
-    ]
-    deleted = await _delete_rows(means.connection, table, left)
-    same = {id_ for id_, row in inside.items() if _is_same(part, id_, table, row)}
-    other = {id_: row for id_, row in inside.items() if id_ not in same}
-    if other:
+async def _write(steps: Sequence[Step], entity: Entity, table: Table) -> None:
+    left: list[str] = []
+    rows: list[Row] = []
+    for step in steps:
+        part, done = step.part(entity), step.done
+        inside = {id_: row for id_, row in part.write.items() if table.name in row.tables}
+        leaving = [
+            id_
+            for id_, row in part.write.items()
+            if _was_in(part, id_, table)
+            and (id_ not in inside or key_of(table, part.was[id_]) != key_of(table, row))
+        ]
+        same = {id_ for id_, row in inside.items() if _is_same(part, id_, table, row)}
+        other = {id_: row for id_, row in inside.items() if id_ not in same}
+        there = sum(_was_in(part, id_, table) for id_ in other)
+        done.updated[table.name] += there
+        done.inserted[table.name] += len(other) - there
+        done.deleted[table.name] += sum(id_ not in inside for id_ in leaving)
+        done.unchanged[table.name] += part.unchanged[table.name] + len(same)
+        left += leaving
+        rows += other.values()
+    means = steps[0].means
+    await _delete_rows(means.connection, table, left)
+    if rows:
         frame = pl.DataFrame(
-            [[row[f"{table.name}.{name}"] for name in table.cells] for row in other.values()],
-            schema=dict.fromkeys(table.cells, pl.String),
-            orient="row",
+            {
+                name: pl.Series([row[f"{table.name}.{name}"] for row in rows], dtype=pl.String)
+                for name in table.cells
+            }
         )
         await upsert(means.connection, table.name, table.key, frame, means.catalogue)
-    there = sum(_was_in(part, id_, table) for id_ in other)
-    done.updated[table.name] += there
-    done.inserted[table.name] += len(other) - there
-    done.deleted[table.name] += deleted - sum(id_ in inside for id_ in left)
-    done.unchanged[table.name] += part.unchanged[table.name] + len(same)
 
 
 def _is_same(part: Part, id_: str, table: Table, row: Row) -> bool:
@@ -208,18 +238,22 @@ async def _let_go(steps: Sequence[Step], entity: Entity, table: Table) -> None:
         )
 
 
-async def _delete(step: Step, part: Part) -> None:
-    if part.entity.name == "vessel" and part.delete:
-        await _spare_vessel(step, part)
-    if not part.delete:
-        return
-    ids = list(part.delete)
-    await _note_hanging(step.means, part.entity.tables[0].name, ids, step.removed)
-    for table in reversed(part.entity.tables):
-        step.removed[table.name].update(
-            key_of(table, part.was[id_]) for id_ in ids if _was_in(part, id_, table)
-        )
-        step.done.deleted[table.name] += await _delete_rows(step.means.connection, table, ids)
+async def _delete(steps: Sequence[Step], entity: Entity) -> None:
+    if entity.name == "vessel":
+        for step in steps:
+            if step.part(entity).delete:
+                await _spare_vessel(step, step.part(entity))
+    going = [step for step in steps if step.part(entity).delete]
+    for step in going:
+        await _note_hanging(step.means, entity.tables[0].name, list(step.part(entity).delete), step.removed)
+    for table in reversed(entity.tables):
+        for step in going:
+            part = step.part(entity)
+            gone = [id_ for id_ in part.delete if _was_in(part, id_, table)]
+            step.removed[table.name].update(key_of(table, part.was[id_]) for id_ in gone)
+            step.done.deleted[table.name] += len(gone)
+        ids = [id_ for step in going for id_ in step.part(entity).delete]
+        await _delete_rows(steps[0].means.connection, table, ids)
 
 
 async def _spare_vessel(step: Step, part: Part) -> None:
@@ -248,7 +282,7 @@ async def _spare_vessel(step: Step, part: Part) -> None:
         row = Row(was.tables, {**was.cells, "vessels.status": "inactive"})
         part.write, part.base[source] = {id_: row}, row
         for table in part.entity.tables:
-            await _write(step, part, table)
+            await _write([step], part.entity, table)
 
 
 async def _note_hanging(
@@ -271,61 +305,61 @@ async def _note_hanging(
             await _note_hanging(means, fk.child, new, removed)
 
 
-async def _delete_rows(connection: Connection, table: Table, ids: list[str]) -> int:
-    if not ids:
-        return 0
-    status = await connection.execute(
-        f"DELETE FROM {table.name} WHERE {table.own_key} = ANY ($1::text[]::uuid[])", ids
-    )
-    return int(status.rpartition(" ")[2])
-
-
-async def _record(step: Step, part: Part) -> None:
-    means, done, entity = step.means, step.done, part.entity
-    if part.base:
-        frame = frame_of(entity, part.base)
-        await _add_base(means, entity.name, "rows", frame.height, pack(entity, frame))
-    if part.forget:
-        await _add_base(means, entity.name, "forgotten", len(part.forget), base.pack_ids(sorted(part.forget)))
-    if part.stands:
-        frame = frame_of(entity, part.stands)
-        await _add_base(means, entity.name, "standing", frame.height, pack(entity, frame), holds=False)
-    for source, target_id, conflict in part.conflicts:
-        await conflicts.record(
-            means.connection, means.run_id, means.vessel, entity, source, target_id, conflict
+async def _delete_rows(connection: Connection, table: Table, ids: list[str]) -> None:
+    if ids:
+        await connection.execute(
+            f"DELETE FROM {table.name} WHERE {table.own_key} = ANY ($1::text[]::uuid[])", ids
         )
-        if conflict.open:
-            done.open += 1
-        else:
-            done.resolved[conflict.strategy] += 1
-    await means.connection.executemany(
-        "INSERT INTO bulkmig.retained (entity, source_id, vessel_id, target_id, run_id, reason)"
-        " VALUES ($1, $2::text::uuid, $3::text::uuid, $4::text::uuid, $5::text::uuid, $6)"
-        " ON CONFLICT (entity, source_id) DO UPDATE SET reason = excluded.reason,"
-        " vessel_id = excluded.vessel_id",
-        [
-            (entity.name, source, means.vessel, target_id, means.run_id, reason)
+
+
+def _base_parts(steps: Sequence[Step], entity: Entity) -> Iterator[write.BasePart]:
+    """What the base has from now on of an entity's rows."""
+    means_of = {step.means.owner: step.means for step in steps}
+    parts = [(step.means.owner, step.part(entity)) for step in steps]
+    for kind, holds in (("rows", True), ("standing", False)):
+        rows = [
+            (owner, source, row)
+            for owner, part in parts
+            for source, row in (part.base if holds else part.stands).items()
+        ]
+        for owner, (n, payload) in bases(entity, frame_of(entity, rows)).items() if rows else ():
+            yield _part(means_of[owner or ""], entity.name, kind, n, payload, holds=holds)
+    for owner, part in parts:
+        if part.forget:
+            gone = sorted(part.forget)
+            yield _part(means_of[owner], entity.name, "forgotten", len(gone), base.pack_ids(gone))
+
+
+def _part(
+    means: Means, entity: str, kind: str, rows: int, payload: bytes, *, holds: bool = True
+) -> write.BasePart:
+    return write.BasePart(means.owner, entity, rows, payload, means.checkpoint, kind, holds)
+
+
+async def _record(steps: Sequence[Step], entity: Entity) -> None:
+    connection, run_id = steps[0].means.connection, steps[0].means.run_id
+    found: list[conflicts.Found] = []
+    retained: list[tuple[object, ...]] = []
+    back: list[str] = []
+    for step in steps:
+        part, vessel = step.part(entity), step.means.vessel
+        for source, target_id, conflict in part.conflicts:
+            found.append((vessel, entity, source, target_id, conflict))
+            if conflict.open:
+                step.done.open += 1
+            else:
+                step.done.resolved[conflict.strategy] += 1
+        retained += [
+            (entity.name, source, vessel, target_id, run_id, reason)
             for source, (target_id, reason) in part.retained.items()
-        ],
-    )
-    back = sorted((part.base.keys() | part.forget) - part.retained.keys())
+        ]
+        back += (part.base.keys() | part.forget) - part.retained.keys()
+    await conflicts.record(connection, run_id, found)
+    if retained:
+        await connection.executemany(_RETAINED, retained)
     if back:
-        await means.connection.execute(
+        await connection.execute(
             "DELETE FROM bulkmig.retained WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
             entity.name,
-            back,
+            sorted(back),
         )
-
-
-async def _add_base(
-    means: Means, entity: str, kind: str, rows: int, payload: bytes, *, holds: bool = True
-) -> None:
-    await write.base(
-        means.connection,
-        means.run_id,
-        means.owner,
-        [(entity, rows, payload)],
-        checkpoint=means.checkpoint,
-        kind=kind,
-        holds=holds,
-    )

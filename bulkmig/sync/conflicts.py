@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -18,8 +18,19 @@ from bulkmig.sync.row import Row, cells_of, differing, field_names
 
 Fields = dict[str, dict[str, str | None]]  # field -> side -> value
 
+#: Of these vessels, or of companies and users where there are none.
+OF_THESE = "(vessel_id = ANY ($1::text[]::uuid[]) OR vessel_id IS NULL AND cardinality($1::text[]) = 0)"
 _OPEN = """
-SELECT id::text FROM bulkmig.conflicts WHERE status = 'open' AND entity = $1 AND source_id = $2::text::uuid
+SELECT id::text, entity, source_id::text FROM bulkmig.conflicts
+ WHERE status = 'open' AND source_id = ANY ($1::text[]::uuid[])
+"""
+_RECORD = """
+INSERT INTO bulkmig.conflicts (id, run_id, vessel_id, entity, source_id, target_id, kind, status, strategy,
+                               resolved_at, fields)
+VALUES ($1::text::uuid, $2::text::uuid, $3::text::uuid, $4, $5::text::uuid, $6::text::uuid, $7, $8, $9,
+        CASE WHEN $8 = 'resolved' THEN clock_timestamp() END, $10)
+    ON CONFLICT (entity, source_id) WHERE status = 'open'
+    DO UPDATE SET kind = excluded.kind, fields = excluded.fields
 """
 
 
@@ -59,56 +70,47 @@ def place(id_: str, vessel: str | None) -> bytes:
     return f"conflict/{id_}/{vessel}".encode()
 
 
-async def record(
-    connection: Connection,
-    run_id: str,
-    vessel: str | None,
-    entity: Entity,
-    source_id: str,
-    target_id: str,
-    conflict: Conflict,
-) -> None:
-    """Records a conflict. One that is open already is brought up to date."""
-    known: str | None = await connection.fetchval(_OPEN, entity.name, source_id)
-    id_ = known or str(uuid4())
-    await connection.execute(
-        "INSERT INTO bulkmig.conflicts (id, run_id, vessel_id, entity, source_id, target_id, kind, status,"
-        " strategy, resolved_at, fields) VALUES ($1::text::uuid, $2::text::uuid, $3::text::uuid, $4,"
-        " $5::text::uuid, $6::text::uuid, $7, $8, $9,"
-        " CASE WHEN $8 = 'resolved' THEN clock_timestamp() END, $10)"
-        " ON CONFLICT (entity, source_id) WHERE status = 'open' DO UPDATE SET kind = excluded.kind,"
-        " fields = excluded.fields",
-        id_,
-        run_id,
-        vessel,
-        entity.name,
-        source_id,
-        target_id,
-        conflict.kind,
-        "open" if conflict.open else "resolved",
-        conflict.strategy,
-        seal(connection, id_, vessel, fields(entity, conflict)),
-    )
+#: Vessel, entity, source id, target id, and what happened.
+Found = tuple[str | None, Entity, str, str, Conflict]
 
 
-async def open_ones(connection: Connection, vessel: str | None) -> dict[tuple[str, str], str]:
-    """(entity, source id) -> id of a vessel's open conflicts."""
+async def record(connection: Connection, run_id: str, found: Sequence[Found]) -> None:
+    """Records conflicts. One that is open already is brought up to date."""
+    if not found:
+        return
+    rows = await connection.fetch(_OPEN, [source_id for _, _, source_id, _, _ in found])
+    known = {(row["entity"], row["source_id"]): row["id"] for row in rows}
+    entries = []
+    for vessel, entity, source_id, target_id, conflict in found:
+        id_ = known.get((entity.name, source_id)) or str(uuid4())
+        status = "open" if conflict.open else "resolved"
+        said = seal(connection, id_, vessel, fields(entity, conflict))
+        entries.append(
+            (
+                *(id_, run_id, vessel, entity.name, source_id, target_id, conflict.kind, status),
+                *(conflict.strategy, said),
+            )
+        )
+    await connection.executemany(_RECORD, entries)
+
+
+async def open_ones(connection: Connection, vessels: Sequence[str]) -> dict[tuple[str, str], str]:
+    """(entity, source id) -> id of the open conflicts of these vessels, or of companies and users."""
     rows = await connection.fetch(
         "SELECT id::text, entity, source_id::text FROM bulkmig.conflicts"
-        " WHERE status = 'open' AND vessel_id IS NOT DISTINCT FROM $1::text::uuid",
-        vessel,
+        f" WHERE status = 'open' AND {OF_THESE}",
+        list(vessels),
     )
     return {(row["entity"], row["source_id"]): row["id"] for row in rows}
 
 
-async def kept(connection: Connection, vessel: str | None) -> list[str]:
-    """Target ids of a vessel's rows that the source has no more and that stay because of a conflict."""
+async def kept(connection: Connection, vessels: Sequence[str]) -> list[str]:
+    """Target ids of rows of these vessels that the source has no more and that stay because of a conflict."""
     rows = await connection.fetch(
-        "SELECT target_id::text AS id FROM bulkmig.retained"
-        " WHERE reason = 'conflict' AND vessel_id IS NOT DISTINCT FROM $1::text::uuid"
+        f"SELECT target_id::text AS id FROM bulkmig.retained WHERE reason = 'conflict' AND {OF_THESE}"
         " UNION SELECT target_id::text FROM bulkmig.conflicts WHERE status = 'open'"
-        " AND kind = 'deleted_in_source' AND vessel_id IS NOT DISTINCT FROM $1::text::uuid",
-        vessel,
+        f" AND kind = 'deleted_in_source' AND {OF_THESE}",
+        list(vessels),
     )
     return [row["id"] for row in rows]
 

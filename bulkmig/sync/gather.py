@@ -1,4 +1,4 @@
-"""Gathers, while a vessel's rows stream by, which are new, changed or gone since they were last written."""
+"""Gathers, while a unit's rows stream by, which are new, changed or gone since they were last written."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import anyio
 import polars as pl
 
 from bulkmig._core.declare import Entity
+from bulkmig._core.frames import any_true
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.unit import Unit
-from bulkmig.encode import parcels
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
@@ -25,21 +25,27 @@ HASH = "~hash"
 
 @dataclass
 class Found:
-    """What became of one entity's rows of one vessel. `new` and `changed` are images; `gone`: source ids that
-    are written and that the source has no more; `held`: written ones that would now be kept out;
-    `with_parent`: rows, written or new, that stay with a parent which is held."""
+    """What became of one entity's rows of some vessels. `new` and `changed` are images. Source id -> vessel:
+    `gone` are written and the source has them no more; `held`: written ones that would now be kept out;
+    `with_parent`: rows, written or new, that stay with a parent which is held. `written`: rows a vessel."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
-    unchanged: Counter[str] = field(default_factory=Counter)  # target table
-    gone: set[str] = field(default_factory=set)
-    held: set[str] = field(default_factory=set)
-    with_parent: set[str] = field(default_factory=set)
-    written: int = 0
+    unchanged: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    gone: dict[str, str] = field(default_factory=dict)
+    held: dict[str, str] = field(default_factory=dict)
+    with_parent: dict[str, str] = field(default_factory=dict)
+    written: Counter[str] = field(default_factory=Counter)
     findings: list[pl.DataFrame] = field(default_factory=list)
     quarantined: list[pl.DataFrame] = field(default_factory=list)
     waiting: list[pl.DataFrame] = field(default_factory=list)
     elsewhere: list[pl.DataFrame] = field(default_factory=list)
+
+    @property
+    def eventful(self) -> bool:
+        """Whether anything is to be decided of these rows."""
+        images = (*self.new, *self.changed)
+        return bool(self.gone or self.held or any(image.height for image in images))
 
 
 def rows_of(entity: Entity, image: pl.DataFrame) -> Counter[str]:
@@ -53,12 +59,11 @@ def rows_of(entity: Entity, image: pl.DataFrame) -> Counter[str]:
 
 
 class Gather:
-    """A pipeline's sink for one vessel. `found` is complete when `finish` is done."""
+    """A pipeline's sink for the vessels of a unit. `found` is complete when `finish` is done."""
 
-    def __init__(self, target: Connection, unit: Unit, vessel: str, moves: Moves) -> None:
-        self.target, self.unit, self.vessel = target, unit, vessel
-        self.came, self.gone_elsewhere = moves.came[vessel], moves.left[vessel]
-        self.vanished = vessel in moves.vanished
+    def __init__(self, target: Connection, unit: Unit, moves: Moves) -> None:
+        self.target, self.unit, self.vessels = target, unit, unit.vessels
+        self._moves = moves
         self.found: defaultdict[str, Found] = defaultdict(Found)
         self._session = anyio.Lock()  # two actors ask the one target session
         self._written: dict[str, pl.DataFrame | None] = {}
@@ -80,52 +85,72 @@ class Gather:
                 self.unit.ends = await ends(self.target, sorted(wanted)) if wanted else None
 
     async def _written_of(self, entity: Entity) -> pl.DataFrame | None:
-        if entity.name not in self._written:
-            frames = []
-            left, came = list(self.gone_elsewhere[entity.name]), self.came[entity.name]
-            for vessel, which in (
-                (self.vessel, ~pl.col("source_id").is_in(left)),
-                *((other, pl.col("source_id").is_in(list(came))) for other in sorted(set(came.values()))),
-            ):
-                frame = await base.read(self.target, [vessel], entity.name, shape=_index(entity, which))
-                if frame is not None:
-                    frames.append(frame)
-            self._written[entity.name] = pl.concat(frames) if frames else None
-        return self._written[entity.name]
+        """The index of what is written: of the vessels' own rows without those that left, and of those that
+        came from others."""
+        if entity.name in self._written:
+            return self._written[entity.name]
+        left = [id_ for vessel in self.vessels for id_ in self._moves.left[vessel][entity.name]]
+        came = {id_: vessel for vessel in self.vessels for id_ in self._moves.came[vessel][entity.name]}
+        before = {then for vessel in self.vessels for then in self._moves.came[vessel][entity.name].values()}
+        frames = []
+        for owners, which in (
+            (list(self.vessels), ~pl.col("source_id").is_in(left)),
+            (sorted(before), pl.col("source_id").is_in(list(came))),
+        ):
+            shape = _index(entity, which)
+            frame = await base.read(self.target, owners, entity.name, shape=shape) if owners else None
+            if frame is not None:
+                frames.append(frame)
+        written = pl.concat(frames) if frames else None
+        if written is not None and came:
+            here = pl.col("source_id").replace_strict(came, default=None, return_dtype=pl.String)
+            written = written.with_columns(pl.coalesce(here, base.OWNER).alias(base.OWNER))
+        self._written[entity.name] = written
+        return written
 
     def pack(self, outcome: Outcome) -> list[Parcel]:
-        made = parcels(outcome, self.unit.vessels)
-        for parcel in made:
-            parcel.image = normal(outcome.entity, parcel.image)
+        own, elsewhere = outcome.findings, None
+        if outcome.entity.ancestors and own.height:
+            here = pl.col("vessel_id").is_in(self.vessels)
+            own, elsewhere = own.filter(here), own.filter(~here)
+        image = normal(outcome.entity, outcome.image)
         if outcome.entity.waits is not None and self.unit.decisions.on_error == "quarantine":
             self._abroad.setdefault(outcome.entity.name, []).append(self._named_abroad(outcome))
         held = self._held_back(outcome)
-        if held:
-            for parcel in made:
-                parcel.image = parcel.image.filter(~pl.col("source_id").is_in(held))
-                self.found[outcome.entity.name].with_parent.update(held)
-        return made
+        if held is not None and held.height:
+            image = image.join(held, left_on="source_id", right_on="id", how="anti", maintain_order="left")
+            self.found[outcome.entity.name].with_parent.update(held.iter_rows())
+        return [Parcel(outcome.entity, None, image, own, outcome.quarantined, outcome.waiting, elsewhere)]
 
     def _named_abroad(self, outcome: Outcome) -> pl.DataFrame:
-        due = list(self.unit.decisions.vessels_due - {self.vessel})
-        others = (pl.col(vessel).is_in(due) for _, vessel in abroad(outcome.raw.columns))
-        rows = outcome.raw.filter(pl.col("id").is_in(outcome.image["source_id"].to_list()))
-        return rows.filter(pl.any_horizontal(*others))
+        """Rows with an end on another vessel that this run looks at itself."""
+        due = list(self.unit.decisions.vessels_due)
+        others = (
+            pl.col(vessel).is_in(due) & (pl.col(vessel) != pl.col("vessel_id"))
+            for _, vessel in abroad(outcome.raw.columns)
+        )
+        rows = outcome.raw.filter(pl.any_horizontal(*others))
+        return rows.join(outcome.image, left_on="id", right_on="source_id", how="semi", maintain_order="left")
 
-    def _held_back(self, outcome: Outcome) -> list[str]:
-        """Rows that would lose what they hang on only because that is kept as it was last written: they keep
-        it (mapping.md: "so do its loaded children; new children wait")."""
+    def _held_back(self, outcome: Outcome) -> pl.DataFrame | None:
+        """Rows (id, vessel) that would lose what they hang on only because that is kept as it was last
+        written: they keep it (mapping.md: "so do its loaded children; new children wait")."""
         entity = outcome.entity
         written = self._written.get("equipment")
         spare = any(table.when is not None for table in entity.tables)
         if written is None or not spare:
-            return []
+            return None
         column = next((r.column for r in entity.references if r.entity == "equipment"), None)
         if column is None:
-            return []
+            return None
         out = self.unit.keys.find(outcome.raw[column], outcome.raw["vessel_id"]).fill_null(value=False)
-        kept = outcome.raw.filter(out & outcome.raw[column].is_in(written["source_id"].to_list()))
-        return kept["id"].to_list()
+        if not any_true(out):
+            return None
+        kept = outcome.raw.filter(out).select("id", "vessel_id", column)
+        own = written.select(pl.col("source_id").alias(column), pl.col(base.OWNER).alias("vessel_id"))
+        return kept.join(own, on=[column, "vessel_id"], how="semi", maintain_order="left").select(
+            "id", "vessel_id"
+        )
 
     async def accept(self, parcel: Parcel) -> None:
         entity, found = parcel.entity, self.found[parcel.entity.name]
@@ -141,30 +166,46 @@ class Gather:
         if written is None:
             found.new.append(image)
             return
-        image = image.join(written, on="source_id", how="left", maintain_order="left")
+        image = image.join(
+            written,
+            left_on=["source_id", "vessel_id"],
+            right_on=["source_id", base.OWNER],
+            how="left",
+            maintain_order="left",
+        )
         kept = kept_cells(entity)
         image = image.with_columns(pl.coalesce(f"{cell}~kept", cell).alias(cell) for cell in kept)
         there = image[HASH].is_not_null()
         same = (hashes(entity, image) == image[HASH]).fill_null(value=False)
-        if self.came[entity.name]:  # also what is as it was there: it is this vessel's from now on
-            same &= ~image["source_id"].is_in(list(self.came[entity.name]))
+        # Also what came from another vessel as it was there: it is this vessel's from now on.
+        came = [id_ for vessel in self.vessels for id_ in self._moves.came[vessel][entity.name]]
+        if came:
+            same &= ~image["source_id"].is_in(came)
         image = image.drop(HASH, *(f"{cell}~kept" for cell in kept))
-        found.unchanged += rows_of(entity, image.filter(same))
+        self._count(entity, image.filter(same))
         found.new.append(image.filter(~there))
         found.changed.append(image.filter(there & ~same))
-        self._seen(entity, image["source_id"])
+        self._seen(entity, image)
 
-    def _seen(self, entity: Entity, source_ids: pl.Series) -> None:
+    def _count(self, entity: Entity, unchanged: pl.DataFrame) -> None:
+        counts = [
+            (pl.len() if table.when is None else pl.col(f"?{table.name}").sum()).alias(table.name)
+            for table in entity.tables
+        ]
+        for row in unchanged.group_by("vessel_id").agg(counts).iter_rows(named=True):
+            self.found[entity.name].unchanged[row.pop("vessel_id")] += Counter(row)
+
+    def _seen(self, entity: Entity, image: pl.DataFrame) -> None:
         written = self._written[entity.name]
         assert written is not None
-        seen = pl.DataFrame({"source_id": source_ids})
-        self._left[entity.name] = self._left.get(entity.name, written.select("source_id")).join(
-            seen, on="source_id", how="anti"
+        left = self._left.get(entity.name, written.select("source_id", base.OWNER))
+        self._left[entity.name] = left.join(
+            image, left_on=["source_id", base.OWNER], right_on=["source_id", "vessel_id"], how="anti"
         )
 
     @property
     def out(self) -> set[str]:
-        """The vessel's equipment that is quarantined (source ids)."""
+        """The vessels' equipment that is quarantined (source ids)."""
         return {id_ for frame in self.found["equipment"].quarantined for id_ in frame["source_id"]}
 
     def abroad(self, entity: Entity) -> pl.DataFrame | None:
@@ -183,7 +224,8 @@ class Gather:
         found.quarantined.append(quarantined)
         found.findings.append(findings)
         written = self._written.get(entity.name)
-        found.held |= set(out) & set(() if written is None else written["source_id"])
+        if written is not None:
+            found.held.update(_owned(written.filter(pl.col("source_id").is_in(out))))
 
     async def keep_orphans(self, source: Connection) -> None:
         """Rows whose parent the source has no more belong to no vessel, but they are there: written ones are
@@ -195,9 +237,8 @@ class Gather:
                     f"SELECT id::text FROM {entity.source} WHERE id = ANY ($1::text[]::uuid[])",
                     sorted(found.gone),
                 )
-                there = {row["id"] for row in rows}
-                found.gone -= there
-                found.held |= there
+                for row in rows:
+                    found.held[row["id"]] = found.gone.pop(row["id"])
 
     async def finish(self) -> None:
         """Tells what is gone from what would now be kept out."""
@@ -206,17 +247,25 @@ class Gather:
             if written is None:
                 continue
             found = self.found[entity.name]
-            found.written = written.height
-            left = set(self._left.get(entity.name, written)["source_id"])
+            found.written = Counter(dict(written[base.OWNER].value_counts().iter_rows()))
             out = {id_ for frame in found.quarantined for id_ in frame["source_id"]}
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}
-            found.held = (found.with_parent | out) & set(written["source_id"])
-            found.gone = left - found.held
-            if self.vessel in self.unit.whole:  # a vessel that is kept out keeps all of it
-                found.with_parent |= found.gone
-                found.held |= found.gone
-            if self.vanished or self.vessel in self.unit.whole:
-                found.gone = set()  # gone.py is about those of a vessel that vanished
+            out |= found.with_parent.keys()
+            if out:
+                found.held = _owned(written.filter(pl.col("source_id").is_in(list(out))))
+            left = _owned(self._left.get(entity.name, written))
+            for id_, vessel in left.items():
+                if id_ in found.held or vessel in self._moves.vanished:  # gone.py is about these
+                    continue
+                if vessel in self.unit.whole:  # a vessel that is kept out keeps all of it
+                    found.held[id_] = found.with_parent[id_] = vessel
+                else:
+                    found.gone[id_] = vessel
+
+
+def _owned(written: pl.DataFrame) -> dict[str, str]:
+    """Source id -> vessel."""
+    return dict(written.select("source_id", base.OWNER).iter_rows())
 
 
 def abroad(columns: Sequence[str]) -> list[tuple[str, str]]:
@@ -248,8 +297,9 @@ def hashes(entity: Entity, image: pl.DataFrame) -> pl.Series:
 
 
 def _index(entity: Entity, which: pl.Expr) -> base.Shape:
-    return lambda frame: frame.filter(which).select(
-        "source_id",
-        pl.Series(HASH, hashes(entity, frame.filter(which))),
-        *(pl.col(cell).alias(f"{cell}~kept") for cell in kept_cells(entity)),
-    )
+    def shape(frame: pl.DataFrame) -> pl.DataFrame:
+        rows = frame.filter(which)
+        kept = (pl.col(cell).alias(f"{cell}~kept") for cell in kept_cells(entity))
+        return base.only("source_id", hashes(entity, rows).alias(HASH), *kept)(rows)
+
+    return shape

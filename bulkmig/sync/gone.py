@@ -14,7 +14,7 @@ from bulkmig.selection import Vessel
 from bulkmig.sync.apply import Means, Step, apply
 from bulkmig.sync.gather import Found
 from bulkmig.sync.plan import FOR_NOW, Rules, plan
-from bulkmig.sync.vessel import BRAKE
+from bulkmig.sync.record import BRAKE
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
 
 _GONE = "the vessel is gone from the source: it stays until --allow-deletions deletes it"
@@ -38,9 +38,7 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
     async with transaction(target, commit=not options.dry_run):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
         written = {
-            entity.name: await base.read(
-                target, [vessel.id], entity.name, shape=lambda frame: frame.select("source_id")
-            )
+            entity.name: await base.read(target, [vessel.id], entity.name, shape=base.only("source_id"))
             for entity in PER_VESSEL
             if entity.tables
         }
@@ -58,7 +56,8 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
         if not lost:  # that was done before
             await _mark(target, vessel, options, "migrated", 0)
             return result
-        made = await plan(target, vessel.id, {n: Found(gone=ids) for n, ids in gone.items()}, rules)
+        found = {n: Found(gone=dict.fromkeys(ids, vessel.id)) for n, ids in gone.items()}
+        made = (await plan(target, [vessel.id], found, rules))[vessel.id]
         if made.brake:
             result.held_back = made.brake
             result.findings["warning", BRAKE] += 1
@@ -85,7 +84,7 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
             +step.done.deleted,
         )
         if not made.brake:
-            await write.left_quarantine(target, options.run_id, vessel.id)
+            await write.left_quarantine(target, options.run_id, [vessel.id])
             await target.execute("DELETE FROM bulkmig.pending WHERE vessel_id = $1::text::uuid", vessel.id)
         rows = (result.updated + result.deleted).total()
         if made.parts["vessel"].delete:

@@ -105,15 +105,11 @@ async def find(
             continue
         own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
         now = from_csv(await read_all(source, queries.keys(entity, ids)), ("source_id", "now"))
-        pieces = []
-        for vessel in sorted({*shuffled, *vanished}):
-            written = await base.read(target, [vessel], entity.name, shape=_keys(own))
-            if written is not None:
-                pieces.append(written.with_columns(pl.lit(vessel).alias("then")))
-        if not pieces:
+        written = await base.read(target, sorted({*shuffled, *vanished}), entity.name, shape=_keys(own))
+        if written is None:
             continue
-        moved = pl.concat(pieces).join(now, on="source_id").filter(pl.col("then") != pl.col("now"))
-        for source_id, id_, then, to in moved.iter_rows():
+        moved = written.join(now, on="source_id").filter(pl.col("then") != pl.col("now"))
+        for source_id, id_, then, to in moved.select("source_id", "id", "then", "now").iter_rows():
             moves.came[to][entity.name][source_id] = then
             moves.left[then][entity.name].add(source_id)
             moves.ids[entity.name][source_id] = id_
@@ -138,4 +134,4 @@ async def _numbers(target: Connection, vessels: Sequence[Vessel], moves: Moves) 
 
 
 def _keys(own: str) -> base.Shape:
-    return lambda frame: frame.select("source_id", pl.col(own).alias("id"))
+    return base.only("source_id", pl.col(own).alias("id"), pl.col(base.OWNER).alias("then"))

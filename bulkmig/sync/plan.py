@@ -47,6 +47,11 @@ class Part:
     unchanged: Counter[str] = field(default_factory=Counter)  # target table
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing of it changes, in the target or in the base."""
+        return not (self.write or self.delete or self.base or self.forget or self.conflicts or self.retained)
+
+    @property
     def rows(self) -> int:
         """How many target rows are written or deleted."""
         return (len(self.write) + len(self.delete)) * len(self.entity.tables)
@@ -62,10 +67,7 @@ class Plan:
     @property
     def empty(self) -> bool:
         """Whether neither the target nor the base changes."""
-        return not any(
-            p.write or p.delete or p.base or p.forget or p.conflicts or p.retained
-            for p in self.parts.values()
-        )
+        return all(part.idle for part in self.parts.values())
 
 
 @dataclass(frozen=True)
@@ -81,52 +83,102 @@ class Rules:
 
 
 async def plan(
-    connection: Connection, owner: str, found: dict[str, Found], rules: Rules, moves: Moves | None = None
-) -> Plan:
-    """Decides everything for one vessel (or the nil UUID: companies and users); locks the rows that it
+    connection: Connection,
+    owners: Sequence[str],
+    found: Mapping[str, Found],
+    rules: Rules,
+    moves: Moves | None = None,
+) -> dict[str, Plan]:
+    """Decides everything for these vessels (or the nil UUID: companies and users); locks the rows that it
     concerns."""
-    made, moves = Plan(), moves or Moves()
-    vessel = None if owner == NIL else owner
-    opened = await conflicts.open_ones(connection, vessel)
-    retained = await _retained(connection, vessel)
+    made, moves = {owner: Plan() for owner in owners}, moves or Moves()
+    vessels = [owner for owner in owners if owner != NIL]
+    if not any(rows.eventful for rows in found.values()) and not any(map(moves.concern, vessels)):
+        for owner, own in made.items():
+            for name, rows in found.items():
+                own.parts[name].unchanged = rows.unchanged[owner]
+        return made
+    opened = await conflicts.open_ones(connection, vessels)
+    retained = await _retained(connection, vessels)
     stay = {row for row, reason in retained.items() if reason not in FOR_NOW}
     gone = _brake(made, found, rules, stay)
     for entity in ENTITIES:
-        if entity.name not in found or not entity.tables:
-            continue
-        part, rows = made.parts[entity.name], found[entity.name]
-        part.unchanged = rows.unchanged
-        part.forget |= moves.left[owner][entity.name]
-        came = moves.came[owner][entity.name]
-        kept = {source for of, source in retained if of == entity.name}
-        held = (rows.with_parent & rows.held) - kept
-        owners = [owner, *sorted(set(came.values()))]
-        for source, stays in (await _bases(connection, owners, entity, held)).items():
-            part.retained[source] = (stays[_own(entity)] or "", WITH_PARENT)
-        own = _own(entity)
+        if entity.name in found and entity.tables:
+            look = _Look(entity, made, found[entity.name], moves, opened, retained)
+            await look.keep(connection)
+            await look.decide(connection, gone[entity.name], rules)
+    return made
+
+
+@dataclass
+class _Look:
+    """One entity's rows of the vessels that are planned together. `opened`, `retained`: (entity, source id)
+    of rows with open conflicts, and of those that stay on purpose."""
+
+    entity: Entity
+    made: Mapping[str, Plan]
+    rows: Found
+    moves: Moves
+    opened: Collection[tuple[str, str]]
+    retained: Collection[tuple[str, str]]
+    came: dict[str, str] = field(default_factory=dict)  # source id -> the vessel that it was written on
+
+    def __post_init__(self) -> None:
+        for owner in self.made:
+            self.came |= self.moves.came[owner][self.entity.name]
+
+    def part(self, owner: str) -> Part:
+        return self.made[owner].parts[self.entity.name]
+
+    async def _bases(self, connection: Connection, owner_of: Mapping[str, str]) -> dict[str, Row]:
+        """Source id -> what was last written of it, of rows (source id -> vessel) that are there."""
+        owners = {*owner_of.values(), *(self.came[id_] for id_ in owner_of if id_ in self.came)}
+        rows = await base.among(connection, sorted(owners), self.entity.name, owner_of) if owner_of else None
+        if rows is None:
+            return {}
+        return {values["source_id"]: make(self.entity, values) for values in rows.iter_rows(named=True)}
+
+    async def keep(self, connection: Connection) -> None:
+        """Rows that stay as they were last written."""
+        rows, name = self.rows, self.entity.name
+        kept = {source for of, source in self.retained if of == name}
+        held = {s: v for s, v in rows.with_parent.items() if s in rows.held and s not in kept}
+        braked = {s: v for s, v in rows.gone.items() if self.made[v].brake and s not in kept}
+        for owner in self.made:
+            self.part(owner).unchanged = rows.unchanged[owner]
+            self.part(owner).forget |= self.moves.left[owner][name]
+        for staying, reason in ((held, WITH_PARENT), (braked, BY_BRAKE)):
+            for source, row in (await self._bases(connection, staying)).items():
+                own = self.part(staying[source])
+                own.retained[source] = (row[_own(self.entity)] or "", reason)
         # Rows that moved and are kept as they were last written are this vessel's from now on all the same.
-        moved = rows.held & came.keys()
-        part.base |= await _bases(connection, sorted({came[source] for source in moved}), entity, moved)
-        if made.brake:
-            braked = rows.gone - kept
-            for source, stays in (await _bases(connection, [owner], entity, braked)).items():
-                part.retained[source] = (stays[_own(entity)] or "", BY_BRAKE)
-        sources: dict[str, Row | None] = dict.fromkeys(gone[entity.name])
-        for frame in (*rows.new, *rows.changed):
+        moved = {source: vessel for source, vessel in rows.held.items() if source in self.came}
+        for source, row in (await self._bases(connection, moved)).items():
+            self.part(moved[source]).base[source] = row
+
+    async def decide(self, connection: Connection, gone: Mapping[str, str], rules: Rules) -> None:
+        """Rows that are new, have changed or are gone."""
+        entity, own, came = self.entity, _own(self.entity), self.came
+        owner_of = dict(gone)
+        sources: dict[str, Row | None] = dict.fromkeys(gone)
+        alone = next(iter(self.made)) if len(self.made) == 1 else None
+        for frame in (*self.rows.new, *self.rows.changed):
             for values in frame.iter_rows(named=True):
-                sources[values["source_id"]] = make(entity, values)
-        skipped = {source for of, source in opened if of == entity.name}
-        sources = {s: row for s, row in sources.items() if s not in skipped}
+                source = values["source_id"]
+                owner_of[source], sources[source] = alone or values["vessel_id"], make(entity, values)
+        for of, source in self.opened:
+            if of == entity.name:
+                sources.pop(source, None)
         if not sources:
-            continue
-        bases = await _bases(connection, owners, entity, sources)
-        if entity.waits is not None and owner != NIL:
+            return
+        bases = await self._bases(connection, {source: owner_of[source] for source in sources})
+        if entity.waits is not None and NIL not in self.made:
             # A rollback took these with their ends: nobody has deleted them.
-            waited = set().union(*[await pending(connection, of, entity) for of in owners])
+            waited = await pending(connection, {*self.made, *came.values()}, entity)
             for source in waited & bases.keys():
                 if sources[source] is None:
                     del sources[source]
-                    part.forget.add(source)
+                    self.part(owner_of[source]).forget.add(source)
                 del bases[source]
         ids = {
             source: (row or bases[source]).cells[own] or ""
@@ -134,12 +186,12 @@ async def plan(
             if row is not None or source in bases
         }
         there = await standing(connection, entity, ids.values())
-        loose = await _loose(connection, made, entity, sources, bases, there, ids)
+        loose = await self._loose(connection, sources, bases, there, ids)
         types = {
             c: rules.catalogue[t.name][c.partition(".")[2]].type for c, (t, _) in cells_of(entity).items()
         }
         for source, row in sources.items():
-            was = there.get(ids.get(source, ""))
+            part, was = self.part(owner_of[source]), there.get(ids.get(source, ""))
             if source in loose:
                 # It went with its end, and is decided about when that is there again.
                 if source in came:
@@ -164,7 +216,7 @@ async def plan(
                 if spared and not verdict.conflict.open:
                     part.retained[source] = (id_, "conflict")
         source_of = {id_: source for source, id_ in ids.items()}
-        for id_ in await _without_equipment(connection, made, entity):
+        for part, id_ in await self._without_equipment(connection):
             # The portal deleted what it hangs on, and so the row; a new one comes when that is there again.
             del part.write[id_]
             if (source := source_of[id_]) in bases:
@@ -172,46 +224,47 @@ async def plan(
             del part.base[source]
             if entity.waits is not None:
                 part.waiting.add(source)
-            elif source not in kept:
+            elif (entity.name, source) not in self.retained:
                 part.retained[source] = (id_, WITHOUT_PARENT)
-    return made
 
+    async def _without_equipment(self, connection: Connection) -> list[tuple[Part, str]]:
+        """Rows (target ids) that would come and name equipment which won't be there."""
+        ends = [
+            (part, id_, _ends(self.entity, row))
+            for part in map(self.part, self.made)
+            for id_, row in part.write.items()
+            if part.was[id_] is None
+        ]
+        missing = await self._absent(connection, [named for _, _, named in ends])
+        return [(part, id_) for part, id_, named in ends if named & missing]
 
-async def _without_equipment(connection: Connection, made: Plan, entity: Entity) -> list[str]:
-    """Target ids of rows that would come and name equipment which won't be there."""
-    part = made.parts[entity.name]
-    ends = {id_: _ends(entity, row) for id_, row in part.write.items() if part.was[id_] is None}
-    missing = await _absent(connection, made, ends.values())
-    return [id_ for id_, named in ends.items() if named & missing]
+    async def _loose(
+        self,
+        connection: Connection,
+        sources: Mapping[str, Row | None],
+        bases: Mapping[str, Row],
+        there: Mapping[str, Row],
+        ids: Mapping[str, str],
+    ) -> set[str]:
+        """Source ids of rows that can wait for their ends, and went with one that the portal has deleted."""
+        if self.entity.waits is None:
+            return set()
+        gone = {s: row for s, row in sources.items() if row and s in bases and ids[s] not in there}
+        ends = {source: _ends(self.entity, row) for source, row in gone.items()}
+        missing = await self._absent(connection, ends.values())
+        return {source for source, named in ends.items() if named & missing}
 
-
-async def _loose(
-    connection: Connection,
-    made: Plan,
-    entity: Entity,
-    sources: Mapping[str, Row | None],
-    bases: Mapping[str, Row],
-    there: Mapping[str, Row],
-    ids: Mapping[str, str],
-) -> set[str]:
-    """Source ids of rows that can wait for their ends, and went with one that the portal has deleted."""
-    if entity.waits is None:
-        return set()
-    gone = {s: row for s, row in sources.items() if row and s in bases and ids[s] not in there}
-    ends = {source: _ends(entity, row) for source, row in gone.items()}
-    missing = await _absent(connection, made, ends.values())
-    return {source for source, named in ends.items() if named & missing}
-
-
-async def _absent(connection: Connection, made: Plan, named: Iterable[set[str]]) -> set[str]:
-    """Which of this equipment (target ids) is not in the target, and is not about to come."""
-    wanted = {end for ends in named for end in ends} - made.parts["equipment"].write.keys()
-    if not wanted:
-        return set()
-    rows = await connection.fetch(
-        "SELECT id::text AS id FROM equipment WHERE id = ANY ($1::text[]::uuid[])", sorted(wanted)
-    )
-    return wanted - {row["id"] for row in rows}
+    async def _absent(self, connection: Connection, named: Iterable[set[str]]) -> set[str]:
+        """Which of this equipment (target ids) is not in the target, and is not about to come."""
+        wanted = {end for ends in named for end in ends}
+        for plan in self.made.values() if wanted else ():
+            wanted -= plan.parts["equipment"].write.keys()
+        if not wanted:
+            return set()
+        rows = await connection.fetch(
+            "SELECT id::text AS id FROM equipment WHERE id = ANY ($1::text[]::uuid[])", sorted(wanted)
+        )
+        return wanted - {row["id"] for row in rows}
 
 
 def _ends(entity: Entity, row: Row) -> set[str]:
@@ -226,64 +279,62 @@ def _own(entity: Entity) -> str:
 
 
 def _brake(
-    made: Plan, found: dict[str, Found], rules: Rules, stay: Collection[tuple[str, str]]
-) -> defaultdict[str, set[str]]:
-    """Source ids that may be deleted, per entity; what `stay`s on purpose was gone before."""
-    gone: defaultdict[str, set[str]] = defaultdict(set)
+    made: Mapping[str, Plan], found: Mapping[str, Found], rules: Rules, stay: Collection[tuple[str, str]]
+) -> defaultdict[str, dict[str, str]]:
+    """Source ids that may be deleted, with their vessels, per entity; what `stay`s on purpose was gone
+    before."""
+    gone: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    lost: defaultdict[str, Counter[str]] = defaultdict(Counter)  # vessel -> entity
     for name, rows in found.items():
-        gone[name] = {source for source in rows.gone if (name, source) not in stay}
-    lost, written = sum(map(len, gone.values())), sum(rows.written for rows in found.values())
-    whole = bool(gone["vessel"])
-    much = lost > rules.brake_share * written and len(gone["equipment"]) >= rules.brake_least
-    if not rules.allow_deletions and lost and (whole or much):
-        made.brake = lost
-        return defaultdict(set)
+        gone[name] = {source: owner for source, owner in rows.gone.items() if (name, source) not in stay}
+        for owner in gone[name].values():
+            lost[owner][name] += 1
+    for owner, going in lost.items() if not rules.allow_deletions else ():
+        written = sum(rows.written[owner] for rows in found.values())
+        much = going.total() > rules.brake_share * written and going["equipment"] >= rules.brake_least
+        if going["vessel"] or much:
+            made[owner].brake = going.total()
+    for name, sources in gone.items():
+        gone[name] = {source: owner for source, owner in sources.items() if not made[owner].brake}
     return gone
 
 
-async def _bases(
-    connection: Connection, owners: Sequence[str], entity: Entity, sources: Collection[str]
-) -> dict[str, Row]:
-    frame = await base.among(connection, owners, entity.name, sources) if sources else None
-    if frame is None:
-        return {}
-    return {values["source_id"]: make(entity, values) for values in frame.iter_rows(named=True)}
-
-
-async def pending(connection: Connection, vessel: str, entity: Entity) -> set[str]:
-    """Source ids of the vessel's rows that wait for other vessels."""
+async def pending(connection: Connection, vessels: Collection[str], entity: Entity) -> set[str]:
+    """Source ids of the vessels' rows that wait for other vessels."""
     rows = await connection.fetch(
-        "SELECT source_id::text AS id FROM bulkmig.pending WHERE entity = $1 AND vessel_id = $2::text::uuid",
+        "SELECT source_id::text AS id FROM bulkmig.pending"
+        " WHERE entity = $1 AND vessel_id = ANY ($2::text[]::uuid[])",
         entity.name,
-        vessel,
+        sorted(vessels),
     )
     return {row["id"] for row in rows}
 
 
-async def _retained(connection: Connection, vessel: str | None) -> dict[tuple[str, str], str]:
-    """(entity, source id) -> why the row stays, of a vessel's rows that stay on purpose."""
+async def _retained(connection: Connection, vessels: Sequence[str]) -> dict[tuple[str, str], str]:
+    """(entity, source id) -> why the row stays, of rows of these vessels (or of none) that stay on
+    purpose."""
     rows = await connection.fetch(
-        "SELECT entity, source_id::text, reason FROM bulkmig.retained"
-        " WHERE vessel_id IS NOT DISTINCT FROM $1::text::uuid",
-        vessel,
+        f"SELECT entity, source_id::text, reason FROM bulkmig.retained WHERE {conflicts.OF_THESE}",
+        list(vessels),
     )
     return {(row["entity"], row["source_id"]): row["reason"] for row in rows}
 
 
-def frame_of(entity: Entity, rows: dict[str, Row]) -> pl.DataFrame:
-    """Rows by source id as an image, the way the base keeps them."""
-    columns = [
-        *(f"?{table.name}" for table in entity.tables if table.when is not None),
-        *cells_of(entity),
-    ]
+def frame_of(entity: Entity, rows: Iterable[tuple[str, str, Row]]) -> pl.DataFrame:
+    """Rows (vessel, source id, row) as an image, the way the base keeps them."""
+    listed = list(rows)
     return pl.DataFrame(
-        [
-            (source, *(c[1:] in row.tables if c.startswith("?") else row[c] for c in columns))
-            for source, row in rows.items()
-        ],
-        schema={
-            "source_id": pl.String,
-            **{c: pl.Boolean if c.startswith("?") else pl.String for c in columns},
-        },
-        orient="row",
+        {
+            "vessel_id": [owner for owner, _, _ in listed],
+            "source_id": [source for _, source, _ in listed],
+            **{
+                f"?{table.name}": [table.name in row.tables for _, _, row in listed]
+                for table in entity.tables
+                if table.when is not None
+            },
+            **{
+                cell: pl.Series([row.cells.get(cell) for _, _, row in listed], dtype=pl.String)
+                for cell in cells_of(entity)
+            },
+        }
     )

@@ -56,14 +56,16 @@ def differing(entity: Entity, one: Row, other: Row) -> Iterator[str]:
 def equal_in(entity: Entity, table: Table, one: Row, other: Row) -> bool:
     """Whether two rows, both in a table, are the same there."""
     cells = (f"{table.name}.{name}" for name in table.cells)
-    return all(same(entity, cell, one[cell], other[cell]) for cell in cells)
+    return one is other or all(same(entity, cell, one[cell], other[cell]) for cell in cells)
 
 
 def equal(entity: Entity, one: Row | None, other: Row | None) -> bool:
     """Whether two rows are the same in every cell; a row that isn't there equals only one that isn't."""
-    if one is None or other is None:
+    if one is other or one is None or other is None:
         return one is other
-    return next(differing(entity, one, other), None) is None
+    if one.tables != other.tables:
+        return False
+    return one.cells == other.cells or next(differing(entity, one, other), None) is None
 
 
 @lru_cache(maxsize=64)

@@ -37,11 +37,13 @@ from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.plan import Rules
+from bulkmig.sync.record import BRAKE
 from bulkmig.sync.released import released
 from bulkmig.sync.strategies import named
-from bulkmig.sync.vessel import BRAKE, Finished, work
+from bulkmig.sync.vessel import Finished, work
 from bulkmig.target import state as target_state
 from bulkmig.target.state import TargetState
+from bulkmig.units import in_order
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
@@ -54,6 +56,16 @@ SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restor
 _LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
 _OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 _STAYING = "SELECT source_id::text FROM bulkmig.retained WHERE entity = 'company' AND reason <> 'brake'"
+# Companies of these users, and those of these companies that are there.
+_COMPANIES = """
+SELECT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])
+ UNION SELECT id::text FROM companies WHERE id = ANY ($2::text[]::uuid[])
+"""
+# Which of these companies and users, entity by entity, the source still has.
+_STILL = " UNION ALL ".join(
+    f"SELECT '{of.name}' AS of, id::text AS id FROM {of.source} WHERE id = ANY (${n}::text[]::uuid[])"
+    for n, of in enumerate(FLEET, 1)
+)
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
@@ -222,13 +234,8 @@ class _Steps:
         """Companies that are in the target, and those that users who were written have moved to."""
         known = set(state.identities.get("company", ()))
         users = await self._written("user") if state.ledger else []
-        rows = await self.run.ends.holder.fetch(
-            "SELECT DISTINCT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])", users
-        )
-        there = await self.run.ends.holder.fetch(
-            "SELECT id::text FROM companies WHERE id = ANY ($1::text[]::uuid[])", list(known)
-        )
-        return {row["id"] for row in rows} | {row["id"] for row in there}
+        rows = await self.run.ends.holder.fetch(_COMPANIES, users, list(known))
+        return {row["id"] for row in rows}
 
     async def emails(self, users: pl.DataFrame) -> dict[str, str]:
         """What users who are loaded will have for e-mails."""
@@ -255,18 +262,15 @@ class _Steps:
 
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
-        for of in FLEET:
-            ids = await self._written(of.name)
-            rows = await self.run.ends.holder.fetch(
-                f"SELECT id::text FROM {of.source} WHERE id = ANY ($1::text[]::uuid[])", ids
-            )
-            self.gone[of.name] = set(ids) - {row["id"] for row in rows}
+        written = {of.name: await self._written(of.name) for of in FLEET}
+        rows = await self.run.ends.holder.fetch(_STILL, *(written[of.name] for of in FLEET))
+        there = {(row["of"], row["id"]) for row in rows}
+        for name, ids in written.items():
+            self.gone[name] = {id_ for id_ in ids if (name, id_) not in there}
 
     async def _written(self, of: str) -> list[str]:
         """The companies or users that bulkmig wrote (source ids)."""
-        written = await base.read(
-            self.run.ends.target, [NIL], of, shape=lambda frame: frame.select("source_id")
-        )
+        written = await base.read(self.run.ends.target, [NIL], of, shape=base.only("source_id"))
         return [] if written is None else written["source_id"].to_list()
 
     async def delete_vessels(self) -> None:
@@ -283,7 +287,8 @@ class _Steps:
         gone whole."""
         target, gone = self.run.ends.target, self.gone
         # What stays on purpose was gone before, and let go of.
-        whole = gone["company"] - {row[0] for row in await target.fetch(_STAYING)}
+        staying = await target.fetch(_STAYING) if gone["company"] else []
+        whole = gone["company"] - {row[0] for row in staying}
         if whole and not self.settings.allow_deletions:
             held = await shared.of_companies(target, gone["user"], whole)
             self.run.report.held_back += len(held) + len(whole)
@@ -347,7 +352,7 @@ class _Steps:
             run.listen(VesselsUnchanged(unchanged))
         due = [*self.due, *along, *arriving]
         run.listen(PhaseStarted("vessels", len(due)))
-        units = moves.groups(due)
+        units = self._units(due, moves)
         # Whether a vessel gets the number that it wants is known only when these are done, and decides about
         # other vessels' references to its equipment.
         first = [unit for unit in units if any(vessel.id in moves.renumbered for vessel in unit)]
@@ -360,6 +365,20 @@ class _Steps:
             await run.crew.work(run, "sync", plain)
             units = [unit for unit in units if unit not in plain]
         await self._change(units, moves, run.report, run.counted.finished)
+
+    def _units(self, due: Sequence[Vessel], moves: Moves) -> list[list[Vessel]]:
+        """The vessels in their order: those that change in one commit, and others together as far as each
+        needn't start for itself (within a window, or at a rate)."""
+        settings = self.settings
+        bound = settings.window is not None or settings.max_rows_per_second or self.run.crew is not None
+        units: list[list[Vessel]] = []
+        plain: list[Vessel] = []
+        for group in moves.groups(due):
+            if len(group) > 1 or bound or moves.concern(group[0].id) or group[0].id in moves.renumbered:
+                units.append(group)
+            else:
+                plain.append(group[0])
+        return [*units, *in_order(plain, settings.batch_bytes)]
 
     async def _change(
         self, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
@@ -414,4 +433,4 @@ class _Steps:
             *(result.vessel for result in counted.done if result.state == "migrated"),
         }
         due = sorted((vessel for vessel in there if vessel.id in freed), key=lambda vessel: vessel.id)
-        await self._change([[vessel] for vessel in due], Moves(), Report("sync"), counted.finished_again)
+        await self._change(self._units(due, Moves()), Moves(), Report("sync"), counted.finished_again)

@@ -33,13 +33,14 @@ async def change(target: Connection, fleet: Fleet, options: LoadOptions, rules: 
             present = list(fleet.present.get(outcome.entity.name, ()))
             image = outcome.image.filter(pl.col("source_id").is_in(present))
             found[outcome.entity.name] = await _found(target, outcome.entity.name, image)
-        return await _carry_out(target, options, await plan(target, NIL, found, rules))
+        return await _carry_out(target, options, (await plan(target, [NIL], found, rules))[NIL])
 
 
 async def emails(target: Connection, users: pl.DataFrame, rules: Rules) -> dict[str, str]:
     """Target id -> e-mail that these users, whom bulkmig wrote, will have where they change."""
     async with transaction(target, commit=False):
-        made = await plan(target, NIL, {"user": await _found(target, "user", users)}, rules)
+        found = {"user": await _found(target, "user", users)}
+        made = (await plan(target, [NIL], found, rules))[NIL]
     return {id_: row["users.email"] or "" for id_, row in made.parts["user"].write.items()}
 
 
@@ -51,7 +52,7 @@ async def _found(target: Connection, name: str, image: pl.DataFrame) -> Found:
     known = written.select("source_id", hashes(of, written).alias(HASH))
     image = normal(of, image).join(known, on="source_id", how="inner", maintain_order="left")
     same = hashes(of, image) == image[HASH]
-    found.written, found.unchanged = written.height, rows_of(of, image.filter(same))
+    found.written[NIL], found.unchanged[NIL] = written.height, rows_of(of, image.filter(same))
     found.changed.append(image.filter(~same).drop(HASH))
     return found
 
@@ -62,7 +63,7 @@ async def _carry_out(target: Connection, options: LoadOptions, made: Plan) -> Ap
         for of in FLEET:
             done.unchanged += made.parts[of.name].unchanged
         return done
-    await compact(target, options.run_id, NIL, FLEET)
+    await compact(target, options.run_id, [NIL], FLEET)
     companies = sorted(_companies(made))
     checkpoint = await options.checkpoints.of_companies(target, companies)
     graph = await options.checkpoints.read_graph(target)
@@ -98,8 +99,8 @@ async def delete(
     becomes inactive, a company that has anything left stays."""
     async with transaction(target, commit=not options.dry_run):
         await target.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-        found = {name: Found(gone=set(ids)) for name, ids in gone.items()}
-        made = await plan(target, NIL, found, rules)
+        found = {name: Found(gone=dict.fromkeys(ids, NIL)) for name, ids in gone.items()}
+        made = (await plan(target, [NIL], found, rules))[NIL]
         graph = await options.checkpoints.read_graph(target)
         await _spare_users(target, graph, made)
         await _spare_companies(target, graph, made)

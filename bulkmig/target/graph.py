@@ -139,6 +139,54 @@ class Scope:
             f" WHERE {self._rows(owner.parent, ids, inner)})"
         )
 
+    def owned(self, table: str, column: str, roots: Iterable[str]) -> str:
+        """A query of `owner` and `key`: to which of these roots (target ids) a table's rows belong, and their
+        values of a column. A row may belong to several, and be told more than once."""
+        return self._owned_by(table, column, uuid_array(roots))
+
+    def _owned_by(self, table: str, column: str, ids: str) -> str:
+        if table == self.root:
+            where = self._rows(table, ids, "t")
+            return f"SELECT t.{self.key} AS owner, t.{column} AS key FROM {table} t WHERE {where}"
+        ways = []
+        owner, link = self.owner.get(table), self.link.get(table)
+        if owner is not None and owner.parent == self.root and owner.parent_column == self.key:
+            ways.append(
+                f"SELECT t.{owner.column} AS owner, t.{column} AS key FROM {table} t"
+                f" WHERE t.{owner.column} = ANY ({ids})"
+            )
+        elif owner is not None:
+            above = self._owned_by(owner.parent, owner.parent_column, ids)
+            ways.append(
+                f"SELECT p.owner, t.{column} AS key FROM {table} t"
+                f" JOIN ({above}) p ON p.key = t.{owner.column}"
+            )
+        if link is not None:
+            listed = self._owned_by(link.child, link.column, ids)
+            ways.append(
+                f"SELECT p.owner, t.{column} AS key FROM {table} t"
+                f" JOIN ({listed}) p ON p.key = t.{link.parent_column}"
+            )
+        return " UNION ALL ".join(ways)
+
+    def owned_rows(self, table: TargetTable, roots: Iterable[str]) -> str:
+        """A query of rows that belong to these roots, each with its root (`marked`) before its columns."""
+        ids, name = uuid_array(roots), table.name
+        columns = ", ".join(f"t.{column}" for column in table.columns)
+        owner, link = self.owner.get(name), self.link.get(name)
+        if name == self.root:
+            own, where = marked(f"t.{self.key}"), self._rows(name, ids, "t")
+            return f"SELECT {own}, {columns} FROM {name} t WHERE {where}"
+        if link is not None:
+            column, above = link.parent_column, self._owned_by(name, link.parent_column, ids)
+        elif owner is not None and owner.parent == self.root and owner.parent_column == self.key:
+            own = marked(f"t.{owner.column}")
+            return f"SELECT {own}, {columns} FROM {name} t WHERE t.{owner.column} = ANY ({ids})"
+        else:
+            assert owner is not None
+            column, above = owner.column, self._owned_by(owner.parent, owner.parent_column, ids)
+        return rows_by(table, column, above)
+
     def into(self, table: str) -> Iterator[ForeignKey]:
         """The foreign keys that lead to a table."""
         return (fk for fk in self.foreign_keys if fk.parent == table)
@@ -146,6 +194,21 @@ class Scope:
     def out_of(self, table: str) -> Iterator[ForeignKey]:
         """The foreign keys of a table."""
         return (fk for fk in self.foreign_keys if fk.child == table)
+
+
+def rows_by(table: TargetTable, column: str, owned: str) -> str:
+    """A query of a table's rows by the values of a column, each with its owner (`marked`) before its columns.
+    `owned`: a query of `owner` and `key`."""
+    columns = ", ".join(f"t.{name}" for name in table.columns)
+    return (
+        f"SELECT {marked('o.owner')}, {columns} FROM (SELECT DISTINCT owner, key FROM ({owned}) p) o"
+        f" JOIN {table.name} t ON t.{column} = o.key"
+    )
+
+
+def marked(owner: str) -> str:
+    """An owner's id behind a quote, which COPY prints as no value within a row can begin a line."""
+    return f"'\"' || {owner}::text"
 
 
 @dataclass

@@ -10,7 +10,7 @@ from polars.testing import assert_frame_equal
 
 from bulkmig._core.frames import from_csv
 from bulkmig._core.ids import derive_one
-from bulkmig.encode import base, encode, read_base, table_loads
+from bulkmig.encode import base, bases, encode, read_base, read_bases, table_loads
 from bulkmig.entities import document
 from bulkmig.transform import Outcome
 
@@ -93,3 +93,23 @@ def test_a_base_is_the_image_that_it_was_made_of() -> None:
     once = read_base(base(ENTITY, whole))
     assert_frame_equal(once, written(whole), check_column_order=False)
     assert_frame_equal(read_base(base(ENTITY, once)), once)
+
+
+def test_parts_that_are_read_at_once_are_what_each_is_alone() -> None:
+    whole = image([10, 0, 3, 1, 5], of_vessel=3)
+    own = whole.partition_by("vessel_id")
+    payloads = [base(ENTITY, one) for one in own]
+    together, rows = read_bases(payloads)
+    assert rows == [one.height for one in own]
+    assert_frame_equal(together, pl.concat([read_base(payload) for payload in payloads]))
+
+
+@pytest.mark.parametrize("of_vessel", [1, 3, 1000])
+def test_bases_that_are_made_at_once_are_what_each_is_alone(of_vessel: int) -> None:
+    whole = image([10, 0, 3, 1, 5], of_vessel=of_vessel)
+    made = bases(ENTITY, whole)
+    assert list(made) == whole["vessel_id"].unique(maintain_order=True).to_list()
+    for vessel, (rows, payload) in made.items():
+        own = whole.filter(pl.col("vessel_id") == vessel)
+        assert rows == own.height
+        assert_frame_equal(read_base(payload), read_base(base(ENTITY, own)))

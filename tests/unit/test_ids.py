@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import RFC_4122, UUID, uuid5
 
 import polars as pl
+import pytest
 
 from bulkmig._core import ids
 from bulkmig.entities import DIGITS
@@ -42,3 +43,11 @@ def test_all_ids_of_an_owner_lie_in_its_range_and_no_others() -> None:
     low, high = ids.id_range(OWNER)
     assert all(low <= id_ <= high for digit in DIGITS.values() for id_ in derived(OWNER, digit))
     assert not any(low <= id_ <= high for id_ in derived(str(uuid5(SPACE, "other")), "5"))
+
+
+def test_what_became_bytes_becomes_the_same_text_again() -> None:
+    column = pl.Series("source_id", ROWS)
+    assert ids.canonical(ids.raw(column)).to_list() == ROWS
+    assert ids.canonical(b"").to_list() == []
+    with pytest.raises(ValueError, match="whole"):
+        ids.canonical(bytes(15))

@@ -9,7 +9,7 @@ import pytest
 
 from bulkmig._core.ids import prefix
 from bulkmig.selection import Vessel
-from bulkmig.units import MAX_TOGETHER, PER_EQUIPMENT, PER_VESSEL, cut, keys_bytes, room
+from bulkmig.units import MAX_TOGETHER, PER_EQUIPMENT, PER_VESSEL, cut, in_order, keys_bytes, room
 
 BATCH = 1024 * 1024
 ROOM = room(BATCH)
@@ -63,3 +63,14 @@ def test_the_order_in_which_vessels_are_named_does_not_matter() -> None:
 def test_the_keys_of_a_unit_take_room_by_its_equipment() -> None:
     assert keys_bytes(vessels(0, 0)) == 0
     assert keys_bytes(vessels(1000, 500)) == 1500 * keys_bytes(vessels(1))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_units_that_keep_the_order_fit_or_are_one_vessel(seed: int) -> None:
+    rng = Random(seed)
+    fleet = vessels(*(rng.choice((0, 1, 40, 300, 600, 5000)) for _ in range(200)))
+    units = in_order(fleet, BATCH)
+    assert [vessel for unit in units for vessel in unit] == fleet
+    assert all(len(unit) == 1 or expected(unit) <= ROOM for unit in units)
+    assert all(len(unit) <= MAX_TOGETHER for unit in units)
+    assert len(units) < len(fleet)

@@ -5,7 +5,7 @@
 ALTER TABLE bulkmig.audit ADD COLUMN mac bytea;
 
 CREATE TABLE bulkmig.audit_chain (
-    seq      bigint PRIMARY KEY,        -- 1, 2, 3, …
+    seq      bigint PRIMARY KEY,        -- 1, 2, 3 and so on
     audit_id bigint NOT NULL UNIQUE,
     digest   bytea NOT NULL,            -- SHA-256 of the entry
     hash     bytea NOT NULL             -- SHA-256 of the hash before, seq and digest

@@ -1,0 +1,104 @@
+"""What a sync records besides rows: findings, quarantine, waiting rows, what stays with a parent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import polars as pl
+
+from bulkmig._core.unit import FINDING, QUARANTINE
+from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger import write
+from bulkmig.postgres.session import Connection
+from bulkmig.sync.gather import Found
+from bulkmig.sync.plan import WITH_PARENT, Plan
+from bulkmig.vessel_load import Loaded
+
+BRAKE = "sync.deletion_brake"
+_BRAKED = "more rows are gone from the source than the brake lets go: --allow-deletions deletes them"
+
+_NOT_WITH_PARENT = """
+DELETE FROM bulkmig.retained WHERE entity = $1 AND vessel_id = ANY ($2::text[]::uuid[]) AND reason = $3
+   AND NOT source_id = ANY ($4::text[]::uuid[])
+"""
+_NOT_WAITING = """
+DELETE FROM bulkmig.pending WHERE entity = $1 AND vessel_id = ANY ($2::text[]::uuid[])
+   AND NOT source_id = ANY ($3::text[]::uuid[])
+"""
+# Also what an earlier look of the same run has found.
+_LEFT = """
+DELETE FROM bulkmig.quarantine WHERE vessel_id = ANY ($1::text[]::uuid[]) AND (entity, source_id) NOT IN
+    (SELECT e, s::uuid FROM unnest($2::text[], $3::text[]) AS u (e, s))
+"""
+_WAITING = """
+INSERT INTO bulkmig.pending (entity, source_id, vessel_id, run_id)
+SELECT $1, s::uuid, v::uuid, $4::text::uuid FROM unnest($2::text[], $3::text[]) AS u (s, v)
+    ON CONFLICT (entity, source_id) DO UPDATE SET vessel_id = excluded.vessel_id
+"""
+
+
+async def record(
+    target: Connection,
+    run_id: str,
+    found: Mapping[str, Found],
+    plans: Mapping[str, Plan],
+    waited: Mapping[str, set[str]],
+    results: Mapping[str, Loaded],
+    vessels: Sequence[str],
+) -> None:
+    """Quarantined and waiting rows of these vessels as they are now; findings of the rows that this sync is
+    about. `waited`: by entity, what waited before, also on the vessel that it leaves."""
+    told: list[pl.DataFrame] = []
+    out: list[tuple[str, str]] = []
+    for entity in PER_VESSEL:
+        rows = found[entity.name]
+        quarantined = _joined(rows.quarantined, QUARANTINE)
+        await write.quarantine(target, run_id, [quarantined])
+        for vessel, n in quarantined["vessel_id"].value_counts().iter_rows():
+            results[vessel].quarantined[entity.source] += n
+        out += [(entity.name, source_id) for source_id in quarantined["source_id"]]
+        about = {id_ for frame in (*rows.new, *rows.changed) for id_ in frame["source_id"]}
+        about.update(quarantined["source_id"])
+        findings = _joined(rows.findings, FINDING)
+        told.append(findings.filter(pl.col("source_id").is_in(list(about))))
+        results[vessels[0]].elsewhere += rows.elsewhere
+        await target.execute(
+            _NOT_WITH_PARENT, entity.name, list(vessels), WITH_PARENT, list(rows.with_parent)
+        )
+        if entity.waits is None:
+            continue
+        waiting = {
+            id_: vessel
+            for frame in rows.waiting
+            for id_, vessel in frame.select("id", "vessel_id").iter_rows()
+        }
+        # What was written once waits only where a rollback took its ends; else it is there, or the portal
+        # has deleted it.
+        for lost in (waiting.keys() & rows.held) - waited[entity.name]:
+            results[waiting.pop(lost)].unsettled = True  # it may come back with its end
+        for vessel in vessels:
+            waiting |= dict.fromkeys(plans[vessel].parts[entity.name].waiting, vessel)
+        ids = sorted(waiting)
+        await target.execute(_NOT_WAITING, entity.name, list(vessels), ids)
+        if ids:
+            await target.execute(_WAITING, entity.name, ids, [waiting[id_] for id_ in ids], run_id)
+        for vessel in waiting.values():
+            results[vessel].pending += 1
+    braked = [vessel for vessel in vessels if plans[vessel].brake]
+    brakes = [("warning", BRAKE, vessel, "vessel", vessel, "", _BRAKED) for vessel in braked]
+    told.append(pl.DataFrame(brakes, schema=FINDING, orient="row"))
+    await write.findings(target, run_id, told)
+    _count(results, _joined(told, FINDING))
+    names, sources = [name for name, _ in out], [source_id for _, source_id in out]
+    await target.execute(_LEFT, list(vessels), names, sources)
+
+
+def _joined(frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:
+    filled = [frame for frame in frames if frame.height]
+    return pl.concat(filled) if filled else pl.DataFrame(schema=schema)
+
+
+def _count(results: Mapping[str, Loaded], findings: pl.DataFrame) -> None:
+    counts = findings.group_by("vessel_id", "severity", "code").len()
+    for vessel, severity, code, n in counts.iter_rows():
+        results[vessel].findings[severity, code] += n
