@@ -194,7 +194,8 @@ def main() -> None:
                 results.append(found)
                 print(
                     f"{jobs:>7} jobs, {found['done']} done, {workers} workers:"
-                    f" {found['wall_ms']:.2f} ms a job (by tenth {' '.join(f'{ms:.2f}' for ms in found['wall_ms_by_tenth'])}),"
+                    f" {found['wall_ms']:.2f} ms a job"
+                    f" (by tenth {' '.join(f'{ms:.2f}' for ms in found['wall_ms_by_tenth'])}),"
                     f" an empty statement {found['empty_statement_ms']:.2f},"
                     f" CPU {found['worker_cpu_ms']:.2f} worker + {found['server_cpu_ms']:.2f} server,"
                     f" putting in {found['filling_ms']:.3f}"
