@@ -193,7 +193,8 @@ def main() -> None:
                 found = measure(url, pg.pid or 0, jobs, take, workers, given.lanes, given.at_once)
                 results.append(found)
                 print(
-                    f"{jobs:>7} jobs, {found['done']} done, {workers} workers: {found['wall_ms']:.2f} ms a job"
+                    f"{jobs:>7} jobs, {found['done']} done, {workers} workers:"
+                    f" {found['wall_ms']:.2f} ms a job"
                     f" (by tenth {' '.join(f'{ms:.2f}' for ms in found['wall_ms_by_tenth'])}),"
                     f" an empty statement {found['empty_statement_ms']:.2f},"
                     f" CPU {found['worker_cpu_ms']:.2f} worker + {found['server_cpu_ms']:.2f} server,"
