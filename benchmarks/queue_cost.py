@@ -4,7 +4,8 @@
 
 A dry run with a stub load: every job is one vessel that nothing is done with. Workers are processes; each
 lane takes a job, packs an outcome and stores it, by the code that `bulkmig worker` runs. The server keeps its
-promises (fsync, full pages) as for a migration.
+promises (fsync, full pages) as for a migration. With `--take` only so many jobs are done of each queue, for a
+machine that has no time for all of a long one.
 """
 
 from __future__ import annotations
@@ -73,12 +74,12 @@ async def fill(url: str, run_id: str, jobs: int, at_once: int | None) -> float:
         await close(connection)
 
 
-def work(url: str, lanes: int, pipe: Pipe) -> None:
-    """A worker, until the queue is empty; sends what its lanes saw."""
-    pipe.send(anyio.run(_work, url, lanes, backend_options={"use_uvloop": True}))
+def work(url: str, lanes: int, most: int, pipe: Pipe) -> None:
+    """A worker, until the queue is empty or it has begun `most` jobs; sends what its lanes saw."""
+    pipe.send(anyio.run(_work, url, lanes, most, backend_options={"use_uvloop": True}))
 
 
-async def _work(url: str, lanes: int) -> Lane:
+async def _work(url: str, lanes: int, most: int) -> Lane:
     address = dsn.parse(url)
     desk = Desk(address, address, Patience())
     await desk.enrol()
@@ -89,10 +90,13 @@ async def _work(url: str, lanes: int) -> Lane:
     before = time.process_time()
 
     async def lane() -> None:
-        while True:
+        nonlocal most
+        while most > 0:
+            most -= 1
             started = time.perf_counter()
             job = await desk.take(run)
             if job is None:
+                most += 1
                 if not (await desk.ask(lambda c: Jobs(c, run.run_id).standing())).queued:
                     return
                 await anyio.sleep(0.1)
@@ -125,9 +129,9 @@ async def _work(url: str, lanes: int) -> Lane:
 
 
 def measure(
-    url: str, postmaster: int, jobs: int, workers: int, lanes: int, at_once: int | None
+    url: str, postmaster: int, jobs: int, take: int, workers: int, lanes: int, at_once: int | None
 ) -> dict[str, Any]:
-    """One queue, from full to empty."""
+    """One queue, from full to empty, or so many of its jobs."""
     run_id = str(uuid4())
     filling = anyio.run(fill, url, run_id, jobs, at_once)
     context = multiprocessing.get_context("spawn")
@@ -135,27 +139,27 @@ def measure(
     before, started = server_cpu(postmaster), time.time()
     for _ in range(workers):
         ours, theirs = context.Pipe()
-        context.Process(target=work, args=(url, lanes, theirs), daemon=True).start()
+        context.Process(target=work, args=(url, lanes, take // workers, theirs), daemon=True).start()
         pipes.append(ours)
     seen: list[Lane] = [pipe.recv() for pipe in pipes]
     servers = server_cpu(postmaster) - before
     anyio.run(_close, url, run_id)
     done = sorted(at for lane in seen for at in lane.done)
     took = [t for lane in seen for t in lane.took]
-    assert len(done) == jobs, (len(done), jobs)
-    part = jobs // PARTS
+    assert len(done) == take // workers * workers, (len(done), take)
+    part = len(done) // PARTS
     begin = min(done)
     marks = [begin] + [done[part * (n + 1) - 1] for n in range(PARTS)]
     wall = [1000 * (marks[n + 1] - marks[n]) / part for n in range(PARTS)]
     return {
-        "jobs": jobs, "workers": workers, "lanes": lanes, "at_once": at_once,
+        "jobs": jobs, "done": len(done), "workers": workers, "lanes": lanes, "at_once": at_once,
         "filling_ms": 1000 * filling,
-        "wall_ms": 1000 * (done[-1] - begin) / jobs,
+        "wall_ms": 1000 * (done[-1] - begin) / len(done),
         "wall_ms_by_tenth": wall,
         "latency_ms": figures.spread([1000 * t for t in took]),
         "empty_statement_ms": 1000 * median(lane.trip for lane in seen),
-        "worker_cpu_ms": 1000 * sum(lane.cpu for lane in seen) / jobs,
-        "server_cpu_ms": 1000 * servers / jobs,
+        "worker_cpu_ms": 1000 * sum(lane.cpu for lane in seen) / len(done),
+        "server_cpu_ms": 1000 * servers / len(done),
         "seconds": time.time() - started,
     }  # fmt: skip
 
@@ -173,6 +177,7 @@ async def _close(url: str, run_id: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--take", type=int, help="jobs of each queue that are done; all unless it is given")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--lanes", type=int, default=4)
     parser.add_argument("--at-once", type=int, default=None, help="the fleet-wide limit")
@@ -184,10 +189,12 @@ def main() -> None:
         url = pg.url("target")
         for jobs in (given.jobs // 100, given.jobs):
             for workers in given.workers:
-                found = measure(url, pg.pid or 0, jobs, workers, given.lanes, given.at_once)
+                take = min(given.take or jobs, jobs)
+                found = measure(url, pg.pid or 0, jobs, take, workers, given.lanes, given.at_once)
                 results.append(found)
                 print(
-                    f"{jobs:>7} jobs, {workers} workers: {found['wall_ms']:.2f} ms a job"
+                    f"{jobs:>7} jobs, {found['done']} done, {workers} workers:"
+                    f" {found['wall_ms']:.2f} ms a job"
                     f" (by tenth {' '.join(f'{ms:.2f}' for ms in found['wall_ms_by_tenth'])}),"
                     f" an empty statement {found['empty_statement_ms']:.2f},"
                     f" CPU {found['worker_cpu_ms']:.2f} worker + {found['server_cpu_ms']:.2f} server,"

@@ -104,7 +104,7 @@ async def settle(
                     waiting = set(outcome.waiting["id"])
                     leaving = {row["vessel_id"] for row in rows if row["source_id"] not in waiting}
                     gone = {row["source_id"]: row["vessel_id"] for row in rows}
-                    for source_id in outcome.raw["id"]:
+                    for source_id in {*outcome.raw["id"]} - {*outcome.quarantined["source_id"]}:
                         del gone[source_id]
                     await _load(target, checkpoints, by, decisions, outcome, result, leaving, gone)
                     result.pending += len(waiting)
@@ -202,8 +202,7 @@ async def _load(
     leaving: set[str],
     gone: Mapping[str, str],
 ) -> None:
-    """`leaving`: vessels of rows that wait no longer; `gone`: rows that the source has no more, by id the
-    vessel."""
+    """`leaving`: vessels of rows that wait no longer; `gone`: rows that will not come, by id the vessel."""
     entity, run_id = outcome.entity, checkpoints.run_id
     # Vessels of earlier runs change as well, also those of which a row only goes into quarantine: each is
     # locked, and has its checkpoint, before that.
@@ -221,7 +220,7 @@ async def _load(
                 target, run_id, vessel, [(entity.name, image.height, payload)], checkpoint=taken[vessel]
             )
     for vessel in sorted(taken.keys() & set(gone.values())):
-        # Written once, and taken along by a rollback: they will not return.
+        # Those that were written once, and that a rollback took along, will not return.
         forgotten = sorted(source_id for source_id, of in gone.items() if of == vessel)
         entry = entity.name, len(forgotten), pack_ids(forgotten)
         await write.base(target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="forgotten")

@@ -163,8 +163,7 @@ class Verifier:
         self.result.checks += 1
         keys = await foreign_keys(self.target, self.unit.decisions)
         open_ = [key for key in keys if key not in self._references.proved]
-        asked = [await dangling(self.target, key, self.unit.vessels) for key in open_]
-        lost = [one for one in asked if one is not None]
+        lost = await dangling(self.target, open_, self.unit.vessels)
         self.result.failed += bool(lost)
         self.result.difference_count += len(lost)
         self.result.differences += [

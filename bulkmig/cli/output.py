@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import orjson
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -57,16 +57,14 @@ def plain(text: object) -> Text:
 
 def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()
-) -> Table:
+) -> Group:
     """A table for people; `numbers`: the columns that are aligned to the right."""
-    made = Table(
-        title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False
-    )
+    made = Table(header_style="dim", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         made.add_column(column, justify="right" if index in numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*(plain(f"{v:,}" if isinstance(v, int) else v) for v in row))
-    return made
+    return Group(Text(title, style="bold"), made)  # a title of the table's own would be no wider than it
 
 
 def warn(text: str, *, as_json: bool) -> None:

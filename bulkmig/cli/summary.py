@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 from bulkmig.cli.output import console, plain, table
 from bulkmig.config import MEBIBYTE
@@ -24,8 +27,11 @@ def show(report: Report, *, next_command: str = "") -> None:
     """Prints the summary of any command that ends in a report."""
     out = console()
     out.print(f"\n[bold]bulkmig {report.command}[/] {_WORDS[report.status]} in {report.seconds:.1f} s")
+    facts = Table.grid(padding=(0, 1))
+    facts.add_column(style="dim", min_width=12)
     for name, text in _facts(report):
-        out.print(f"  [dim]{name:<12}[/] {text}")
+        facts.add_row(name, text)
+    out.print(Padding(facts, (0, 0, 0, 2)))
     for made in _tables(report):
         out.print()
         out.print(made)
@@ -36,9 +42,10 @@ def show(report: Report, *, next_command: str = "") -> None:
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
     rows = sum(report.inserted.values()) + sum(report.updated.values())
+    done, failed = ("would be done", "would fail") if report.command == "plan" else ("done", "failed")
     yield (
         "vessels",
-        f"{report.done:,} done, {report.skipped:,} skipped, {report.failed:,} failed,"
+        f"{report.done:,} {done}, {report.skipped:,} skipped, {report.failed:,} {failed},"
         f" {report.remaining:,} remaining of {report.selected:,}",
     )
     if rows:
@@ -63,7 +70,7 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "memory", f"at most {peak:,.1f} MB of rows in flight (bound {bound:,.0f} MB)"
 
 
-def _tables(report: Report) -> Iterator[Table]:
+def _tables(report: Report) -> Iterator[Group]:
     rows = [
         (name, report.inserted[name], report.updated[name])
         for name in report.document()["rows"]
@@ -91,11 +98,19 @@ def _tables(report: Report) -> Iterator[Table]:
             ],
         )
     if report.failures:
-        yield table(
-            "Failures",
-            ("vessel", "IMO", "phase", "cause"),
-            [(f.name, f.imo_number or "", f.phase, f.error) for f in report.failures[:_SHOWN]],
-        )
+        yield _failures(report)
+
+
+def _failures(report: Report) -> Group:
+    """A cause is a sentence: it gets the terminal's whole width."""
+    parts: list[Text | Padding] = [Text("Failures", style="bold")]
+    for failure in report.failures[:_SHOWN]:
+        number = f", IMO {failure.imo_number}" if failure.imo_number else ""
+        parts.append(Text.assemble(("✗ ", "bold red"), plain(f"{failure.name}{number} ({failure.phase})")))
+        parts.append(Padding(plain(failure.error), (0, 0, 0, 4)))
+    if (more := len(report.failures) - _SHOWN) > 0:
+        parts.append(Text(f"… and {more:,} more: --json has all", style="dim"))
+    return Group(*parts)
 
 
 def _short(text: str | None) -> str:

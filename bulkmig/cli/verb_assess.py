@@ -20,8 +20,15 @@ def _show(call: Call, look: Callable[..., Awaitable[Report]], following: str) ->
     if call.json:
         output.document(report.document())
     else:
-        summary.show(report, next_command=f"bulkmig {following} {call.selected}" if not report.errors else "")
+        summary.show(report, next_command=_next(call, report, following))
     return report.exit_status
+
+
+def _next(call: Call, report: Report, following: str) -> str:
+    if report.failed:
+        return "correct these rows, or put them aside: --on-error quarantine"
+    aside = " --on-error quarantine" if call.settings.on_error == "quarantine" else ""
+    return f"bulkmig {following} {call.selected}{aside}" if report.status == "completed" else ""
 
 
 @verb(SELECT, ERRORS, PARALLEL, CONNECT)

@@ -68,7 +68,8 @@ def verify_command(
     for problem in proof.problems:
         out.print(output.plain(f"{problem.kind}: {problem.detail}"))
     result = f"{len(proof.problems):,} problems" if proof.problems else "nothing was changed"
-    out.print(f"{proof.entries:,} sealed entries, {proof.unsealed:,} not sealed yet: {result}")
+    signed = f"{proof.signed:,} of them signed"
+    out.print(f"{proof.entries:,} sealed entries, {signed}, {proof.unsealed:,} not sealed yet: {result}")
     out.print("head:", str(proof.head))
     return bool(proof.problems)
 

@@ -14,6 +14,8 @@ from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import Connection
 from bulkmig.target import graph
 
+_APPENDED = {"SELECT", "INSERT"}
+_WRITES = {*_APPENDED, "UPDATE", "DELETE"}
 GRANTS = "see `bulkmig doctor --grants`"
 
 _ATTRIBUTES = """
@@ -45,6 +47,17 @@ SELECT has_database_privilege(current_database(), 'CREATE') AS in_database,
          WHERE n.nspname !~ '^pg_' AND n.nspname NOT IN ('information_schema', 'bulkmig')
            AND has_schema_privilege(n.oid, 'CREATE')) AS in_schemas
 """
+# What a role needs besides tables: the way into the schema, and a place for what a rollback compares.
+_AROUND = """
+SELECT has_database_privilege(current_database(), 'TEMPORARY') AS temporary,
+       (SELECT array_agg(n.nspname::text ORDER BY 1) FROM pg_namespace n
+         WHERE EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p')
+                          AND c.relname = ANY ($1::text[]))
+           AND n.nspname <> 'bulkmig' AND NOT has_schema_privilege(n.oid, 'USAGE')
+           AND n.nspname = ANY (string_to_array(replace(current_setting('search_path'), ' ', ''), ',')))
+       AS closed
+"""
+_ADDED = {"audit", "audit_chain", "migrations"}  # tables of the ledger in which nothing ever changes
 _LEDGER = """
 SELECT c.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
        (SELECT array_agg(p) FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p
@@ -56,9 +69,10 @@ SELECT c.relname AS name, pg_has_role(c.relowner, 'USAGE') AS owned,
 async def source(connection: Connection) -> list[Check]:
     """The source's role reads the tables that move and the log of deletions, and that is all."""
     wanted = read_columns()
-    _, refused = await read_catalogue(connection, sorted(wanted), privilege="SELECT")
+    _, refused = await read_catalogue(connection, sorted(wanted))
     tables = await connection.fetch(_TABLES)
-    problems = [
+    problems, _ = await _around(connection, wanted)
+    problems += [
         f"column {table}.{column} may not be read"
         for table, column in sorted(refused)
         if column in wanted[table]
@@ -88,25 +102,25 @@ async def source(connection: Connection) -> list[Check]:
 async def target(connection: Connection, settings: Settings) -> list[Check]:
     """The target's role reads and writes the tables that are filled and those that hang on them, and has a
     ledger or may make one."""
-    writes = {"SELECT", "INSERT", "UPDATE", "DELETE"}
     tables = await connection.fetch(_TABLES)
     may = {t["name"]: set(t["may"] or ()) for t in tables}
-    found = await graph.read(connection)
     filled = {name for name in written_columns() if name in may}
-    hanging = {t.name for scope in (found.vessels, found.companies) for t in scope.tables} - filled
-    excess = await _excess(connection, tables, dict.fromkeys(filled | hanging, writes))
+    # Where a table is missing, or the way to it, it is not known what hangs on it.
+    scopes = await _scopes(connection) if len(filled) == len(written_columns()) else ()
+    problems, temporary = await _around(connection, written_columns())
+    problems += _without(filled, may, _WRITES)
+    hanging = {t.name for scope in scopes for t in scope.tables} - filled
+    excess = await _excess(connection, tables, dict.fromkeys(filled | hanging, _WRITES))
     may_create = await connection.fetchrow(_MAY_CREATE)
     assert may_create is not None
     ledger = await _ledger(connection, may_create=may_create["in_database"])
     made = await connection.fetchval("SELECT to_regnamespace('bulkmig') IS NOT NULL")
     excess += _creation(may_create, in_database=made)
     checks = [
-        lacking(
-            "target privileges", _without(filled, may, writes), "every table may be read and written", GRANTS
-        ),
+        lacking("target privileges", problems, "every table may be read and written", GRANTS),
         lacking(
             "target privileges for rollback",
-            _without(hanging, may, writes),
+            _without(hanging, may, _WRITES) + ([] if temporary else ["the database: no TEMPORARY"]),
             "the portal's own tables that hang on vessels may be read and written",
             GRANTS,
             needed=False,
@@ -117,6 +131,18 @@ async def target(connection: Connection, settings: Settings) -> list[Check]:
     if settings.fk_check == "set":
         checks.append(await _replica(connection))
     return checks
+
+
+async def _scopes(connection: Connection) -> tuple[graph.Scope, ...]:
+    found = await graph.read(connection)
+    return found.vessels, found.companies
+
+
+async def _around(connection: Connection, tables: Iterable[str]) -> tuple[list[str], bool]:
+    """The schemas that the role may not use, and whether it may make temporary tables."""
+    row = await connection.fetchrow(_AROUND, list(tables))
+    assert row is not None
+    return [f"the schema {name}: no USAGE" for name in row["closed"] or ()], row["temporary"]
 
 
 def _without(tables: Iterable[str], may: dict[str, set[str]], wanted: set[str]) -> list[str]:
@@ -135,7 +161,7 @@ async def _ledger(connection: Connection, *, may_create: bool) -> list[str]:
     problems = [
         f"bulkmig.{row['name']}: no {', '.join(sorted(missing))}"
         for row in rows
-        if (missing := {"SELECT", "INSERT"} - set(row["may"] or ()))
+        if (missing := (_APPENDED if row["name"] in _ADDED else _WRITES) - set(row["may"] or ()))
     ]
     version = await connection.fetchval("SELECT max(version) FROM bulkmig.migrations") if not problems else 0
     if (version or 0) < schema.migrations()[-1][0] and not all(row["owned"] for row in rows):

@@ -54,7 +54,7 @@ async def target(connection: Connection) -> list[Check]:
 
 
 async def _missing(connection: Connection, wanted: dict[str, list[str]]) -> list[str]:
-    found, _ = await read_catalogue(connection, sorted(wanted), privilege="SELECT")
+    found, _ = await read_catalogue(connection, sorted(wanted))
     problems = []
     for table, columns in wanted.items():
         if table not in found:

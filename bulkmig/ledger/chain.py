@@ -60,17 +60,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class Head:
-    """How long the chain is, and its last hash."""
+    """How long the chain is, and its last hash. `after`: the last entry that was there before it."""
 
     entries: int
     hash: bytes
+    after: int = 0
 
     def __str__(self) -> str:
         return f"{self.entries}:{self.hash.hex()}"
 
     def signed_text(self) -> bytes:
         """What a key signs."""
-        return f"head {self}".encode()
+        return f"head {self} after {self.after}".encode()
 
 
 def entry_of(row: Record) -> Entry:
@@ -84,9 +85,9 @@ def link(before: bytes, seq: int, digest: bytes) -> bytes:
 
 
 async def head(connection: Connection) -> Head:
-    """The chain's head."""
-    (row,) = await connection.fetch("SELECT entries, hash FROM bulkmig.audit_head")
-    return Head(row["entries"], row["hash"])
+    """The chain's head; one of nothing where somebody took it away."""
+    row = await connection.fetchrow("SELECT entries, hash, after FROM bulkmig.audit_head")
+    return Head(row["entries"], row["hash"], row["after"]) if row is not None else Head(0, START)
 
 
 async def seal(connection: Connection, *run_ids: str, entry: int | None = None) -> Head:
@@ -102,7 +103,7 @@ async def seal(connection: Connection, *run_ids: str, entry: int | None = None) 
         digests.append(entry_of(row).digest())
         hash_ = link(hash_, seq, digests[-1])
         hashes.append(hash_)
-    new = Head(now.entries + len(rows), hash_)
+    new = Head(now.entries + len(rows), hash_, now.after)
     await connection.execute(
         _APPEND,
         list(range(now.entries + 1, new.entries + 1)),

@@ -14,7 +14,8 @@ SELECT c.seq, c.audit_id, c.digest, c.hash, {COLUMNS} FROM bulkmig.audit_chain c
   LEFT JOIN bulkmig.audit a ON a.id = c.audit_id WHERE c.seq > $1 ORDER BY c.seq LIMIT {_AT_ONCE}
 """
 _LOOSE = f"""
-SELECT {COLUMNS} FROM bulkmig.audit a WHERE a.id > (SELECT after FROM bulkmig.audit_head)
+SELECT {COLUMNS} FROM bulkmig.audit a
+ WHERE (a.id > (SELECT after FROM bulkmig.audit_head) OR a.id < 1)
    AND NOT EXISTS (SELECT FROM bulkmig.audit_chain c WHERE c.audit_id = a.id) ORDER BY a.id
 """
 # Sealed at their end, or by the run that finds them dead.
@@ -87,6 +88,7 @@ class _Walk:
         self.connection, self.proof, self.expected = connection, proof, expected
         self.keys = keys_of(connection)
         self.last, self.hash = 0, chain.START
+        self.first: int | None = None  # the lowest entry that is sealed
         self.macs: set[bytes] = set()
         self.signed_runs: set[str] = set()
         self.unsigned: list[Entry] = []
@@ -97,6 +99,7 @@ class _Walk:
         while rows := await self.connection.fetch(_CHAIN, self.last):
             for row in rows:
                 seq = row["seq"]
+                self.first = min(self.first or row["audit_id"], row["audit_id"])
                 if seq != self.last + 1:
                     proof.add("chain", f"links {self.last + 1} to {seq - 1} are gone", seq=seq)
                 self.hash = link(self.hash, seq, row["digest"])
@@ -125,12 +128,21 @@ class _Walk:
             proof.add("head", f"the chain ends at {self.last}, its head says {head.entries}", seq=self.last)
         if self.expected is not None and self.expected.entries > self.last:
             proof.add("head", f"the chain ends at {self.last}, {self.expected.entries} were noted")
+        if self.first is not None and self.first <= head.after:
+            proof.add(
+                "head", f"entry {self.first} is sealed, and the head says that none before {head.after} is"
+            )
         mac = await self.connection.fetchval("SELECT mac FROM bulkmig.audit_head")
         right = self.keys.signed(head.signed_text(), mac) if mac is not None else None
         if right is False:
             proof.add("head", "the head's signature is not that of the key")
-        elif self.keys and mac is None and self.signed_runs:
-            proof.add("unsigned", "the head's signature is gone")
+        elif self.keys and head.entries and right is None:
+            why = (
+                "is gone, or nothing was written with a key yet"
+                if mac is None
+                else "is of a key that isn't here"
+            )
+            proof.add("unsigned", f"the head's signature {why}")
 
     async def loose(self) -> None:
         """Entries that are in no chain: of runs under way or cut off, or put there by somebody else."""

@@ -254,7 +254,7 @@ async def _both(file: Connection, target: Connection) -> Catalogue:
     await catalogue(file, writing=False)
     await catalogue(target, writing=True)
     wanted = sorted({table for table, _ in contract()})
-    found, refused = await read_catalogue(target, wanted, privilege="INSERT")
+    found, refused = await read_catalogue(target, wanted, privileges=["INSERT"])
     missing = [f"{t}.{c}" for t, c in contract() if c not in found.get(t, ()) or (t, c) in refused]
     if missing:
         raise PreflightError(

@@ -10,7 +10,9 @@ from bulkmig.postgres.session import Connection
 # The tables are those that an unqualified name finds, as every statement of bulkmig uses it.
 _COLUMNS = """
 SELECT c.relname, a.attname, t.typname, NOT a.attnotnull AS nullable, a.atttypmod,
-       has_column_privilege(c.oid, a.attnum, $2) AS allowed
+       (SELECT string_agg(p, ', ') FROM unnest($2::text[]) p
+         WHERE NOT CASE p WHEN 'DELETE' THEN has_table_privilege(c.oid, p)
+                          ELSE has_column_privilege(c.oid, a.attnum, p) END) AS lacks
   FROM unnest($1::text[]) AS wanted (name)
   JOIN pg_class c ON c.oid = to_regclass(quote_ident(wanted.name))
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -20,16 +22,16 @@ SELECT c.relname, a.attname, t.typname, NOT a.attnotnull AS nullable, a.atttypmo
 
 
 async def read_catalogue(
-    connection: Connection, tables: Sequence[str], *, privilege: str
-) -> tuple[Catalogue, set[tuple[str, str]]]:
-    """Returns table -> column -> what it is, and the (table, column) pairs without the privilege."""
+    connection: Connection, tables: Sequence[str], *, privileges: Sequence[str] = ("SELECT",)
+) -> tuple[Catalogue, dict[tuple[str, str], str]]:
+    """Returns table -> column -> what it is, and (table, column) -> those of the privileges that lack."""
     found: Catalogue = {}
-    refused: set[tuple[str, str]] = set()
-    for row in await connection.fetch(_COLUMNS, list(tables), privilege):
+    refused: dict[tuple[str, str], str] = {}
+    for row in await connection.fetch(_COLUMNS, list(tables), list(privileges)):
         column = TargetColumn(row["typname"], row["nullable"], *_limits(row["typname"], row["atttypmod"]))
         found.setdefault(row["relname"], {})[row["attname"]] = column
-        if not row["allowed"]:
-            refused.add((row["relname"], row["attname"]))
+        if row["lacks"]:
+            refused[row["relname"], row["attname"]] = row["lacks"]
     return found, refused
 
 

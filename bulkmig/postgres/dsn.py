@@ -166,19 +166,24 @@ def with_database(url: str, database: str) -> str:
 
 def masked(url: str) -> str:
     """An address as it was given, without its secrets."""
-    try:
-        netloc = urlsplit(url).netloc
-    except ValueError:
+    if _ambiguous(url):
         return "postgresql://…"
-    if netloc.count("@") > 1 or ("@" in url and "@" not in netloc):
-        return "postgresql://…"  # an unescaped password: what is what can't be told apart
     url = re.sub(r"(?<=://)([^:@/]*):[^@/]*@", r"\1:***@", url)
     return re.sub(r"(?<=[?&])(password|sslpassword)=[^&]*", r"\1=***", url, flags=re.IGNORECASE)
 
 
+def _ambiguous(url: str) -> bool:
+    """Whether a password may stand anywhere in it, because it wasn't escaped."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True
+    return parts.netloc.count("@") > 1 or "@" in parts.path or ("@" in url and "@" not in parts.netloc)
+
+
 def _shown(url: str) -> str:
-    if "@" in url and "@" not in urlsplit(url).netloc:
-        return "postgresql://…"  # an unescaped password: what is what can't be told apart
+    if _ambiguous(url):
+        return "postgresql://…"
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     user = unquote(parts.netloc.rpartition("@")[0].partition(":")[0]) if "@" in parts.netloc else ""

@@ -86,7 +86,7 @@ async def catalogue(connection: Connection, entities: Sequence[Entity]) -> Catal
     """The columns that the source really has. Raises PreflightError, naming every column that is missing or
     may not be read."""
     tables = {entity.source for entity in entities}
-    found, unreadable = await read_catalogue(connection, sorted(tables), privilege="SELECT")
+    found, unreadable = await read_catalogue(connection, sorted(tables))
     problems = []
     for entity in entities:
         if entity.source not in found:

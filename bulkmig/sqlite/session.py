@@ -74,8 +74,14 @@ class Session:
     async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """The statement once for each row of parameters."""
         given = [[bound(value) for value in row] for row in rows]
+        steps = apart(sql)
 
         def work() -> None:
+            if len(steps) > 1:
+                for row in given:
+                    for step in steps:
+                        self._execute(step, row)
+                return
             made = self._translated(sql)
             if made.changes or made.zipped:
                 for row in given:

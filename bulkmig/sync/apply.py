@@ -141,8 +141,7 @@ async def _retain_for_kept(steps: Sequence[Step], entity: Entity) -> None:
     if not going or entity.name != "equipment":
         return
     means = steps[0].means
-    vessels = [step.means.vessel for step in steps if step.means.vessel is not None]
-    kept = set(await conflicts.kept(means.connection, vessels))
+    kept = set(await conflicts.kept(means.connection))  # references of whatever vessel may be among them
     for other in (other for step in steps for other in step.plan.parts.values()):
         spared = (id_ for _, id_, one in other.conflicts if one.kind == "deleted_in_source")
         kept |= {id_ for id_ in spared if id_ not in other.delete}

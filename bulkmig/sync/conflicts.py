@@ -104,13 +104,12 @@ async def open_ones(connection: Connection, vessels: Sequence[str]) -> dict[tupl
     return {(row["entity"], row["source_id"]): row["id"] for row in rows}
 
 
-async def kept(connection: Connection, vessels: Sequence[str]) -> list[str]:
-    """Target ids of rows of these vessels that the source has no more and that stay because of a conflict."""
+async def kept(connection: Connection) -> list[str]:
+    """Target ids of rows that the source has no more and that stay because of a conflict."""
     rows = await connection.fetch(
-        f"SELECT target_id::text AS id FROM bulkmig.retained WHERE reason = 'conflict' AND {OF_THESE}"
+        "SELECT target_id::text AS id FROM bulkmig.retained WHERE reason = 'conflict'"
         " UNION SELECT target_id::text FROM bulkmig.conflicts WHERE status = 'open'"
-        f" AND kind = 'deleted_in_source' AND {OF_THESE}",
-        list(vessels),
+        " AND kind = 'deleted_in_source'"
     )
     return [row["id"] for row in rows]
 

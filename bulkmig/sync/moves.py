@@ -94,12 +94,12 @@ async def find(
     vessels: Sequence[Vessel],
     *,
     vanished: Collection[str] = (),
-    arriving: Collection[str] = (),
+    arriving: Sequence[Vessel] = (),
 ) -> Moves:
     """Looks at the vessels whose rows came or went, and at IMO numbers that go from one to another of these
     vessels."""
-    moves = Moves(vanished=frozenset(vanished), arriving=frozenset(arriving))
-    ids = sorted({*shuffled, *vanished, *arriving})
+    moves = Moves(vanished=frozenset(vanished), arriving=frozenset(vessel.id for vessel in arriving))
+    ids = sorted({*shuffled, *vanished, *moves.arriving})
     for entity in PER_VESSEL:
         if not entity.tables or entity.name == "vessel" or len(ids) < 2 or len(ids) == len(vanished):
             continue
@@ -114,7 +114,7 @@ async def find(
             moves.left[then][entity.name].add(source_id)
             moves.ids[entity.name][source_id] = id_
             moves.join(then, to)
-    await _numbers(target, vessels, moves)
+    await _numbers(target, [*vessels, *(one for one in arriving if moves.receives(one.id))], moves)
     return moves
 
 

@@ -26,6 +26,7 @@ from bulkmig.sync.strategies._strategy import Strategy
 WITH_PARENT, BY_BRAKE, WITHOUT_PARENT = "with_parent", "brake", "without_parent"
 # Those that go when that is over.
 FOR_NOW = (WITH_PARENT, BY_BRAKE)
+IN_USE = "in_use"
 
 
 @dataclass
@@ -100,7 +101,7 @@ async def plan(
         return made
     opened = await conflicts.open_ones(connection, vessels)
     retained = await _retained(connection, vessels)
-    stay = {row for row, reason in retained.items() if reason not in FOR_NOW}
+    stay = {row for row, reason in retained.items() if reason not in (*FOR_NOW, IN_USE)}
     gone = _brake(made, found, rules, stay)
     for entity in ENTITIES:
         if entity.name in found and entity.tables:
@@ -147,6 +148,11 @@ class _Look:
         for owner in self.made:
             self.part(owner).unchanged = rows.unchanged[owner]
             self.part(owner).forget |= self.moves.left[owner][name]
+        out = {source for frame in rows.quarantined for source in frame["source_id"]} & rows.held.keys()
+        if self.entity.waits is not None and out:
+            # A rollback took these along, and now they don't wait any more: should they come, they are new.
+            for source in out & await pending(connection, {*self.made}, self.entity):
+                self.part(rows.held[source]).forget.add(source)
         for staying, reason in ((held, WITH_PARENT), (braked, BY_BRAKE)):
             for source, row in (await self._bases(connection, staying)).items():
                 own = self.part(staying[source])

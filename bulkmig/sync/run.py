@@ -325,7 +325,7 @@ class _Steps:
             self.detected.shuffled,
             [*self.due, *(vessel for vessel in chosen.others if vessel.id in affected)],
             vanished=[vessel.id for vessel in chosen.vanished],
-            arriving=[vessel.id for vessel in chosen.new],
+            arriving=chosen.new,
         )
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
@@ -335,6 +335,8 @@ class _Steps:
         those with which they change in one commit."""
         run, moves, chosen = self.run, self.moves, self.chosen
         arriving = [vessel for vessel in chosen.new if moves.receives(vessel.id)]
+        # Whether they get the numbers that they want is judged by the plans.
+        run.fleet.decisions.imo_taken -= {vessel.id for vessel in arriving}
         along = moves.joined([v.id for v in (*self.due, *arriving)], [*chosen.others, *chosen.vanished])
         vanished = {vessel.id for vessel in chosen.vanished}
         run.report.selected += sum(vessel.id not in vanished for vessel in along)

@@ -16,7 +16,7 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.shared import LOCK
 from bulkmig.sync.apply import Applied, Means, Step, apply
 from bulkmig.sync.gather import HASH, Found, hashes, normal, rows_of
-from bulkmig.sync.plan import Plan, Rules, plan
+from bulkmig.sync.plan import IN_USE, Plan, Rules, plan
 from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
 from bulkmig.vessel_load import LoadOptions
@@ -99,19 +99,50 @@ async def delete(
     becomes inactive, a company that has anything left stays."""
     async with transaction(target, commit=not options.dry_run):
         await target.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-        found = {name: Found(gone=dict.fromkeys(ids, NIL)) for name, ids in gone.items()}
-        made = (await plan(target, [NIL], found, rules))[NIL]
         graph = await options.checkpoints.read_graph(target)
+        users = set(gone["user"]) - await _still_used(target, graph, "user", gone)
+        companies = set(gone["company"]) - await _still_used(target, graph, "company", {"user": users})
+        going = {"company": companies, "user": users}
+        found = {name: Found(gone=dict.fromkeys(ids, NIL)) for name, ids in going.items()}
+        made = (await plan(target, [NIL], found, rules))[NIL]
         await _spare_users(target, graph, made)
         await _spare_companies(target, graph, made)
         return await _carry_out(target, options, made)
+
+
+async def _still_used(
+    target: Connection, graph: Graph, name: str, going: Mapping[str, Collection[str]]
+) -> set[str]:
+    """Which users or companies (source ids) that an earlier sync has let stay are referred to as before, by
+    others than the users who are `going`."""
+    rows = await target.fetch(
+        "SELECT source_id::text, target_id::text FROM bulkmig.retained WHERE entity = $1 AND reason = $2",
+        name,
+        IN_USE,
+    )
+    kept = {row["target_id"]: row["source_id"] for row in rows}
+    if not kept:
+        return set()
+    if name == "user":
+        used = await _referred(target, graph, "users", list(kept), but={"user_metadata"})
+    else:
+        used = await _referred(target, graph, "companies", list(kept), but={"company_settings", "users"})
+        staff = await target.fetch(
+            "SELECT DISTINCT u.company_id::text AS id FROM users u"
+            " WHERE u.company_id = ANY ($1::text[]::uuid[]) AND NOT EXISTS (SELECT FROM bulkmig.identities i"
+            " WHERE i.entity = 'user' AND i.target_id = u.id AND i.source_id = ANY ($2::text[]::uuid[]))",
+            list(kept),
+            list(going["user"]),
+        )
+        used |= {row["id"] for row in staff}
+    return {kept[id_] for id_ in used}
 
 
 async def _spare_users(target: Connection, graph: Graph, made: Plan) -> None:
     part = made.parts["user"]
     for id_ in await _referred(target, graph, "users", list(part.delete), but={"user_metadata"}):
         source = part.delete.pop(id_)
-        part.retained[source] = (id_, "in_use")
+        part.retained[source] = (id_, IN_USE)
         part.forget.discard(source)
         was = part.was[id_]
         if was is not None and was["users.is_active"] != "f":
@@ -133,7 +164,7 @@ async def _spare_companies(target: Connection, graph: Graph, made: Plan) -> None
     }
     for id_ in left:
         source = part.delete.pop(id_)
-        part.retained[source] = (id_, "in_use")
+        part.retained[source] = (id_, IN_USE)
         part.forget.discard(source)
 
 

@@ -13,18 +13,20 @@ from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.session import on_file
 
+_WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+
 
 async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
     """The columns that the target really has. Raises PreflightError, naming every column that is missing or
     may not be written (or read, where nothing is to be written)."""
     wanted = {table.name: table.cells for entity in ENTITIES for table in entity.tables}
     file = on_file(connection)
-    refused: set[tuple[str, str]] = set()
+    refused: dict[tuple[str, str], str] = {}
     if file is not None:
         found = file.catalogue()
     else:
         found, refused = await read_catalogue(
-            connection, list(wanted), privilege="INSERT" if writing else "SELECT"
+            connection, list(wanted), privileges=_WRITES if writing else ("SELECT",)
         )
     problems = []
     for table, cells in wanted.items():
@@ -35,7 +37,9 @@ async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
             if column not in found[table]:
                 problems.append(f"column {table}.{column} is missing")
             elif (table, column) in refused:
-                problems.append(f"column {table}.{column} may not be {'written' if writing else 'read'}")
+                lacks = refused[table, column]
+                verb = "read" if lacks == "SELECT" else "written"
+                problems.append(f"column {table}.{column} may not be {verb}: no {lacks}")
     if problems:
         raise PreflightError(
             "the target is not as bulkmig writes it: " + "; ".join(problems),

@@ -1,6 +1,7 @@
-"""Set-wise proof of foreign keys (`--fk-check set`): one anti-join per reference over a vessel's new rows.
+"""Set-wise proof of foreign keys (`--fk-check set`): one query over the new rows of a vessel, an anti-join a
+reference.
 
-The rows of a vessel share an id prefix, so each query is a range scan of the child's primary key."""
+The rows of a vessel share an id prefix, so each of these is a range scan of the child's primary key."""
 
 from __future__ import annotations
 
@@ -74,27 +75,42 @@ async def foreign_keys(connection: Connection, decisions: Decisions) -> list[For
 
 async def prove(connection: Connection, vessel_id: str, decisions: Decisions) -> None:
     """Raises VesselError naming the first reference of the vessel's rows that leads nowhere."""
-    for key in await foreign_keys(connection, decisions):
-        lost = await dangling(connection, key, (vessel_id,))
-        if lost is not None:
-            raise VesselError(
-                f"{lost.child} {lost.id}: {lost.column} names no row of {lost.parent}"
-                f" [constraint {lost.constraint}]",
-                "the row it refers to was deleted in the target meanwhile: run the command again",
-                phase="load",
-                vessel_id=vessel_id,
-                entity=lost.child,
-                field=lost.column,
-            )
+    for lost in await dangling(connection, await foreign_keys(connection, decisions), (vessel_id,)):
+        raise VesselError(
+            f"{lost.child} {lost.id}: {lost.column} names no row of {lost.parent}"
+            f" [constraint {lost.constraint}]",
+            "the row it refers to was deleted in the target meanwhile: run the command again",
+            phase="load",
+            vessel_id=vessel_id,
+            entity=lost.child,
+            field=lost.column,
+        )
 
 
-async def dangling(connection: Connection, key: ForeignKey, vessels: Sequence[str]) -> Lost | None:
-    """A reference of this kind that leads nowhere, among the rows of these vessels, if there is any."""
-    own = f"c.{_own_key()[key.child]}"
+async def dangling(connection: Connection, keys: Sequence[ForeignKey], vessels: Sequence[str]) -> list[Lost]:
+    """Of each kind of reference one that leads nowhere, among the rows of these vessels, if there is any."""
     ranges = [id_range(vessel) for vessel in vessels]
-    within = " OR ".join(f"{own} BETWEEN '{low}' AND '{high}'" for low, high in ranges)
-    id_ = await connection.fetchval(
-        f"SELECT {own}::text FROM {key.child} c WHERE ({within}) AND c.{key.column} IS NOT NULL"
-        f" AND NOT EXISTS (SELECT FROM {key.parent} p WHERE p.{key.parent_column} = c.{key.column}) LIMIT 1"
-    )
-    return None if id_ is None else Lost(key.constraint, key.child, id_, key.column, key.parent)
+    far, asked = [], []
+    for number, key in enumerate(keys):
+        own, column, parent = f"c.{_own_key()[key.child]}", f"c.{key.column}", f"p.{key.parent_column}"
+        rows = f"SELECT {own}::text AS id, {column} AS parent FROM {key.child} c"
+        where = f"({_within(own, ranges)}) AND {column} IS NOT NULL"
+        if key.parent in _own_key():
+            # Most lead to rows of these vessels. Asked about all parents at once, the planner would rather
+            # read their whole table, for every vessel.
+            near = f"{parent} = {column} AND ({_within(parent, ranges)})"
+            where += f" AND NOT EXISTS (SELECT FROM {key.parent} p WHERE {near})"
+        far.append(f"far{number} AS MATERIALIZED ({rows} WHERE {where})")
+        asked.append(
+            f"SELECT {number} AS number, min(f.id) AS id FROM far{number} f WHERE NOT EXISTS"
+            f" (SELECT FROM {key.parent} p WHERE {parent} = f.parent)"
+        )
+    if not keys:
+        return []
+    found = await connection.fetch(f"WITH {', '.join(far)} {' UNION ALL '.join(asked)}")
+    lost = [(keys[row["number"]], row["id"]) for row in found if row["id"] is not None]
+    return [Lost(key.constraint, key.child, id_, key.column, key.parent) for key, id_ in lost]
+
+
+def _within(key: str, ranges: Sequence[tuple[str, str]]) -> str:
+    return " OR ".join(f"{key} BETWEEN '{low}' AND '{high}'" for low, high in ranges)

@@ -10,8 +10,34 @@ from tests.model.onboarding import TABLE_OF
 from tests.model.session import Session
 from tests.model.tables import THING_OF
 from tests.oracle.draft import Ref
+from tests.oracle.source import identity
 
 ENTITIES = tuple(TABLE_OF)
+Cells = tuple[str | None, ...]
+# Fields that both sides can change: entity -> (source column, its values, target table, column, its values).
+SAME: dict[str, tuple[tuple[str, Cells, str, str, Cells], ...]] = {
+    "company": (("timezone", ("Europe/Oslo", None), "company_settings", "timezone", ("Asia/Tokyo", None)),),
+    "user": (("first_name", ("Eve", None), "users", "first_name", ("Eva", None)),),
+    "vessel": (
+        ("gross_tonnage", ("0.50", "99.00", None), "vessel_details", "gross_tonnage", ("1.00", "55.00")),
+        ("flag", ("NO", None), "vessel_details", "flag", ("SE", None)),
+    ),
+    "equipment": (
+        ("status", ("ACTIVE", "DRAFT", "REMOVED"), "equipment", "status", ("fault", "maintenance")),
+        (
+            "installation_date",
+            ("2020-02-29", "2023-07-15"),
+            "equipment",
+            "installation_date",
+            ("2021-06-30",),
+        ),
+        ("quality_score", ("5", "50", None), "equipment_metadata", "quality_score", ("1", "60", None)),
+    ),
+    "critical_part": (("current_stock", ("4", "9"), "critical_parts", "current_stock", ("1", "8", None)),),
+    "document": (("file_size", ("1", "200"), "equipment_documents", "file_size", ("5", "500", None)),),
+    "quality_score": (("score", ("10", "90"), "quality_scores", "score", ("0", "55", "100")),),
+    "cross_reference": (("notes", ("mine", None), "cross_references", "notes", ("yours", None)),),
+}
 DELETABLE = ("critical_part", "document", "quality_score", "cross_reference", "equipment", "user")
 
 
@@ -31,6 +57,19 @@ async def both_change(session: Session, entity: str, which: int, one: int, other
         await source_steps.change_row(session, TABLE_OF[entity], ref.source_id, one, other)
         target = session.state.target_id(ref)
         await portal_steps.change_row(session, THING_OF[entity].table, target, one // 7, other + one)
+
+
+async def same_field(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """Both change the same field."""
+    ref = loaded(session, entity, which)
+    if ref is None:
+        return
+    column, ours, table, field, theirs = SAME[entity][one % len(SAME[entity])]
+    unit = session.state.unit(ref)
+    if unit is not None and table in unit:
+        new = {column: ours[other % len(ours)]}
+        await source_steps.set_cells(session, TABLE_OF[entity], ref.source_id, new)
+        await portal_steps.set_cell(session, table, unit[table], field, theirs[one % len(theirs)])
 
 
 async def source_deletes(session: Session, entity: str, which: int, one: int, other: int) -> None:
@@ -93,14 +132,71 @@ async def exchanges(session: Session, entity: str, which: int, one: int, other: 
         )
 
 
+async def equipment_alone(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """The source deletes equipment, and forgets what hangs on it."""
+    ref = loaded(session, "equipment", which)
+    if ref is not None:
+        await source_steps.delete_row(session, "equipment", ref.source_id, whole=False)
+
+
+async def held_and_deleted(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """The portal lets a row of its own hang on what the source deletes then."""
+    user, vessel = ("user", "maintenance_logs", "performed_by"), ("vessel", "equipment", "vessel_id")
+    company = ("company", "users", "company_id")
+    gone, table, column = company if other == 11 else vessel if other > 8 else user
+    ref = loaded(session, gone, which)
+    if ref is not None:
+        await portal_steps.add(session, table, one, other, {column: session.state.target_id(ref)})
+        await source_steps.delete_row(session, TABLE_OF[gone], ref.source_id)
+
+
+async def assesses(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """A score names a user who isn't loaded; one who is named already comes."""
+    source, state = session.onboarding, session.state
+    users = [row for row in source.rows("users") if Ref("user", identity(row)) not in state.base]
+    companies = [ref for ref in sorted(state.base) if ref.entity == "company" and source.get(*ref)]
+    if not users or not companies:
+        return
+    user = identity(users[which % len(users)])
+    if any(row["assessed_by"] == user for row in source.rows("quality_scores")):
+        values = {
+            "company_id": companies[one % len(companies)].source_id,
+            "email": session.clock.word("mail"),
+        }
+        await source_steps.set_cells(session, "users", user, values)
+    elif (score := loaded(session, "quality_score", one)) is not None:
+        await source_steps.set_cells(session, "quality_scores", score.source_id, {"assessed_by": user})
+
+
+async def winner_leaves(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """Who has an e-mail that another one wants gets a new one; where nobody wants any, somebody does."""
+    users = session.onboarding.rows("users")
+    by_email: dict[str, list[str]] = {}
+    for row in users:
+        by_email.setdefault(str(row["email"]).lower(), []).append(identity(row))
+    wanted = [ids for ids in by_email.values() if len(ids) > 1]
+    if wanted:
+        first = next((id_ for id_ in wanted[0] if Ref("user", id_) in session.state.base), wanted[0][0])
+        await source_steps.set_cells(session, "users", first, {"email": session.clock.word("mail")})
+    elif len(users) > 1:
+        email = users[which % len(users)]["email"]
+        await source_steps.set_cells(
+            session, "users", identity(users[(which + 1) % len(users)]), {"email": email}
+        )
+
+
 Both = Callable[[Session, str, int, int, int], Coroutine[Any, Any, None]]
 STEPS: dict[str, Both] = {
     "both change": both_change,
-    "both change once more": both_change,
+    "same field": same_field,
     "source deletes": source_deletes,
     "portal deletes": portal_deletes,
     "logged and deleted": logged_and_deleted,
     "breaks": breaks,
     "mends": mends,
     "exchanges": exchanges,
+    "equipment alone": equipment_alone,
+    "held and deleted": held_and_deleted,
+    "assesses": assesses,
+    "winner leaves": winner_leaves,
 }

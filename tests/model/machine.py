@@ -90,6 +90,8 @@ action = st.one_of(
     ]
     * 2,
 )
+# Something happens before each sync: a sequence may have no rule in which people alone do anything.
+some = st.lists(action, min_size=1, max_size=8)
 
 
 class Databases:
@@ -147,16 +149,20 @@ class Machine(RuleBasedStateMachine):
             self.runner.run(self.session.migrate(vessels))
 
     @precondition(lambda _: SYNC)
-    @rule(strategy=st.sampled_from(STRATEGIES), full=few, new=few, deletions=st.booleans())
-    def sync(self, strategy: Strategy, full: int, new: int, deletions: bool) -> None:
+    @rule(actions=some, strategy=st.sampled_from(STRATEGIES), full=few, new=few, deletions=st.booleans())
+    def sync(
+        self, actions: list[tuple[Any, ...]], strategy: Strategy, full: int, new: int, deletions: bool
+    ) -> None:
+        self.people(actions)
         options = Options(
             "sync", strategy=strategy, full=full == 0, new=new > 0, allow_deletions=deletions, brake_least=2
         )
         self.runner.run(self.session.sync(options))
 
     @precondition(lambda _: SYNC)
-    @rule(strategy=st.sampled_from(STRATEGIES))
-    def sync_again(self, strategy: Strategy) -> None:
+    @rule(actions=some, strategy=st.sampled_from(STRATEGIES))
+    def sync_again(self, actions: list[tuple[Any, ...]], strategy: Strategy) -> None:
+        self.people(actions)
         self.runner.run(self.session.sync(Options("sync", strategy=strategy, brake_least=2)))
 
     @precondition(lambda self: SYNC and any(one.open for one in self.session.state.conflicts.values()))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from tests.model.session import Session
 from tests.model.tables import LINKS, THING_OF
 from tests.oracle.contract import KEYS, TABLES
@@ -105,8 +108,16 @@ async def change(session: Session, table: str, which: int, column: int, value: i
         return
     name, values = list(POOLS[table].items())[column % len(POOLS[table])]
     new = values[value % len(values)]
-    row[name] = session.clock.word("portal") if new == UNIQUE else new
-    await _put(session, table, row, f"sets {name} to {row[name]!r} in")
+    new = session.clock.word("portal") if new == UNIQUE else new
+    await set_cell(session, table, row, name, new, moves=moves)
+
+
+async def set_cell(
+    session: Session, table: str, row: Row, name: str, value: Cell, *, moves: bool = True
+) -> None:
+    """Sets a cell of this row."""
+    row = {**row, name: value}
+    await _put(session, table, row, f"sets {name} to {value!r} in")
     if moves:
         await _touch(session, table, row)
 
@@ -132,8 +143,11 @@ async def delete(session: Session, table: str, which: int) -> None:
     await session.mirror.delete_target(table, row)
 
 
-async def add(session: Session, table: str, one: int, other: int) -> None:
-    """A row of the portal's own: one that natural keys may adopt, or one that hangs on bulkmig's."""
+async def add(
+    session: Session, table: str, one: int, other: int, on: Mapping[str, Cell] = MappingProxyType({})
+) -> None:
+    """A row of the portal's own: one that natural keys may adopt, or one that hangs on bulkmig's. `on`: on
+    which, by column."""
     clock = session.clock
     now = clock.moment()
     row: Row = dict.fromkeys(TABLES[table])
@@ -146,6 +160,7 @@ async def add(session: Session, table: str, one: int, other: int) -> None:
                 return
             number = other if link.column in ("target_equipment_id", "performed_by", "assessed_by") else one
             chosen[link.column] = there[number % len(there)]["id"]
+    chosen |= on
     row |= chosen
     word = clock.word("own")
     values: dict[str, Row] = {

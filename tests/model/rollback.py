@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.model.history import Change, History, Rows, part, without_portal
 from tests.model.rules import Hits
-from tests.model.state import State
+from tests.model.state import Quarantined, State
 from tests.model.tables import LINKS, THING_OF, key_of
 from tests.oracle.draft import Cell, Ref, Row
 
@@ -51,7 +51,7 @@ def go_back(state: State, history: History, change: Change, hits: Hits, *, force
             hits("rollback undone")
             _return(made, one)
         _records(made, one)
-    _without_ends(made)
+    _without_ends(made, group)
     _check_unique(made)
     hits("rollback")
     return made
@@ -152,12 +152,23 @@ def _return(made: State, change: Change) -> None:
         made.tables.put("cross_references", row)
 
 
-def _without_ends(made: State) -> None:
-    """References that came back without their other ends wait again."""
+def _without_ends(made: State, group: list[Change]) -> None:
+    """References that came back without their other ends wait again. Where the step that is undone deleted
+    the end, the reference may have gone with it before its own vessel's checkpoint."""
     for row in made.tables.rows("cross_references"):
-        if made.tables.dangling({"cross_references": row}):
-            made.tables.delete("cross_references", row)
-            _wait(made, row["id"])
+        if not made.tables.dangling({"cross_references": row}):
+            continue
+        made.tables.delete("cross_references", row)
+        _wait(made, row["id"])
+        ends = {row[column] for column in ENDS}
+        deleted = any(
+            one.step.before.tables.get("equipment", end) and not one.step.after.tables.get("equipment", end)
+            for one in group
+            for end in ends
+        )
+        if deleted and isinstance(row["id"], Ref) and row["id"].source_id in made.pending:
+            vessel, codes = made.pending[row["id"].source_id], frozenset({"cross_reference.end_missing"})
+            made.quarantine.setdefault(row["id"], Quarantined(codes, vessel, sure=False))
 
 
 def _check_unique(made: State) -> None:

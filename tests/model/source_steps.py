@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tests.model.session import Session
 from tests.model.start import KIND, new_row
@@ -278,14 +278,14 @@ async def change_row(session: Session, table: str, id_: str, column: int, value:
         await change(session, table, numbers[0], column, value, moves=True)
 
 
-async def set_cells(session: Session, table: str, id_: str, values: dict[str, str | None]) -> None:
+async def set_cells(session: Session, table: str, id_: str, values: Mapping[str, str | None]) -> None:
     """Sets these columns of this row."""
-    await _change(session, table, session.onboarding.of[table][id_], values)
+    await _change(session, table, session.onboarding.of[table][id_], dict(values))
 
 
-async def delete_row(session: Session, table: str, id_: str) -> None:
-    """Deletes this row with what hangs on it."""
-    await _delete(session, table, id_, whole=True, logged=True)
+async def delete_row(session: Session, table: str, id_: str, *, whole: bool = True) -> None:
+    """Deletes this row; `whole`: with what hangs on it."""
+    await _delete(session, table, id_, whole=whole, logged=True)
 
 
 async def insert_part(session: Session, equipment: str) -> None:

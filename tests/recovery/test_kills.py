@@ -395,6 +395,7 @@ async def test_every_write_of_the_code_is_in_the_kill_table(workloads: Workloads
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # it makes every workload
 async def test_the_long_form_executes_what_the_short_one_does_not(workloads: Workloads) -> None:
     """Nothing is left over that no run executes."""
     missed = await not_executed(workloads, ALL)

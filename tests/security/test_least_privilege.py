@@ -3,6 +3,7 @@ anything is touched."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -27,7 +28,9 @@ from bulkmig.doctor.grants import HANGING, READER, WRITER
 from bulkmig.doctor.schemas import AUDIT_LOG, read_columns, written_columns
 from bulkmig.embedded import Server
 from bulkmig.generate import FleetSpec, generate_fleet
+from bulkmig.ledger import schema
 from bulkmig.operators import Scope, grant, turn
+from bulkmig.preflight import target_only
 from bulkmig.rotation import rotate
 from tests.checkpoint.support import execute, fetchval
 from tests.support.dumps import dump
@@ -81,14 +84,15 @@ async def test_the_printed_roles_are_enough_for_every_command(
     assert (await audit_log.verify(least)).problems == []
 
 
-PRIVILEGES = [
-    *(("source", f"SELECT ON {table}", table) for table in read_columns()),
-    *(
-        ("target", f"{privilege} ON {table}", table)
-        for table in written_columns()
-        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE")
-    ),
+# Each single privilege that `--grants` prints: end, what to revoke, and how doctor calls it.
+PRINTED = [
+    (end, f"{privilege} ON {table}", table.removeprefix("public."))
+    for end, text in grants().items()
+    for privileges, tables in re.findall(r"^GRANT ([A-Z, ]+) ON\s+(public[^;]+?)\s*TO", text, re.MULTILINE)
+    for privilege in privileges.split(", ")
+    for table in re.split(r",\s+", tables)
 ]
+NEEDED = [one for one in PRINTED if one[2] not in (AUDIT_LOG, *HANGING)]
 
 
 async def test_each_privilege_that_is_taken_away_is_named_before_anything_is_touched(
@@ -96,20 +100,67 @@ async def test_each_privilege_that_is_taken_away_is_named_before_anything_is_tou
 ) -> None:
     await generate_fleet(onboarding_url, SPEC)
     before = await dump(maintenance_url, schema="public")
-    for end, privilege, table in PRIVILEGES:
+    assert len(PRINTED) == len(read_columns()) + 1 + 4 * len((*written_columns(), *HANGING))
+    for end, privilege, table in PRINTED:
         url, role = (onboarding_url, READER) if end == "source" else (maintenance_url, WRITER)
         await execute(url, f"REVOKE {privilege} FROM {role}")
-        bad = [check for check in await examine(least) if check.needed and not check.ok]
-        assert [check.name for check in bad] == [f"{end} privileges"], privilege
-        assert table in bad[0].detail, privilege
+        bad = [check for check in await examine(least) if not check.ok and check.name in OF_PRIVILEGES]
+        assert [check.needed for check in bad] == [table not in (AUDIT_LOG, *HANGING)], privilege
+        verb = "" if end == "source" else privilege.split()[0]
+        assert table in bad[0].detail and verb in bad[0].detail, privilege  # noqa: PT018 - one sentence
         await execute(url, f"GRANT {privilege} TO {role}")
-    needed = [one for one in PRIVILEGES if one[1].startswith(("SELECT", "INSERT"))]  # for new rows
-    for end, privilege, _ in needed[:: len(needed) // 6]:
+    for end, privilege, _ in NEEDED[:: len(NEEDED) // 9]:
         url, role = (onboarding_url, READER) if end == "source" else (maintenance_url, WRITER)
         await execute(url, f"REVOKE {privilege} FROM {role}")
-        with pytest.raises(PreflightError):
+        with pytest.raises(PreflightError, match=privilege.partition(" ")[0] if end == "target" else "read"):
             await migrate(least, ALL)
         await execute(url, f"GRANT {privilege} TO {role}")
     assert await dump(maintenance_url, schema="public") == before
     assert await fetchval(maintenance_url, "SELECT to_regclass('bulkmig.runs')") is None
-    assert {AUDIT_LOG, *HANGING}.isdisjoint(table for _, _, table in PRIVILEGES)
+
+
+OF_PRIVILEGES = {
+    f"{end} privileges{of}" for end in ("source", "target") for of in ("", " for sync", " for rollback")
+} | {"target ledger privileges", "source connection", "target connection"}
+
+
+async def test_whatever_surrounds_the_tables_is_named_too(
+    least: Settings, onboarding_url: str, maintenance_url: str
+) -> None:
+    def take(url: str, what: str, role: str) -> tuple[str, str, str]:
+        database = url.rpartition("/")[2]
+        what = what.format(database=database)
+        return url, f"REVOKE {what} FROM {role}, public", f"GRANT {what} TO {role}, public"
+
+    for url, role, end in ((onboarding_url, READER, "source"), (maintenance_url, WRITER, "target")):
+        for what, named in (
+            ("CONNECT ON DATABASE {database}", "permission denied for database"),
+            ("USAGE ON SCHEMA public", "the schema public: no USAGE"),
+            ("TEMPORARY ON DATABASE {database}", "the database: no TEMPORARY"),
+        ):
+            if (end, what.split()[0]) == ("source", "TEMPORARY"):
+                continue
+            _, revoke, give = take(url, what, role)
+            await execute(url, revoke)
+            said = [c.detail for c in await examine(least) if c.name.startswith(end) and not c.ok]
+            assert any(named in detail for detail in said), (end, what, said)
+            await execute(url, give)
+    await execute(maintenance_url, "ALTER SCHEMA bulkmig OWNER TO postgres")
+    said = [check.detail for check in await examine(least) if check.name == "target ledger privileges"]
+    assert "may not create" in said[0]
+    await execute(maintenance_url, f"ALTER SCHEMA bulkmig OWNER TO {WRITER}")
+    async with target_only(least, needs_ledger=False) as target:
+        await schema.upgrade(target)
+    tables = await fetchval(
+        maintenance_url,
+        "SELECT array_agg(relname::text ORDER BY 1) FROM pg_class"
+        " WHERE relnamespace = 'bulkmig'::regnamespace AND relkind = 'r'",
+    )
+    for table in tables:
+        fixed = table in ("audit", "audit_chain", "migrations")
+        for privilege in ("SELECT", "INSERT") if fixed else ("SELECT", "INSERT", "UPDATE", "DELETE"):
+            await execute(maintenance_url, f"REVOKE {privilege} ON bulkmig.{table} FROM {WRITER}")
+            bad = [c for c in await examine(least) if c.name == "target ledger privileges" and not c.ok]
+            assert f"bulkmig.{table}: no {privilege}" in bad[0].detail
+            await execute(maintenance_url, f"GRANT {privilege} ON bulkmig.{table} TO {WRITER}")
+    assert all(check.ok for check in await examine(least) if check.name in OF_PRIVILEGES)

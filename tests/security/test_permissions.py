@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from bulkmig import (
     Selection,
@@ -19,20 +20,28 @@ from bulkmig import (
     certificate,
     migrate,
     operators,
+    plan,
+    remigrate,
     resolve,
     retry,
     rollback,
     sync,
+    verify,
 )
 from bulkmig import conflicts as listed
+from bulkmig._core.stop import Stop
 from bulkmig.cli.verb_checkpoints import pruned
+from bulkmig.cluster.worker import work
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger.access import PERMISSIONS, Denied
+from bulkmig.lift.run import lift
 from bulkmig.operators import Scope, grant, revoke, turn
 from bulkmig.rotation import rotate
 from tests.checkpoint.support import execute, fetchval, settings, state
 from tests.security.test_certificate import keys as make_keys
-from tests.support.dumps import apart
+from tests.security.test_masking import Heard
+from tests.support.dumps import apart, dump
+from tests.support.files import portal, stored
 from tests.support.fleets import Fleets
 from tests.test_docs import COMMANDS
 
@@ -55,7 +64,7 @@ async def _roll_back(config: Settings) -> Any:
 
 
 async def _resolve(config: Settings) -> Any:
-    found = await listed(msgspec.structs.replace(config, operator=BOSS), "open")
+    found = await listed(replace(config, operator=BOSS), "open")
     return await resolve(config, [one["id"] for one in found][:1], take="source")
 
 
@@ -95,7 +104,7 @@ async def test_each_command_takes_its_permission_and_no_other(
     monkeypatch.setenv("BULKMIG_KEY", "09" * 32)
     origin = await fleets(SPEC, fresh=True)
     boss = settings(origin, maintenance_url, operator=BOSS, conflict="manual")
-    hand = msgspec.structs.replace(boss, operator=HAND)
+    hand = replace(boss, operator=HAND)
     await migrate(boss, ALL)
     await execute(origin.url, "UPDATE equipment SET name = 's', updated_at = '2031-01-01'")
     await execute(maintenance_url, "UPDATE equipment SET name = 'p', updated_at = '2030-01-01'")
@@ -127,12 +136,121 @@ async def test_each_command_takes_its_permission_and_no_other(
     assert (await audit_log.verify(boss)).problems == []
 
 
+async def ledger(url: str) -> dict[str, bytes]:
+    """Everything that a denied command may not touch: both schemas but for the audit log."""
+    found = await dump(url)
+    return {name: rows for name, rows in found.items() if not name.startswith("bulkmig.audit")}
+
+
+# What else a command may be asked for, and the permission that this takes.
+OTHERWISE: dict[str, tuple[str, Command]] = {
+    "migrate --dry-run": ("migrate_vessel", lambda config: migrate(replace(config, dry_run=True), ALL)),
+    "sync --dry-run": ("sync", lambda config: sync(replace(config, dry_run=True), ALL)),
+    "migrate --remigrate": ("migrate_vessel", lambda config: remigrate(config, ALL)),
+    "migrate --queue": ("migrate_vessel", lambda config: migrate(replace(config, queue=True), ALL)),
+    "sync --queue": ("sync", lambda config: sync(replace(config, queue=True), ALL)),
+    "verify --reveal": ("administer", lambda config: verify(replace(config, reveal=True), ALL)),
+    "plan --reveal": ("administer", lambda config: plan(replace(config, reveal=True), ALL)),
+    "conflicts list --reveal": ("administer", lambda config: listed(replace(config, reveal=True))),
+}
+# A run of somebody else whose submitter is gone; whoever comes with another command closes it.
+ABANDONED = """
+INSERT INTO bulkmig.queue_runs (run_id, command, selection, state, version, rules, source, position, snapshot,
+  seen, heartbeat) VALUES (gen_random_uuid(), 'migrate', '--imo 1', 'open', '0', '', '', '0/0', '', '', 30);
+INSERT INTO bulkmig.queue_results (run_id, job_id, payload) SELECT run_id, 1, '' FROM bulkmig.queue_runs;
+"""
+
+
+async def test_whatever_a_denied_command_is_asked_for_it_touches_nothing(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC)
+    boss = settings(origin, maintenance_url, operator=BOSS)
+    hand = replace(boss, operator=HAND)
+    await migrate(boss, Selection(vessels=(origin.approved[0],)))
+    await grant(boss, BOSS, ["administer"], Scope())
+    await turn(boss, on=True)
+    await execute(maintenance_url, ABANDONED)
+    for name, (permission, does) in OTHERWISE.items():
+        others = [one for one in PERMISSIONS if one != permission]
+        await grant(boss, HAND, others, Scope())
+        before = await ledger(maintenance_url)
+        with pytest.raises(Denied, match=f"has no permission {permission}"):
+            await does(hand)
+        assert apart(before, await ledger(maintenance_url)) == [], name
+        await revoke(boss, HAND, others, Scope())
+    assert len(await audit_log.entries(boss, action="denied")) == len(OTHERWISE)
+
+
+def test_what_takes_no_permission_is_denied_to_nobody(
+    fleets: Fleets, maintenance_url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    private, public = make_keys(tmp_path, "key")
+    certified, page = tmp_path / "certificate", tmp_path / "page.html"
+
+    async def prepare() -> tuple[Settings, str, str]:
+        boss = settings(await fleets(SPEC), maintenance_url, operator=BOSS)
+        first = await migrate(boss, ALL)
+        await grant(boss, BOSS, list(PERMISSIONS), Scope())
+        await turn(boss, on=True)
+        certified.write_bytes(await certificate.make(boss, first.run_id, private))
+        checkpoint = "SELECT id::text FROM bulkmig.checkpoints LIMIT 1"
+        return boss, first.run_id, await fetchval(maintenance_url, checkpoint)
+
+    boss, run_id, checkpoint = asyncio.run(prepare())
+    heard = Heard(capfd, boss.source, boss.target)
+    words = {
+        "plan": ("--all",), "validate": ("--all",), "verify": ("--all",), "config": ("--show",),
+        "report": (run_id, "--html", str(page)), "checkpoints show": (checkpoint,),
+        "certificate check": (str(certified), "--public-key", str(public)),
+    }  # fmt: skip
+    # Servers and what has servers of its own ask nobody either; what is shown alone needs a row.
+    apart_from = {"dashboard", "worker", "demo", "bench", "conflicts show", "quarantine show"}
+    for name in (name for name, permission in TABLE.items() if permission == "none"):
+        if name not in apart_from:
+            status, said = heard(*name.split(), *words.get(name, ()), "--operator", HAND)
+            assert status == 0, (name, said)
+    stop = Stop()
+    stop.drain()
+    assert asyncio.run(work(replace(boss, operator=HAND), stop=stop)).status == "completed"
+    assert asyncio.run(audit_log.entries(boss, action="denied")) == []
+
+
+async def test_a_lift_is_denied_by_the_portal_that_it_begins_with(
+    fleets: Fleets, maintenance_url: str, tmp_path: Path
+) -> None:
+    origin = await fleets(SPEC)
+    url = portal(tmp_path / "portal.db")
+    boss = settings(origin, url, operator=BOSS)
+    hand = replace(boss, operator=HAND)
+    await migrate(boss, ALL)
+    await grant(boss, BOSS, ["administer"], Scope())
+    await grant(boss, HAND, ["migrate_vessel", "sync", "rollback", "resolve_conflicts"], Scope())
+    await turn(boss, on=True)
+    before, rows = await dump(maintenance_url), stored(url)
+    with pytest.raises(Denied, match="administer"):
+        await lift(hand, url, maintenance_url)
+    assert (apart(before, await dump(maintenance_url)), stored(url)) == ([], rows)
+    assert [one["summary"] for one in await audit_log.entries(boss, action="denied")] == [
+        "lift: no permission administer"
+    ]
+    assert (await lift(boss, url, maintenance_url)).status == "completed"
+    with pytest.raises(Denied):  # what was granted has moved along
+        await rotate(replace(hand, target=maintenance_url, key_file=str(key_file(tmp_path))))
+
+
+def key_file(directory: Path) -> Path:
+    path = directory / "ledger.keys"
+    path.write_text("0e" * 32)
+    return path
+
+
 async def test_a_permission_for_a_vessel_or_a_company_is_for_nothing_else(
     fleets: Fleets, maintenance_url: str
 ) -> None:
     origin = await fleets(SPEC)
     boss = settings(origin, maintenance_url, operator=BOSS)
-    hand = msgspec.structs.replace(boss, operator=HAND)
+    hand = replace(boss, operator=HAND)
     await migrate(boss, Selection(vessels=(origin.approved[0],)))
     await grant(boss, BOSS, ["administer"], Scope())
     await turn(boss, on=True)
@@ -153,8 +271,8 @@ async def test_a_permission_for_a_vessel_or_a_company_is_for_nothing_else(
         with pytest.raises(Denied):
             await attempt()
     with pytest.raises(Denied, match="administer"):
-        await listed(msgspec.structs.replace(hand, reveal=True))
-    assert await listed(msgspec.structs.replace(boss, reveal=True)) == []
+        await listed(replace(hand, reveal=True))
+    assert await listed(replace(boss, reveal=True)) == []
 
 
 async def test_nobody_locks_himself_out(fleets: Fleets, maintenance_url: str) -> None:

@@ -51,8 +51,9 @@ def executes(key: str, text: str = "") -> Test:
 
 
 def answers(key: str, text: str = "") -> Test:
-    """The server's message that says that it is done with a statement of this key (and this text)."""
-    return lambda m: m.sender == "server" and m.kind == "C" and _is(m, key, text)
+    """The server's message that says that it is done with a statement of this key (and this text), or has
+    given as many of its rows as were asked for."""
+    return lambda m: m.sender == "server" and m.kind in "Cs" and _is(m, key, text)
 
 
 def copies(key: str) -> Test:

@@ -13,7 +13,7 @@ from tests.support.sources import parse
 from tests.support.wire import normalised, written
 
 ROOT = Path(bulkmig.__file__).parent
-# What makes databases for demo, tests and benchmarks, and what writes files, which tests/sqlite kills.
+# What makes databases for demo, tests and benchmarks, and what writes files (test_kills_on_files.py).
 ELSEWHERE = ("generate", "embedded", "schemas", "sqlite", "lift", "ledger/sqlite")
 HOLE = "{}"
 _SQL = re.compile(r"^(INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|DROP|TRUNCATE|COPY|WITH)\b")

@@ -241,3 +241,44 @@ async def test_a_reference_to_a_vessel_that_gets_the_number_of_another_leaves_qu
     await session.migrate(None)
     await source(session, "equipment", RADAR, notes="later")
     await sync(session)
+
+
+async def test_a_vessel_comes_with_rows_that_moved_to_it_and_with_the_number_that_another_gives_up(
+    session: Session,
+) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][FOUR], "9319466")
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await source(session, "critical_parts", SEAL, equipment_id=ANCHOR)
+    await sync(session)
+
+
+async def test_a_user_who_stayed_because_a_row_referred_to_him_goes_when_none_does(session: Session) -> None:
+    ann = session.state.target_id(Ref("user", ANN))
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"performed_by": ann})
+    await source_steps.delete_row(session, "users", ANN)
+    await sync(session)
+    log = portal_steps.rows(session, "maintenance_logs")[0]["id"]
+    await portal_steps.delete_row(session, "maintenance_logs", log)
+    await sync(session)
+
+
+async def test_a_reference_that_a_rollback_took_and_whose_end_was_erroneous_meanwhile_comes_with_it(
+    session: Session,
+) -> None:
+    await session.rollback_vessel(ONE, force=False)
+    await source(session, "equipment", PUMP, name=None)
+    await session.migrate(None)
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
+    await source(session, "equipment", PUMP, name="Pump again")
+    await sync(session)
+
+
+async def test_equipment_on_which_a_conflict_of_another_vessel_keeps_a_reference_stays(
+    session: Session,
+) -> None:
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    await source_steps.delete_row(session, "cross_references", OF_VALVE["cross_references"])
+    await sync(session, "manual")
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await sync(session)

@@ -56,17 +56,19 @@ function showFigures(run) {
   const behind = (run.done || 0) + (run.skipped || 0) + (run.failed || 0);
   const share = run.share ?? (run.selected ? behind / run.selected : run.finished_at ? 1 : 0);
   byId("share").value = share;
+  byId("percent").textContent = run.id ? `${Math.floor(share * 100)}%` : "";
   const figures = [
     ["Done", number(run.done)], ["Failed", number(run.failed)], ["Skipped", number(run.skipped)],
     ["Selected", number(run.selected)], ["Target rows", number(run.rows)],
     ["Rows a second", number(run.rate || (run.seconds ? run.rows / run.seconds : null))],
     [run.finished_at ? "Took" : "So far", span(run.seconds)],
-    ["Still about", run.finished_at ? "–" : span(run.left)],
+    ...(run.finished_at ? [] : [["Still about", span(run.left)]]),
     ["A vessel took", run.average_seconds ? span(run.average_seconds) : "–"],
     ["In flight", megabytes(run.peak_in_flight ?? run.in_flight)],
     run.checks === undefined ? ["Verified", number(run.verified)] : ["Checks", number(run.checks)],
     ["Differences", number(run.differences)],
-    ["Warnings", number(run.warnings)], ["Retries", number(run.retries)],
+    ["Warnings", number(run.warnings)],
+    ...(run.retries === undefined ? [] : [["Retries", number(run.retries)]]),
   ];
   const list = byId("figures");
   if (list.children.length !== figures.length) {
@@ -88,8 +90,10 @@ function showFigures(run) {
 function showLegend() {
   const counts = {};
   for (const { data } of vessels.values()) counts[data.state] = (counts[data.state] || 0) + 1;
-  const present = [...STATES, ...Object.keys(counts).filter((name) => !STATES.includes(name))];
-  const key = JSON.stringify(counts);
+  const over = Boolean(state.run && state.run.finished_at); // then no state has anything to come
+  const present = [...STATES, ...Object.keys(counts).filter((name) => !STATES.includes(name))]
+    .filter((name) => counts[name] || !over);
+  const key = JSON.stringify([counts, over]);
   const legend = byId("legend");
   if (legend.dataset.key === key) return;
   legend.dataset.key = key;
@@ -341,7 +345,7 @@ function showPlots(run) {
   const last = timeline.length ? timeline[timeline.length - 1] : [0, 0, 0, 0];
   byId("c-rate").textContent = `Target rows a second: ${number(Math.max(0, ...rate))} at most, ${number(last[1])} rows in all`;
   byId("c-memory").textContent =
-    `Memory in MB: ${megabytes(last[2])} in flight (blue), bound ${megabytes(run.bound)} (dashed), resident ${megabytes(last[3])} (violet)`;
+    `Memory: ${megabytes(last[2])} in flight (blue), at most ${megabytes(run.bound)} (dashed); ${megabytes(last[3])} resident (violet)`;
 }
 
 function redraw() {
