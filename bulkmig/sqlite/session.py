@@ -76,12 +76,13 @@ class Session:
         given = [[bound(value) for value in row] for row in rows]
 
         def work() -> None:
-            made = self._translated(sql)
-            if made.changes or made.zipped:
-                for row in given:
-                    self._cursor(made, row).fetchall()
-            else:
-                self.connection.executemany(made.sql, given)
+            for one in apart(sql):
+                made = self._translated(one)
+                if made.changes or made.zipped:
+                    for row in given:
+                        self._cursor(made, row).fetchall()
+                else:
+                    self.connection.executemany(made.sql, [row[: made.given] for row in given])
 
         if given:
             await self.work(work)
