@@ -74,15 +74,20 @@ class Session:
     async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """The statement once for each row of parameters."""
         given = [[bound(value) for value in row] for row in rows]
+        steps = apart(sql)
 
         def work() -> None:
-            for one in apart(sql):
-                made = self._translated(one)
-                if made.changes or made.zipped:
-                    for row in given:
-                        self._cursor(made, row).fetchall()
-                else:
-                    self.connection.executemany(made.sql, [row[: made.given] for row in given])
+            if len(steps) > 1:
+                for row in given:
+                    for step in steps:
+                        self._execute(step, row)
+                return
+            made = self._translated(sql)
+            if made.changes or made.zipped:
+                for row in given:
+                    self._cursor(made, row).fetchall()
+            else:
+                self.connection.executemany(made.sql, given)
 
         if given:
             await self.work(work)
