@@ -307,8 +307,8 @@ async def _note_hanging(
 
 
 async def _forget_hanging(steps: Sequence[Step]) -> None:
-    """Rows of these vessels that went along, as those in quarantine do, were not deleted by the portal: should
-    they come again, they are new."""
+    """Rows of these vessels that went along, as those in quarantine do, were not deleted by the portal:
+    should they come again, they are new."""
     for entity in ENTITIES:
         if not entity.tables:
             continue
