@@ -31,6 +31,7 @@ class Ends:
     target: Connection
     patience: Patience
     foreign: bool = False
+    ledger: int = 0  # the version of the target's
     source_catalogue: Catalogue = None  # type: ignore[assignment]  # known once both ends are open
     target_catalogue: Catalogue = None  # type: ignore[assignment]
 
@@ -50,8 +51,7 @@ class Ends:
             if self.foreign:
                 await onboarding.join(self.holder, self.snapshot, index_paths_only=False)
             else:
-                self.snapshot = await onboarding.hold(self.holder)
-                self.seen = await self.holder.fetchval(_SEEN)
+                self.snapshot, self.seen = await onboarding.hold(self.holder)
             mended.add("source")
         return mended
 
@@ -66,8 +66,7 @@ async def opened(source: Address, target: Address, patience: Patience) -> AsyncI
     """Both ends at the start of a command. Raises PreflightError."""
     holder = await connect(source, SOURCE, role="source")
     try:
-        snapshot = await onboarding.hold(holder)
-        seen = await holder.fetchval(_SEEN)
+        snapshot, seen = await onboarding.hold(holder)
         connection = await connect(target, DURABLE, role="target")
     except BaseException:
         await close(holder)

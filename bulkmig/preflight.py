@@ -87,7 +87,7 @@ async def both(
     async with ends.opened(source, target, patience(settings, listen)) as found:
         await _read_catalogues(found, writing=writing)
         await not_the_same(found.holder, found.target)
-        version = await schema.version(found.target)
+        found.ledger = version = await schema.version(found.target)
         await ledger_keys.check(found.target)
         await _may_reveal(found.target, settings)
         if writing:
@@ -115,8 +115,9 @@ async def ready(ends: Ends, settings: Settings) -> None:
                 "the role may not turn off triggers, which --fk-check set does for the load",
                 "GRANT SET ON PARAMETER session_replication_role (from PostgreSQL 15), or --fk-check row",
             ) from None
-    if not settings.dry_run:
+    if not settings.dry_run and ends.ledger != schema.newest(ends.target):
         await schema.upgrade(ends.target)
+        ends.ledger = schema.newest(ends.target)
 
 
 async def free_connections(connection: Connection) -> int | None:

@@ -21,9 +21,8 @@ from bulkmig.postgres.transient import transient
 from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.transform import GOES_WITH, Outcome, quarantine
 
-_LISTED = "SELECT source_id::text FROM bulkmig.quarantine WHERE entity = $1"
+_LISTED = "SELECT entity, source_id::text FROM bulkmig.quarantine WHERE vessel_id IS NULL"
 _RELEASE = "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
-_KEPT_OUT = "SELECT EXISTS (SELECT FROM bulkmig.quarantine WHERE vessel_id IS NULL)"
 LOCK = 0x62756C6B73686172  # one run at a time writes companies and users
 USER_REFUSED = "user.refused"
 REFUSED = "company.refused"  # the target's own refusal of a company, as its code
@@ -129,25 +128,26 @@ class Shared:
     ) -> None:
         run_id = checkpoints.run_id
         kept_out = any(self.quarantined(outcome).height for outcome in self.fleet.shared)
-        if kept_out or nowhere or await connection.fetchval(_KEPT_OUT):
+        listed = {tuple(row) for row in await connection.fetch(_LISTED)}
+        if kept_out or nowhere or listed:
             # What is quarantined of no vessel goes back with the companies, though none may be new.
             await checkpoints.of_companies(connection, self._companies())
         for outcome in self.fleet.shared:
             await write.findings(connection, run_id, [self._not_present(outcome, outcome.findings)])
             await write.quarantine(connection, run_id, [self.quarantined(outcome)])
-            await self._release(connection, outcome)
+            await self._release(connection, outcome, listed)
         for rows in nowhere or ():
             await write.findings(connection, run_id, [rows.findings])
             await write.quarantine(connection, run_id, [rows.quarantined])
-        for entity in PER_VESSEL if nowhere is not None else ():
+        for entity in PER_VESSEL if nowhere is not None and listed else ():
             if entity.through is not None:
                 await write.left_quarantine(connection, run_id, [], entity.name)
 
-    async def _release(self, connection: Connection, outcome: Outcome) -> None:
+    async def _release(self, connection: Connection, outcome: Outcome, listed: set[tuple[str, ...]]) -> None:
         """Loaded rows that are sound again are no longer listed."""
         name = outcome.entity.name
-        listed = {row[0] for row in await connection.fetch(_LISTED, name)}
-        loaded = listed & self.fleet.present.get(name, set())
+        loaded = {source_id for of, source_id in listed if of == name}
+        loaded &= self.fleet.present.get(name, set())
         sound = outcome.image.filter(pl.col("source_id").is_in(list(loaded)))["source_id"].to_list()
         if sound:
             await connection.execute(_RELEASE, name, sound)

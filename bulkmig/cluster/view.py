@@ -93,8 +93,8 @@ async def own(address: Address, patience: Patience, at: Place, *, wait: float) -
                 f"the source of this worker is a replica that is more than {wait:.0f} s behind the run",
                 "wait until it has caught up, or give the worker the primary",
             )
-        snapshot = await hold(holder)
-        return View(snapshot, await holder.fetchval(_SEEN), holder)
+        snapshot, seen = await hold(holder)
+        return View(snapshot, seen, holder)
     except BaseException:
         await close(holder)
         raise

@@ -37,7 +37,8 @@ class Fleet:
 
     `shared`: what became of companies and users. `present`: entity -> source ids in the target; `former`:
     those that were once; `deleted`: those among them, companies and users, that the portal deleted.
-    `late`: users whose e-mail somebody has until loaded users are changed.
+    `there`: every company and user of the source. `late`: users whose e-mail somebody has until loaded
+    users are changed.
     `slugs`, `qr_codes`: newly assigned, to be recorded; `ids`: entity -> source id -> target id, the same."""
 
     decisions: Decisions
@@ -46,6 +47,7 @@ class Fleet:
     present: dict[str, frozenset[str]] = field(default_factory=dict)
     former: dict[str, frozenset[str]] = field(default_factory=dict)
     deleted: dict[str, frozenset[str]] = field(default_factory=dict)
+    there: dict[str, frozenset[str]] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
     slugs: dict[str, str] = field(default_factory=dict)
     qr_codes: dict[str, str] = field(default_factory=dict)
@@ -115,6 +117,7 @@ async def _read(source: Connection, of: Entity, query: str) -> pl.DataFrame:
 async def _decide_slugs(source: Connection, state: TargetState, fleet: Fleet) -> dict[str, str]:
     """Assigns the slugs; returns every company's code."""
     rows = await source.fetch("SELECT id::text, code FROM companies ORDER BY created_at, id")
+    fleet.there["company"] = frozenset(row["id"] for row in rows)
     ours = {target for target, _ in state.identities.get("company", {}).values()}
     portal = {slug for slug, id_ in state.companies.items() if id_ not in ours}
     renamed = state.companies.keys() - portal
@@ -174,6 +177,7 @@ async def _decide_users(
     """E-mails first (over all users of the source), then the rows of the selected companies' users."""
     user, decisions = entity("user"), fleet.decisions
     rows = await source.fetch("SELECT id::text, email FROM users ORDER BY created_at, id")
+    fleet.there["user"] = frozenset(row["id"] for row in rows)
     emails = {r["id"]: r["email"] for r in rows if r["email"] is not None}
     groups = users.duplicates(emails.items())
     frame = await _read(source, user, queries.of_companies(user, selected))

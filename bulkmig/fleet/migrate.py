@@ -39,7 +39,7 @@ async def migrate(
         await access.check(ends.target, settings.operator, "migrate_vessel", f"migrate {selection}", where)
         await ready(ends, settings)
         workers = await crew(ends, settings, report, selection)
-        state = await target_state.read(ends.target)
+        state = await target_state.read(ends.target, ends.ledger)
         due = [v for v in selected if state.marks.get(v.id) is None or state.marks[v.id].state != "migrated"]
         before = workers.before_of(selected, state) if workers is not None else []
         report.selected, report.skipped = len(selected), len(selected) - len(due) - len(before)

@@ -22,6 +22,7 @@ from bulkmig.pace import Pace, from_history
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
+from bulkmig.source.changes import Seen
 from bulkmig.target.state import TargetState
 from bulkmig.vessel_load import LoadOptions
 
@@ -50,6 +51,7 @@ class Run:
         self.counted = Counted(report, listen, continue_on_error=settings.continue_on_error)
         self.dealt: dict[str, Vessel] = {}  # vessels that further processes were given
         self.renew = False  # what is left needs a new snapshot
+        self.looked: dict[str, Seen] = {}  # what a snapshot of the source sees -> what was found in it
         self.outdated = False  # there is one, and nothing was decided under it yet
         self.decide_again: Callable[[], Awaitable[None]] | None = None
         self.rows: Shared | None = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bulkmig.events import PhaseStarted
 from bulkmig.fleet.run import Run
 from bulkmig.ledger import seen, write
 from bulkmig.report import Failure
 from bulkmig.settle import Settled, settle
-from bulkmig.source.changes import see
+from bulkmig.source.changes import Seen, see
 
 
 async def finish_waiting(run: Run) -> None:
@@ -44,5 +46,9 @@ async def _remember(run: Run) -> None:
         and result.vessel.id not in run.counted.older
     ]
     if due and run.report.command in ("migrate", "sync"):
-        now, _ = await see(run.ends.holder, dict.fromkeys(due, 0))
+        now = run.looked.get(run.ends.seen) or Seen("", 0)
+        new = [vessel for vessel in due if vessel not in now.keys]
+        if new:
+            found, _ = await see(run.ends.holder, dict.fromkeys(new, 0))
+            now = replace(found, keys=now.keys | found.keys)
         await seen.remember(run.ends.target, now, due)

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from bulkmig.postgres.session import Connection
 from bulkmig.source.changes import Seen
 
+_KNOWN = """
+SELECT v.vessel_id::text AS id, coalesce(s.horizon, 0) AS horizon, coalesce(s.keys, '') AS keys,
+       coalesce(s.cluster, '') AS cluster, v.finished_at
+  FROM bulkmig.vessels v LEFT JOIN bulkmig.seen s ON s.vessel_id = v.vessel_id
+"""
+
 
 @dataclass(frozen=True)
 class Known:
-    """What was seen of one vessel: `source.changes.Seen`."""
+    """What was seen of one vessel (`source.changes.Seen`), and when it was last brought up to date."""
 
     horizon: int
     keys: str
     cluster: str
+    done: datetime
 
 
 async def read(connection: Connection) -> dict[str, Known]:
     """What is known, by vessel."""
-    rows = await connection.fetch("SELECT vessel_id::text AS id, horizon, keys, cluster FROM bulkmig.seen")
-    return {row["id"]: Known(row["horizon"], row["keys"], row["cluster"]) for row in rows}
+    rows = await connection.fetch(_KNOWN)
+    return {row["id"]: Known(row["horizon"], row["keys"], row["cluster"], row["finished_at"]) for row in rows}
 
 
 async def remember(target: Connection, seen: Seen, vessels: Collection[str]) -> None:

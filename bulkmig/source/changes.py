@@ -74,7 +74,7 @@ def _query(entity: Entity) -> str:
     key = " + ".join(f"coalesce({one} >> 8, 0)" for one in hashes)
     return (
         f"SELECT '{entity.name}' AS entity, {owner}::text AS vessel, count(*) AS n,"
-        f" sum(({key})::numeric)::text AS keys, bool_or({_XID} >= h.horizon) AS changed"
+        f" sum({key})::text AS keys, bool_or({_XID} >= h.horizon) AS changed"
         f" FROM {entity.source} t{parent} {entity.joins} JOIN h ON h.vessel_id = {owner} CROSS JOIN now"
         f" GROUP BY {owner}"
     )

@@ -22,11 +22,12 @@ class SnapshotGone(BulkmigError):
     """The session that held the source's snapshot is gone, and nobody else can join it any more."""
 
 
-async def hold(connection: Connection) -> str:
-    """Begins the read-only transaction that holds the snapshot of the whole run; returns its name."""
+async def hold(connection: Connection) -> tuple[str, str]:
+    """Begins the read-only transaction that holds the snapshot of the whole run; returns the snapshot's name,
+    and what it sees, as `pg_current_snapshot()` prints it."""
     await connection.execute(_BEGIN)
-    name: str = await connection.fetchval("SELECT pg_export_snapshot()")
-    return name
+    ((name, seen),) = await connection.fetch("SELECT pg_export_snapshot(), pg_current_snapshot()::text")
+    return name, seen
 
 
 async def join(connection: Connection, snapshot_name: str, *, index_paths_only: bool = True) -> None:

@@ -20,10 +20,7 @@ _ASSESSED = """
 SELECT DISTINCT vessel_id::text AS id, assessed_by::text AS "user" FROM quality_scores
  WHERE assessed_by = ANY ($1::text[]::uuid[])
 """
-# When vessels were last brought up to date, and users who came in runs that began after the first of these.
-_DONE = """
-SELECT vessel_id::text AS id, finished_at FROM bulkmig.vessels WHERE vessel_id = ANY ($1::text[]::uuid[])
-"""
+# Users who came in runs that began after that.
 _CAME = """
 SELECT i.source_id::text AS id, r.started_at FROM bulkmig.identities i JOIN bulkmig.runs r ON r.id = i.run_id
  WHERE i.entity = 'user' AND r.started_at > $1
@@ -60,7 +57,7 @@ async def detect(
     found.affected = found.shuffled | set().union(*changed.values())
     if changed.get("location") or found.shuffled or vanished:
         found.affected |= {row["id"] for row in await source.fetch(_LOCATION_ACROSS)}
-    done = {row["id"]: row["finished_at"] for row in await target.fetch(_DONE, list(vessels))}
+    done = {vessel: known[vessel].done for vessel in vessels if vessel in known}
     came = await target.fetch(_CAME, min(done.values())) if done else []
     since = {row["id"]: row["started_at"] for row in came}
     asked = list({*users, *since})

@@ -119,6 +119,8 @@ async def find(
 
 
 async def _numbers(target: Connection, vessels: Sequence[Vessel], moves: Moves) -> None:
+    if not vessels:
+        return
     rows = await target.fetch(
         "SELECT v.imo_number, i.source_id::text AS source FROM vessels v JOIN bulkmig.identities i"
         " ON i.entity = 'vessel' AND i.target_id = v.id WHERE v.imo_number IS NOT NULL"

@@ -53,7 +53,6 @@ SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restor
  WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
    AND NOT c.incidental ORDER BY c.seq
 """
-_LONGEST_WAITING = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
 _OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 _STAYING = "SELECT source_id::text FROM bulkmig.retained WHERE entity = 'company' AND reason <> 'brake'"
 # Companies of these users, and those of these companies that are there.
@@ -61,11 +60,6 @@ _COMPANIES = """
 SELECT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])
  UNION SELECT id::text FROM companies WHERE id = ANY ($2::text[]::uuid[])
 """
-# Which of these companies and users, entity by entity, the source still has.
-_STILL = " UNION ALL ".join(
-    f"SELECT '{of.name}' AS of, id::text AS id FROM {of.source} WHERE id = ANY (${n}::text[]::uuid[])"
-    for n, of in enumerate(FLEET, 1)
-)
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
@@ -107,7 +101,7 @@ async def _run(
         if not await ends.target.fetchval("SELECT pg_try_advisory_lock($1)", _ONE_AT_A_TIME):
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
         workers = await crew(ends, settings, report, selection)
-        state = await target_state.read(ends.target)
+        state = await target_state.read(ends.target, ends.ledger)
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
         report.selected = len(chosen.old) + len(chosen.new)
@@ -181,9 +175,7 @@ async def _chosen(
         others = await resolve(source, Selection(vessels=tuple(there), allow_unapproved=True))
     if selection.all:
         selected, others = [*selected, *others], []
-    waited = {}
-    if state.ledger:
-        waited = {row[0]: n for n, row in enumerate(await target.fetch(_LONGEST_WAITING))}
+    waited = {vessel: n for n, vessel in enumerate(state.marks)}
     old = [v for v in selected if v.id in migrated and v.id not in apart]
     return _Chosen(
         sorted(old, key=lambda vessel: waited.get(vessel.id, 0)),
@@ -214,6 +206,7 @@ class _Steps:
     def __init__(self, run: Run, settings: Settings, chosen: _Chosen) -> None:
         self.run, self.settings, self.chosen = run, settings, chosen
         self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}  # entity -> source ids
+        self.before: dict[str, list[str]] = {}  # entity -> source ids
         self.detected = Detected(Seen("", 0))
         self.moves = Moves()
         self.due: list[Vessel] = []
@@ -262,16 +255,15 @@ class _Steps:
 
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
-        written = {of.name: await self._written(of.name) for of in FLEET}
-        rows = await self.run.ends.holder.fetch(_STILL, *(written[of.name] for of in FLEET))
-        there = {(row["of"], row["id"]) for row in rows}
-        for name, ids in written.items():
-            self.gone[name] = {id_ for id_ in ids if (name, id_) not in there}
+        for of in FLEET:
+            self.gone[of.name] = set(await self._written(of.name)) - self.run.fleet.there[of.name]
 
     async def _written(self, of: str) -> list[str]:
-        """The companies or users that bulkmig wrote (source ids)."""
-        written = await base.read(self.run.ends.target, [NIL], of, shape=base.only("source_id"))
-        return [] if written is None else written["source_id"].to_list()
+        """The companies or users that bulkmig had written before this run (source ids)."""
+        if of not in self.before:
+            written = await base.read(self.run.ends.target, [NIL], of, shape=base.only("source_id"))
+            self.before[of] = [] if written is None else written["source_id"].to_list()
+        return self.before[of]
 
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""
@@ -321,6 +313,7 @@ class _Steps:
             users=came | self.gone["user"],
             vanished=bool(chosen.vanished),
         )
+        run.looked[ends.seen] = self.detected.now
         affected = {vessel.id for vessel in chosen.old} if self.settings.full else self.detected.affected
         # A company that turned erroneous keeps its vessels out, be nothing changed in them.
         out = run.fleet.decisions.companies_out

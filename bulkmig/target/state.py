@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from bulkmig.decide.users import PortalUser
 from bulkmig.entities import DIGITS
 from bulkmig.ledger import schema
-from bulkmig.postgres.session import Connection, pairs, transaction
+from bulkmig.postgres.session import Connection, transaction
 
 
 @dataclass
@@ -25,6 +25,7 @@ class TargetState:
     identities   company, user, vessel -> source id -> (target id, adopted); only rows that are still there
     recorded     entity -> source id -> target id, also of rows that the portal deleted since, and of rows of
                  vessels that have moved to another one
+    marks        by vessel, that which waited longest first
     """
 
     companies: dict[str, str] = field(default_factory=dict)  # slug -> id
@@ -43,6 +44,30 @@ class TargetState:
         return {target: source for source, target in self.recorded.get(entity, {}).items()}
 
 
+# All of it by one query; `at`: the order that counts for marks. No row of the source tells of retained
+# equipment, and it may come back: its code is its own.
+_LEDGER = """
+SELECT l.kind, l.key, l.value, l.more FROM (
+    SELECT i.entity AS kind, i.source_id::text AS key, i.target_id::text AS value,
+           CASE WHEN i.adopted THEN 'adopted' END AS more, NULL::timestamptz AS at FROM bulkmig.identities i
+    UNION ALL
+    SELECT '/slug', s.company_id::text, s.slug, NULL, NULL FROM bulkmig.slugs s
+    UNION ALL
+    SELECT '/qr_code', q.equipment_id::text, q.qr_code, NULL, NULL FROM bulkmig.qr_codes q
+    UNION ALL
+    SELECT '/retained', r.source_id::text, e.qr_code, NULL, NULL
+      FROM bulkmig.retained r JOIN equipment e ON e.id = r.target_id WHERE r.entity = 'equipment'
+    UNION ALL
+    SELECT '/mark', v.vessel_id::text, v.state, v.run_id::text, v.finished_at FROM bulkmig.vessels v
+) l ORDER BY l.at, l.key
+"""
+_PORTAL = """
+SELECT 'company' AS kind, c.id::text AS id, c.slug AS value, NULL AS company FROM companies c
+UNION ALL
+SELECT 'user', u.id::text, u.email, u.company_id::text FROM users u
+UNION ALL
+SELECT 'vessel', v.id::text, v.imo_number, NULL FROM vessels v
+"""
 _OWN_QR = "SELECT qr_code FROM equipment"
 # The version digit and the entity's: what only ids that bulkmig derives begin their third group with. What
 # follows (ids.py) are the digits of the hash that a code of bulkmig's has too, unless the portal changed it.
@@ -52,34 +77,24 @@ SELECT qr_code FROM equipment
     OR qr_code NOT LIKE
        '%-' || substr(id::text, 17, 2) || substr(id::text, 21, 3) || substr(id::text, 25, 1) || '%'
 """
-# Codes of equipment whose source row is gone: no row of the source tells of them, and it may come back.
-_RETAINED_QR = """
-SELECT r.source_id::text, e.qr_code FROM bulkmig.retained r JOIN equipment e ON e.id = r.target_id
- WHERE r.entity = 'equipment'
-"""
 
 
-async def read(connection: Connection) -> TargetState:
-    """Reads the state in one snapshot; works without a ledger."""
-    state = TargetState(ledger=await schema.version(connection))
+async def read(connection: Connection, ledger: int | None = None) -> TargetState:
+    """Reads the state in one snapshot; works without a ledger. `ledger`: its version, where that is known."""
+    state = TargetState(ledger=await schema.version(connection) if ledger is None else ledger)
     async with transaction(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"):
         if state.ledger:
             await _read_ledger(connection, state)
         sources = state.source_of("user")
-        state.companies = pairs(await connection.fetch("SELECT slug, id::text FROM companies"))
-        state.users = [
-            PortalUser(row["id"], row["company_id"], row["email"], sources.get(row["id"]))
-            for row in await connection.fetch(
-                "SELECT id::text, company_id::text AS company_id, email FROM users"
-            )
-        ]
-        vessels = await connection.fetch("SELECT id::text AS id, imo_number FROM vessels")
-        state.vessels = {row["imo_number"]: row["id"] for row in vessels if row["imo_number"] is not None}
-        present = {
-            "company": set(state.companies.values()),
-            "user": {user.id for user in state.users},
-            "vessel": {row["id"] for row in vessels},
-        }
+        present: dict[str, set[str]] = {"company": set(), "user": set(), "vessel": set()}
+        for kind, id_, value, company in await connection.fetch(_PORTAL):
+            present[kind].add(id_)
+            if kind == "company":
+                state.companies[value] = id_
+            elif kind == "user":
+                state.users.append(PortalUser(id_, company, value, sources.get(id_)))
+            elif value is not None:
+                state.vessels[value] = id_
         state.identities = {
             entity: {s: found for s, found in rows.items() if found[0] in present[entity]}
             for entity, rows in state.identities.items()
@@ -92,15 +107,18 @@ async def read(connection: Connection) -> TargetState:
 
 
 async def _read_ledger(connection: Connection, state: TargetState) -> None:
-    for row in await connection.fetch(
-        "SELECT entity, source_id::text, target_id::text, adopted FROM bulkmig.identities"
-    ):
-        state.identities.setdefault(row["entity"], {})[row["source_id"]] = (row["target_id"], row["adopted"])
-        state.recorded.setdefault(row["entity"], {})[row["source_id"]] = row["target_id"]
-    state.slugs = pairs(await connection.fetch("SELECT company_id::text, slug FROM bulkmig.slugs"))
-    retained = pairs(await connection.fetch(_RETAINED_QR))
-    assigned = pairs(await connection.fetch("SELECT equipment_id::text, qr_code FROM bulkmig.qr_codes"))
-    state.qr_codes = retained | assigned
+    retained: dict[str, str] = {}
+    for kind, key, value, more in await connection.fetch(_LEDGER):
+        if kind == "/slug":
+            state.slugs[key] = value
+        elif kind == "/qr_code":
+            state.qr_codes[key] = value
+        elif kind == "/retained":
+            retained[key] = value
+        elif kind == "/mark":
+            state.marks[key] = Mark(value, more)
+        else:
+            state.identities.setdefault(kind, {})[key] = (value, more is not None)
+            state.recorded.setdefault(kind, {})[key] = value
+    state.qr_codes = retained | state.qr_codes
     state.foreign_qr = frozenset(retained.values())
-    for row in await connection.fetch("SELECT vessel_id::text, state, run_id::text FROM bulkmig.vessels"):
-        state.marks[row["vessel_id"]] = Mark(row["state"], row["run_id"])

@@ -222,7 +222,7 @@ async def test_a_snapshot_is_joined_or_a_later_one_of_the_same_source_taken(
     address, patience = dsn.parse(onboarding_url), Patience(attempts=1, outage=0.0)
     holder = await connect(address, SOURCE, role="source")
     try:
-        name = await hold(holder)
+        name, _ = await hold(holder)
         seen = await holder.fetchval("SELECT pg_current_snapshot()::text")
         at = await view.place(holder)
         joined = await view.shared(address, patience, name, seen)

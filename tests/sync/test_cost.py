@@ -10,7 +10,7 @@ from tests.support.fleets import Fleets
 from tests.support.servers import Databases
 from tests.sync.statements import Statements, counted
 
-MOST = {"source": 20, "target": 80}  # statements of one sync, with those that look at both ends before it
+MOST = {"source": 15, "target": 55}  # statements of one sync, with those that look at both ends before it
 ALL = Selection(all=True)
 
 

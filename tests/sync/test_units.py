@@ -10,6 +10,7 @@ import zstandard
 
 from bulkmig import Selection, Settings, migrate
 from bulkmig.generate import FleetSpec
+from bulkmig.sqlite.address import is_file
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, rows, settings, state, undone
 from tests.support.dumps import apart
@@ -55,7 +56,8 @@ async def test_each_is_rolled_back_alone_and_all_of_them_with_the_run(
     changed = await rows(maintenance_url, CHANGED)
     assert (report.status, len(changed)) == ("completed", len(origin.approved))
     assert await fetchval(maintenance_url, TOGETHER, report.run_id) == 0
-    assert await fetchval(maintenance_url, WROTE, report.run_id) == 1
+    if not is_file(maintenance_url):  # which doesn't tell what one transaction wrote
+        assert await fetchval(maintenance_url, WROTE, report.run_id) == 1
     await undone(config, vessel=changed[0])
     assert await rows(maintenance_url, CHANGED) == changed[1:]
     await undone(config, report)
