@@ -84,14 +84,16 @@ async def apply(steps: Sequence[Step]) -> None:
             await _write(steps, entity, table)
     for entity in reversed(entities):
         await _delete(steps, entity)
-    parts: list[write.BasePart] = []
-    for entity in entities:
-        parts += _base_parts(steps, entity)
-        await _record(steps, entity)
     for step in steps:
         for entity in ENTITIES:
             if entity not in entities:
                 step.done.unchanged += step.part(entity).unchanged
+    await _forget_hanging(steps)
+    parts: list[write.BasePart] = []
+    for entity in ENTITIES:
+        parts += _base_parts(steps, entity)
+        await _record(steps, entity)
+    for step in steps:
         if step.removed:
             keys = {table: sorted(ids) for table, ids in step.removed.items()}
             owner = "vessel" if step.means.vessel else "company"
@@ -302,6 +304,25 @@ async def _note_hanging(
         removed[fk.child] |= new
         if new and len(child.key) == 1:
             await _note_hanging(means, fk.child, new, removed)
+
+
+async def _forget_hanging(steps: Sequence[Step]) -> None:
+    """Rows of these vessels that went along, as those in quarantine do, were not deleted by the portal:
+    should they come again, they are new."""
+    for entity in ENTITIES:
+        if not entity.tables:
+            continue
+        main = entity.tables[0]
+        gone = set[str]().union(*(step.removed.get(main.name, ()) for step in steps))
+        for step in steps:
+            gone -= step.part(entity).delete.keys() | step.part(entity).write.keys()
+        for step in steps if gone else ():
+            own = f"{main.name}.{main.own_key}"
+            shape = base.only("source_id", own)
+            rows = await base.read(steps[0].means.connection, [step.means.owner], entity.name, shape=shape)
+            if rows is not None:
+                part = step.part(entity)
+                part.forget |= set(rows.filter(rows[own].is_in(list(gone)))["source_id"]) - part.base.keys()
 
 
 async def _delete_rows(connection: Connection, table: Table, ids: list[str]) -> None:

@@ -32,6 +32,7 @@ OF_PUMP = {
     "quality_scores": "00000008-0000-4000-8000-000000000067",
     "cross_references": "00000009-0000-4000-8000-000000000074",
 }
+OF_WINCH = {"quality_scores": "00000008-0000-4000-8000-000000000072"}
 OF_VALVE = {"cross_references": "00000009-0000-4000-8000-000000000076"}
 OF_RADAR = {
     "documents": "00000007-0000-4000-8000-000000000065",
@@ -282,3 +283,14 @@ async def test_equipment_on_which_a_conflict_of_another_vessel_keeps_a_reference
     await sync(session, "manual")
     await source_steps.delete_row(session, "equipment", CRANE)
     await sync(session)
+
+
+async def test_rows_that_went_with_the_equipment_that_the_source_deleted_are_new_on_another(
+    session: Session,
+) -> None:
+    await source_steps.delete_row(session, "equipment", RADAR, whole=False)
+    await source_steps.delete_row(session, "equipment", WINCH, whole=False)
+    await sync(session)
+    await source(session, "cross_references", OF_RADAR["cross_references"], source_equipment_id=VALVE)
+    await source(session, "quality_scores", OF_WINCH["quality_scores"], equipment_id=CRANE)
+    await sync(session, "manual")
