@@ -146,7 +146,6 @@ KILLED: dict[str, tuple[str, ...]] = {
         "COPY bulkmig.base",
         "DELETE bulkmig.retained",
         "INSERT bulkmig.retained",
-        "COMMIT after DELETE bulkmig.retained",
         "INSERT bulkmig.conflicts",
         "INSERT bulkmig.identities",
         "DELETE bulkmig.pending",
@@ -241,7 +240,7 @@ COPIES: dict[str, tuple[str, ...]] = {
     "checkpoint/parts.py:copy_part": ("COPY bulkmig.checkpoint_parts",),
     "checkpoint/parts.py:store": ("COPY bulkmig.checkpoint_parts",),
     "checkpoint/stage.py:_merge": (),  # into temporary tables
-    "ledger/write.py:base": ("COPY bulkmig.base",),
+    "ledger/write.py:base_parts": ("COPY bulkmig.base",),
     "ledger/write.py:findings": ("COPY bulkmig.findings",),
     "postgres/watch.py:copy_records_to_table": (),  # what the others call
     "postgres/watch.py:copy_to_table": (),
@@ -282,6 +281,7 @@ CHAINS = [
 # Where the code writes in a case that no workload of the short form has -> the one of the long form.
 IN_THE_LONG_FORM: dict[str, str] = {
     "checkpoint/others.py:bring_back": "return",
+    "checkpoint/others.py:_without_forgotten": "return",
     "checkpoint/parts.py:put_back": "undo",
     "checkpoint/restore.py:_make_room": "undo",
     "checkpoint/stage.py:_remove": "undo",
