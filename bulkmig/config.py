@@ -25,6 +25,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 # Bounds also keep out what is no number, with which no comparison is true, and what has no end.
 Span = Annotated[float, Meta(ge=0, le=1e9)]
 Timeout = Annotated[float, Meta(gt=0, le=1e9)]
+MOST_DAYS = 1_000_000  # before that no server's calendar begins
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     brake_share: Share = 0.2
     brake_least: Number = 10
     keep_checkpoints: Number = 3
-    keep_days: Span = 30.0
+    keep_days: Annotated[float, Meta(ge=0, le=MOST_DAYS)] = 30.0
     reveal: bool = False
     queue: bool = False
     max_source_connections: Count | None = None

@@ -14,7 +14,7 @@ from bulkmig.checkpoint.retention import Pruned, prune
 from bulkmig.cli import output
 from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
-from bulkmig.config import Settings
+from bulkmig.config import MOST_DAYS, Settings
 from bulkmig.ledger import access, audit, schema
 from bulkmig.preflight import target_only
 
@@ -118,7 +118,9 @@ async def pruned(settings: Settings, keep: int, days: float) -> Pruned:
 def prune_command(
     call: Call,
     keep: Annotated[int | None, typer.Option(min=0, help="Of every vessel at least so many.")] = None,
-    days: Annotated[float | None, typer.Option(min=0, help="And all that are younger.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0, max=MOST_DAYS, help="And all that are younger.")
+    ] = None,
 ) -> int:
     """Deletes old checkpoints by the rule of retention; --keep and --days override the configuration."""
     settings = call.settings

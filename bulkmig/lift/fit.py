@@ -32,7 +32,15 @@ Found = tuple[str, str, list[str]]  # code, column, keys of the rows
 
 
 class Unfit(BulkmigError):
-    """A value that PostgreSQL's column can't hold and that may not be NULL."""
+    """A value that PostgreSQL's column can't hold and that may not be NULL. `cell`: its table and column;
+    `row`: what names its row; `kind`: the column's type."""
+
+    def __init__(self, cell: str, row: str, kind: str) -> None:
+        super().__init__(
+            f"{cell} of row {row} can't be held by PostgreSQL's column of type {kind}",
+            "correct it in the SQLite portal, then lift again",
+        )
+        self.cell, self.row, self.kind = cell, row, kind
 
 
 @dataclass
@@ -80,11 +88,7 @@ class Fit:
         bad = _unfit(values, kind)
         if bad.any():
             if not kind.nullable:
-                first = keys.filter(bad)[0]
-                raise Unfit(
-                    f"{where} of row {first} can't be held by PostgreSQL's column of type {kind.type}",
-                    "correct it in the SQLite portal, then lift again",
-                )
+                raise Unfit(where, keys.filter(bad)[0], kind.type)
             values = pl.select(pl.when(bad).then(None).otherwise(values)).to_series()
             codes.append(("value.out_of_range", keys.filter(bad).to_list()))
         return values, codes

@@ -30,7 +30,7 @@ from bulkmig.errors import PreflightError, UsageError
 from bulkmig.ledger import access, audit, chain, schema, write
 from bulkmig.ledger import keys as ledger_keys
 from bulkmig.lift import compare, ledger
-from bulkmig.lift.fit import Fit
+from bulkmig.lift.fit import Fit, Unfit
 from bulkmig.postgres import dsn
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import DURABLE, Connection, session, transaction
@@ -142,7 +142,12 @@ class _Lift:
         async def chunks() -> AsyncIterator[bytes]:
             async for frame in self.file.frames(_query(table, columns, key)):
                 self.report.inserted[table.name] += frame.height
-                yield to_csv(fit.table(table.name, frame, key))
+                try:
+                    fitting = fit.table(table.name, frame, key)
+                except Unfit as error:  # the portal knows its rows by their numbers
+                    known = dict(await self.file.work(partial(self.file.ids.known, {error.row})))
+                    raise Unfit(error.cell, str(known.get(error.row, error.row)), error.kind) from None
+                yield to_csv(fitting)
 
         await self.target.copy_to_table(table.name, source=chunks(), columns=columns, format="csv")
 

@@ -39,6 +39,8 @@ def _open(address: FileAddress, durable: bool) -> Session:
             "use a newer Python",
         )
     path = Path(address.path)
+    if path.exists() and not path.is_file():
+        raise _unusable(address, "it is no regular file")  # to open a pipe would wait for whoever writes it
     try:
         with path.open("rb") as file:
             head = file.read(16)

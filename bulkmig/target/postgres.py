@@ -46,9 +46,10 @@ async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
                 verb = "read" if lacks == "SELECT" else "written"
                 problems.append(f"column {table}.{column} may not be {verb}: no {lacks}")
     if problems:
+        grant = ", and GRANT SELECT, INSERT, UPDATE, DELETE on the tables named" if file is None else ""
         raise PreflightError(
             "the target is not as bulkmig writes it: " + "; ".join(problems),
-            "check the address and the schema, and GRANT SELECT, INSERT, UPDATE, DELETE on the tables named",
+            f"check the address and the schema{grant}",
         )
     return found
 

@@ -186,7 +186,9 @@ async def test_files_that_are_no_portals_are_refused(fleets: Fleets, tmp_path: P
     (tmp_path / "junk.db").write_text("this is no database, whatever its name says")
     sqlite3.connect(tmp_path / "empty.db").close()
     (tmp_path / "empty.db").touch()
+    os.mkfifo(tmp_path / "pipe.db")
     for name, why in (
+        ("pipe.db", "no regular file"),
         ("missing.db", "No such file"),
         ("junk.db", "no SQLite database"),
         ("empty.db", "table companies is missing"),

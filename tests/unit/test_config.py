@@ -66,7 +66,13 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         ),
         *({"max_rows_per_second": 0}, {"max_source_connections": 0}, {"heartbeat": nan}, {"window": -5.0}),
         *({"brake_share": nan}, {"brake_share": 20}, {"brake_least": -1}, {"keep_checkpoints": -1}),
-        *({"keep_days": nan}, {"outage": inf}, {"network_timeout": inf}, {"connect_timeout": 0}),
+        *(
+            {"keep_days": nan},
+            {"keep_days": 1e7},
+            {"outage": inf},
+            {"network_timeout": inf},
+            {"connect_timeout": 0},
+        ),
     ],
 )
 def test_values_that_cannot_be_meant_are_refused(wrong: dict[str, float]) -> None:
