@@ -12,8 +12,8 @@ from tests.support.fleets import Fleets
 from tests.support.servers import Databases
 from tests.sync.statements import Statements, counted
 
-# Statements of one sync, verified, with those that look at both ends before it; and of one that isn't verified
-# those among them that go through rows of a fleet, portals' or ledger's: the goal is 15.
+# Statements of one sync, verified, with those that look at both ends before it; and, where it isn't verified,
+# those among them that go through rows of a fleet, portals' or ledger's.
 MOST = {"source": 15, "target": 52}
 MOST_OF_SETS = {"source": 15, "target": 15}
 OF_ONE_ROW = r"runs|audit_head|audit_chain|audit|migrations|keys|access"
