@@ -44,7 +44,8 @@ def copy_in(connection: sqlite3.Connection, ids: Ids, table: PortalTable, frame:
 def copy_plain(connection: sqlite3.Connection, table: str, frame: pl.DataFrame) -> None:
     """Inserts rows of a table that is as it is on PostgreSQL."""
     slots = ", ".join(repeat("?", frame.width))
-    statement = f"INSERT INTO {table} ({', '.join(frame.columns)}) VALUES ({slots})"
+    names = ", ".join('"' + name.replace('"', '""') + '"' for name in frame.columns)
+    statement = f"INSERT INTO {table} ({names}) VALUES ({slots})"
     connection.executemany(statement, frame.iter_rows())
 
 

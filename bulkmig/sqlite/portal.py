@@ -15,6 +15,7 @@ from importlib.resources import files
 
 from bulkmig._core.declare import Kind
 from bulkmig.entities import ENTITIES
+from bulkmig.errors import PreflightError
 from bulkmig.sqlite.translate import VIEW
 from bulkmig.sqlite.values import printed, stored
 
@@ -54,7 +55,7 @@ class PortalColumn:
 
     @property
     def quoted(self) -> str:
-        return f'"{self.name}"'
+        return '"' + self.name.replace('"', '""') + '"'
 
 
 @dataclass
@@ -98,7 +99,8 @@ def contract() -> dict[tuple[str, str], str]:
 
 
 def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
-    """The portal's tables; bulkmig's own are none of them."""
+    """The portal's tables; bulkmig's own are none of them, nor are those whose names statements can't have
+    and that refer to no other. Raises PreflightError where one does."""
     names = [
         name
         for (name,) in connection.execute(
@@ -108,6 +110,12 @@ def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
         )
     ]
     tables = {name: _table(connection, name) for name in names}
+    for name in [name for name in names if not re.fullmatch(r"\w+", name)]:
+        if tables.pop(name).references:
+            raise PreflightError(
+                f"the portal's table {name!r} refers to other tables, and its name is no single word",
+                "rename it: letters, digits and underscores",
+            )
     roots = {name: table.own for name, table in tables.items()}
     for table in tables.values():
         by_column = {column: (parent, to) for column, parent, to in table.references}

@@ -17,6 +17,7 @@ from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.postgres.session import Connection
 from bulkmig.source.queries import uuid_array
 from bulkmig.sqlite.examine import ledger
+from bulkmig.sqlite.portal import contract
 from bulkmig.sqlite.session import Session, on_file
 
 _TABLES = """
@@ -245,21 +246,34 @@ async def read(connection: Connection) -> Graph:
 
 async def _of_file(file: Session) -> Graph:
     """The tables of a SQLite file, and bulkmig's under the names that they have everywhere."""
+
+    def named(table: str, column: str) -> str:
+        # The portal may call its own columns anything, "order" or "Built by".
+        return column if (table, column) in known else '"' + column.replace('"', '""') + '"'
+
+    known = contract()
     tables = {
         name: TargetTable(
             name,
-            tuple(column.name for column in table.columns if column.writable),
-            tuple(column.name for column in table.key),
-            tuple(sorted(table.unique)),
+            tuple(named(name, column.name) for column in table.columns if column.writable),
+            tuple(named(name, column.name) for column in table.key),
+            tuple(sorted(tuple(named(name, column) for column in columns) for columns in table.unique)),
         )
         for name, table in file.tables.items()
     }
     for name, columns, key in await ledger(file):
-        named = tuple('"row"' if column == "row" else column for column in columns)  # as PostgreSQL needs it
-        tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", named, key)
+        shown = tuple('"row"' if column == "row" else column for column in columns)  # as PostgreSQL needs it
+        tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", shown, key)
     nullable = {(table.name, c.name) for table in file.tables.values() for c in table.columns if c.nullable}
     keys = [
-        ForeignKey(table.name, column, parent, to, (table.name, column) in nullable, cascades=True)
+        ForeignKey(
+            table.name,
+            named(table.name, column),
+            parent,
+            named(parent, to),
+            nullable=(table.name, column) in nullable,
+            cascades=True,
+        )
         for table in file.tables.values()
         for column, parent, to in table.references
         if parent in file.tables
