@@ -92,8 +92,8 @@ async def test_limits_of_the_fleet_hold_while_workers_come_and_go(fleet: Make, m
     shared = ("companies", "company_settings", "users", "user_metadata", "cross_references")
     rows = sum(n["inserted"] for table, n in one.document["rows"].items() if table not in shared)
     limit = rows // 8
-    limits = ("--max-rows-per-second", str(limit), "--max-source-connections", "3")
-    limits += ("--max-target-connections", "2")
+    limits = ["--max-rows-per-second", str(limit)]
+    limits += ["--max-source-connections", "3", "--max-target-connections", "2"]
     assert (await run(one.source, maintenance_url, "init")).status == 0
     connection = await asyncpg.connect(maintenance_url)
     await connection.execute(_WITNESS)
