@@ -272,10 +272,10 @@ async def _of_file(file: Session) -> Graph:
             parent,
             named(parent, to),
             nullable=(table.name, column) in nullable,
-            cascades=True,
+            cascades=cascades,
         )
         for table in file.tables.values()
-        for column, parent, to in table.references
+        for column, parent, to, cascades in table.references
         if parent in file.tables
     ]
     return build(tables, keys)
