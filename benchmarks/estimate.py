@@ -46,12 +46,13 @@ def lognormal(vessels: int) -> list[int]:
     return [int(chance.lognormvariate(5, 1.2)) for _ in range(vessels)]
 
 
+# Large enough for runs of seconds: shorter ones are over before anybody has read an estimate.
 FLEETS = {
-    "even": [400] * 30,
-    "lognormal": lognormal(60),
-    "few large, many small": [2500] * 2 + [6] * 300,
-    "one large, some small": [4000] + [100] * 20,
-    "tiny": [4] * 500,
+    "even": [400] * 80,
+    "lognormal": lognormal(160),
+    "few large, many small": [2500] * 6 + [6] * 800,
+    "one large, some small": [10_000] + [100] * 60,
+    "tiny": [4] * 1500,
 }
 # An eighth of the equipment of every second vessel.
 CHANGES = """

@@ -13,13 +13,14 @@ class Event(msgspec.Struct, frozen=True, tag=True):
 
 class RunStarted(Event, frozen=True):
     """`vessels`: how many are due, besides those `skipped`. `verifies`: what is written is compared at the
-    end."""
+    end; `full`: all rows of what was migrated before are looked at, changed or not."""
 
     command: str
     run_id: str
     vessels: int
     skipped: int
     verifies: bool = False
+    full: bool = False
 
 
 class RunEnded(Event, frozen=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from bulkmig.source.queries import uuid_array
 from bulkmig.sqlite.session import on_file
 from bulkmig.target.graph import Graph, TargetTable, marked, rows_by
 
-_ROW = re.compile(rb'(?:^|\n)"""(?=[0-9a-f])')  # how `marked` begins a row
+_ROW, _DIGITS = b'\n"""', frozenset(b"%x" % n for n in range(16))  # how `marked` begins a row
 _MARK = 36 + len('",')
 
 
@@ -86,8 +85,13 @@ async def _add(
 ) -> None:
     """Adds a table's rows to those they belong to, as the query tells."""
     found: defaultdict[bytes, list[bytes]] = defaultdict(list)
-    for row in _ROW.split((await read_all(connection, query)).removesuffix(b"\n"))[1:]:
-        found[row[:36]].append(row[_MARK:])
+    data = (await read_all(connection, query)).removesuffix(b"\n")
+    for row in (b"\n" + data).split(_ROW)[1:]:
+        if row[:1] in _DIGITS:
+            rows = found[row[:36]]
+            rows.append(row[_MARK:])
+        else:  # a value within the row before ends so
+            rows[-1] += _ROW + row
     for owner, rows in found.items():
         owners[owner.decode()].keep(role, table.name, table.columns, rows)
 

@@ -238,7 +238,8 @@ def _adopt_users(
         # One who comes back is nobody whom another could take over.
         back = users.PortalUser(target_id, "", "", "back")
         by_email[held.lower()].append(portal.get(target_id, back))
-    now = {portal_user.email for portal_user in state.users}
+    before = {portal_user.id: portal_user.email for portal_user in state.users}
+    now = set(before.values())
     company_ids = dict(decisions.identity("company").iter_rows())
     found = _loaded_users(state, fleet)
     decisions.adopted = {(of, id_) for of, id_ in decisions.adopted if of != "user"}
@@ -248,7 +249,11 @@ def _adopt_users(
         if id_ in found:
             if id_ in known and known[id_][1]:
                 decisions.adopted.add(("user", id_))
-            if email is not None and id_ not in passed_over and _is_taken(found[id_], email, by_email, state):
+            if (
+                email is not None
+                and id_ not in passed_over
+                and _is_taken(found[id_], email, by_email, before)
+            ):
                 taken.add(id_)
             continue
         if id_ in passed_over or email is None or company in decisions.companies_out:
@@ -269,11 +274,11 @@ def _adopt_users(
 
 
 def _is_taken(
-    own: str, email: str, by_email: Mapping[str, list[users.PortalUser]], state: TargetState
+    own: str, email: str, by_email: Mapping[str, list[users.PortalUser]], before: Mapping[str, str]
 ) -> bool:
-    """Whether a user who is loaded would get an e-mail that somebody else has. Who has it keeps it."""
+    """Whether a user who is loaded would get an e-mail that somebody else has. Who has it keeps it. `before`:
+    target id -> e-mail."""
     holders = {user.id for user in by_email.get(email.lower(), ())}
-    before = {user.id: user.email for user in state.users}
     return own in holders and len(holders) > 1 and before.get(own, "").lower() != email.lower()
 
 

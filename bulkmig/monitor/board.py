@@ -73,7 +73,7 @@ class Board:
         self.began = clock()
         self.ended = 0.0
         self.skipped = 0
-        self.verifies = False
+        self.verifies = self.full = False
         self.vessels: dict[str, Seen] = {}
         self.counts: Counter[str] = Counter()
         self.verified = 0
@@ -121,11 +121,12 @@ class Board:
             case RunStarted():
                 self.command, self.run_id, self.status = event.command, event.run_id, "running"
                 self.began, self.skipped, self.verifies = self._clock(), event.skipped, event.verifies
+                self.full = event.full
             case FleetListed():
                 for due in event.vessels:
                     self.vessels[due.id] = Seen(due.id, due.name, due.imo_number, due.equipment)
                 self.counts["waiting"] = len(event.vessels)
-                self.estimate.expect(event.vessels, self.command, verifies=self.verifies)
+                self.estimate.expect(event.vessels, self.command, verifies=self.verifies, full=self.full)
             case PhaseStarted():
                 self.phase = event.phase
                 self.estimate.enter(event.phase)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Sequence
 from bulkmig.events import Due
 from bulkmig.pace import ROWS_PER_EQUIPMENT
 
-# What a vessel takes by itself, in the time that so many rows take; and the seconds that comparing takes for
-# each second that loading took. A sync decides much about few rows, and compares only what it changed.
-EACH, VERIFYING = 300, 0.5
-EACH_OF_SYNC, VERIFYING_OF_SYNC = 2000, 0.25
+# What a vessel takes by itself, in the time that so many rows take: a sync decides much about few rows.
+EACH, EACH_OF_SYNC = 300, 2000
+# The seconds that comparing takes for each second that loading took: a sync writes little, and one that looks
+# at all rows compares all of them, too.
+VERIFYING, VERIFYING_OF_SYNC, VERIFYING_OF_ALL = 0.6, 0.75, 1.4
 PRIOR = 0.25  # how much that counts against what is measured, at the beginning
 
 
@@ -65,12 +66,13 @@ class Estimate:
         self._since = clock()
         self._spent: defaultdict[str, float] = defaultdict(float)  # seconds, up to this phase
 
-    def expect(self, vessels: Sequence[Due], command: str, *, verifies: bool) -> None:
-        """The vessels that are due."""
-        syncs = command == "sync"
+    def expect(self, vessels: Sequence[Due], command: str, *, verifies: bool, full: bool) -> None:
+        """The vessels that are due; see `RunStarted`."""
+        syncs = full or command == "sync"
         self.loading = Work(vessels if command != "verify" else (), EACH_OF_SYNC if syncs else EACH)
         self.comparing = Work(vessels)
-        self._verifying = (VERIFYING_OF_SYNC if syncs else VERIFYING) if verifies else 0.0
+        verifying = VERIFYING_OF_ALL if full else VERIFYING_OF_SYNC if syncs else VERIFYING
+        self._verifying = verifying if verifies else 0.0
 
     def leave_out(self, vessels: Sequence[str]) -> None:
         """There is nothing to do for these."""

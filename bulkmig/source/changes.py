@@ -18,13 +18,14 @@ from bulkmig._core.declare import Entity
 from bulkmig.entities import PER_VESSEL
 from bulkmig.postgres.session import Connection
 
-_XID = (
-    "(CASE WHEN t.xmin::text::bigint > now.x & 4294967295 THEN ((now.x >> 32) - 1) << 32"
-    " ELSE (now.x >> 32) << 32 END | t.xmin::text::bigint)"
-)
+# How many transaction ids the server has given out since that of the row's; of an earlier epoch, by so many
+# whole epochs less.
+_AGE = "age(t.xmin)::bigint & 4294967295"
 _CLUSTER = """
 SELECT current_database() || '@' || (SELECT system_identifier::text FROM pg_control_system()) AS cluster,
-       pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon
+       pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS horizon, x.id AS latest,
+       age((x.id & 4294967295)::text::xid) AS since
+  FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS id) x
 """
 
 
@@ -39,28 +40,18 @@ class Seen:
 
 async def see(source: Connection, horizons: Mapping[str, int]) -> tuple[Seen, dict[str, set[str]]]:
     """What is seen of these vessels now, and per entity the vessels with rows of transactions that are not
-    older than the vessel's horizon."""
+    older than the vessel's horizon. Within a transaction: ages count from its first look."""
     row = (await source.fetch(_CLUSTER))[0]
-    now = Seen(row["cluster"], row["horizon"])
-    return now, await _look(source, now, horizons)
-
-
-async def _look(source: Connection, now: Seen, horizons: Mapping[str, int]) -> defaultdict[str, set[str]]:
-    """Fills `now.keys`; returns, per entity, the vessels with rows that may have changed."""
+    now, latest = Seen(row["cluster"], row["horizon"]), row["latest"] + row["since"]
     changed: defaultdict[str, set[str]] = defaultdict(set)
     sums: defaultdict[str, list[str]] = defaultdict(list)
     query = " UNION ALL ".join(f"({_query(entity)})" for entity in PER_VESSEL)
-    head = (
-        "WITH h AS MATERIALIZED"
-        " (SELECT * FROM unnest($1::text[]::uuid[], $2::bigint[]) AS h (vessel_id, horizon)),"
-        " now AS MATERIALIZED (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS x) "
-    )
-    for row in await source.fetch(head + query, list(horizons), list(horizons.values())):
-        sums[row["vessel"]].append(f"{row['entity']} {row['n']} {row['keys']}")
-        if row["changed"]:
-            changed[row["entity"]].add(row["vessel"])
+    for entity, vessel, n, keys, age in await source.fetch(query, list(horizons)):
+        sums[vessel].append(f"{entity} {n} {keys}")
+        if age <= latest - horizons[vessel]:
+            changed[entity].add(vessel)
     now.keys = {vessel: _digest(sums[vessel]) for vessel in horizons}
-    return changed
+    return now, changed
 
 
 def _query(entity: Entity) -> str:
@@ -74,9 +65,8 @@ def _query(entity: Entity) -> str:
     key = " + ".join(f"coalesce({one} >> 8, 0)" for one in hashes)
     return (
         f"SELECT '{entity.name}' AS entity, {owner}::text AS vessel, count(*) AS n,"
-        f" sum({key})::text AS keys, bool_or({_XID} >= h.horizon) AS changed"
-        f" FROM {entity.source} t{parent} {entity.joins} JOIN h ON h.vessel_id = {owner} CROSS JOIN now"
-        f" GROUP BY {owner}"
+        f" sum({key})::text AS keys, min({_AGE}) AS age FROM {entity.source} t{parent} {entity.joins}"
+        f" WHERE {owner} = ANY ($1::text[]::uuid[]) GROUP BY {owner}"
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -55,17 +55,20 @@ def differing(entity: Entity, one: Row, other: Row) -> Iterator[str]:
 
 def equal_in(entity: Entity, table: Table, one: Row, other: Row) -> bool:
     """Whether two rows, both in a table, are the same there."""
-    cells = (f"{table.name}.{name}" for name in table.cells)
-    return one is other or all(same(entity, cell, one[cell], other[cell]) for cell in cells)
+    return one is other or _agree(entity, one, other, [f"{table.name}.{name}" for name in table.cells])
 
 
 def equal(entity: Entity, one: Row | None, other: Row | None) -> bool:
     """Whether two rows are the same in every cell; a row that isn't there equals only one that isn't."""
     if one is other or one is None or other is None:
         return one is other
-    if one.tables != other.tables:
-        return False
-    return one.cells == other.cells or next(differing(entity, one, other), None) is None
+    return one.tables == other.tables and _agree(entity, one, other, cells_of(entity))
+
+
+def _agree(entity: Entity, one: Row, other: Row, cells: Iterable[str]) -> bool:
+    """Whether two rows of the same tables have the same values in these cells."""
+    here, there = one.cells.get, other.cells.get
+    return all(here(cell) == there(cell) or same(entity, cell, here(cell), there(cell)) for cell in cells)
 
 
 @lru_cache(maxsize=64)

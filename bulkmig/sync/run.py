@@ -105,7 +105,7 @@ async def _run(
         apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
         chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
         report.selected = len(chosen.old) + len(chosen.new)
-        listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify))
+        listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify, settings.full))
         listen(listed([*chosen.old, *chosen.new]))
         run = Run(settings, ends, state, report, listen, stop, workers)
         run.syncs = True

@@ -182,6 +182,24 @@ def test_from_the_middle_of_a_run_on_the_estimate_is_within_thirty_percent(seed:
             assert abs(said - total) / total <= 0.3
 
 
+def test_after_a_sync_of_all_rows_comparing_is_expected_to_take_longer_than_after_one_of_changes() -> None:
+    def left(*, full: bool) -> float:
+        clock = Clock()
+        board = Board(clock)
+        fleet = [Due(f"v{i}", f"MV {i}", None, 100) for i in range(10)]
+        board.hear(RunStarted("sync", "run", len(fleet), 0, verifies=True, full=full))
+        board.hear(FleetListed(tuple(fleet)))
+        board.hear(PhaseStarted("vessels", len(fleet)))
+        for vessel in fleet[:5]:
+            clock.now += 1
+            board.hear(VesselDone(vessel.id, "", "migrated", 10, 1.0))
+        said = board.estimate.left
+        assert said is not None
+        return said
+
+    assert left(full=True) > left(full=False) > 5
+
+
 def test_a_long_run_has_no_more_points_than_a_short_one() -> None:
     clock = Clock()
     timeline = Timeline(clock)

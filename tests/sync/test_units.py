@@ -20,12 +20,18 @@ from tests.sync.test_flow import lasting
 
 SPEC = FleetSpec(seed=12, vessels=5, companies=2, users_per_company=3, equipment=6)
 ALL = Selection(all=True)
-CHANGE = 'UPDATE equipment SET model = E\'a "changed"\\n"one"\', updated_at = now()'
+# Values that end and begin as rows do.
+CHANGE = """
+UPDATE equipment SET model = E'a \\"changed\\"\\n\\"one\\"\\n\\"', manufacturer = E'\\n\\"\\"\\"a',
+       updated_at = now()
+"""
 CHANGED = (
     "SELECT i.source_id::text FROM equipment e JOIN bulkmig.identities i ON i.target_id = e.vessel_id"
     " WHERE e.model LIKE 'a %' GROUP BY 1 ORDER BY 1"
 )
-TOGETHER = "SELECT count(*) FROM bulkmig.checkpoints WHERE run_id = $1::text::uuid AND together <> '{}'"
+TOGETHER = (
+    "SELECT count(*) FROM bulkmig.checkpoints WHERE run_id = $1::text::uuid AND cardinality(together) > 0"
+)
 WROTE = "SELECT count(DISTINCT xmin::text) FROM bulkmig.checkpoints WHERE run_id = $1::text::uuid"
 PARTS = """
 SELECT c.vessel_id::text AS vessel, p.role, p.table_name, p.payload FROM bulkmig.checkpoints c
