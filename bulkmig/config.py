@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from bulkmig.errors import UsageError
 
@@ -17,6 +18,13 @@ MAX_BATCH = 8 * MEBIBYTE
 MIN_BATCH = 128 * 1024
 # What a batch's rows become at once, as a multiple of their CSV text: frame, image, CSV again, base.
 EXPANSION = 6
+
+Count = Annotated[int, Meta(ge=1)]
+Number = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+# Bounds also keep out what is no number, with which no comparison is true, and what has no end.
+Span = Annotated[float, Meta(ge=0, le=1e9)]
+Timeout = Annotated[float, Meta(gt=0, le=1e9)]
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,20 +38,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     target: str = ""
     allow_insecure: bool = False
     password_command: str = ""
-    connect_timeout: float = 2.0
-    network_timeout: float = 10.0
-    attempts: int = 5
-    outage: float = 60.0
+    connect_timeout: Timeout = 2.0
+    network_timeout: Timeout = 10.0
+    attempts: Count = 5
+    outage: Span = 60.0
     on_error: OnError = "fail"
     continue_on_error: bool = False
-    parallel_vessels: int = 4
-    processes: int = 1
+    parallel_vessels: Count = 4
+    processes: Count = 1
     memory: int = 256 * MEBIBYTE
     dry_run: bool = False
     verify: bool = True
     fk_check: FkCheck = "row"
-    max_rows_per_second: int | None = None
-    window: float | None = None
+    max_rows_per_second: Count | None = None
+    window: Span | None = None
     operator: str = ""
     key_file: str = ""
     key_command: str = ""
@@ -53,15 +61,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     full: bool = False
     new: bool = True
     allow_deletions: bool = False
-    brake_share: float = 0.2
-    brake_least: int = 10
-    keep_checkpoints: int = 3
-    keep_days: float = 30.0
+    brake_share: Share = 0.2
+    brake_least: Number = 10
+    keep_checkpoints: Number = 3
+    keep_days: Span = 30.0
     reveal: bool = False
     queue: bool = False
-    max_source_connections: int | None = None
-    max_target_connections: int | None = None
-    heartbeat: float = 30.0
+    max_source_connections: Count | None = None
+    max_target_connections: Count | None = None
+    heartbeat: Annotated[float, Meta(ge=1, le=1e9)] = 30.0
 
     def __repr__(self) -> str:
         return f"Settings(on_error={self.on_error!r}, parallel_vessels={self.parallel_vessels}, …)"
@@ -80,20 +88,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return max(min(MAX_BATCH, share), min(MIN_BATCH, self.memory // (2 * EXPANSION)))
 
 
+def made(values: dict[str, Any]) -> Settings:
+    """Settings of these values; raises UsageError for what is none."""
+    try:
+        return msgspec.convert(values, Settings)
+    except msgspec.ValidationError as error:
+        wrong = str(error).replace(" >= ", " of at least ").replace(" <= ", " of at most ")
+        raise UsageError(f"the configuration is wrong: {wrong}", "see `bulkmig config --example`") from None
+
+
 def check(settings: Settings) -> Settings:
     """Raises UsageError for values that can't be meant."""
-    if settings.parallel_vessels < 1 or settings.processes < 1:
-        raise UsageError("--parallel-vessels and --processes are at least 1")
-    if settings.attempts < 1:
-        raise UsageError("--attempts is at least 1", "1 tries everything once")
+    settings = made(msgspec.structs.asdict(settings))
     if settings.rollback_on_error and not (settings.verify or settings.dry_run):
         raise UsageError("--rollback-on-error needs the verification", "leave out --no-verify")
-    if settings.outage < 0 or min(settings.connect_timeout, settings.network_timeout) <= 0:
-        raise UsageError(
-            "time-outs are positive numbers of seconds", "see connect_timeout, network_timeout and outage"
-        )
-    if settings.heartbeat < 1:
-        raise UsageError("--heartbeat is at least 1 second", "e.g. --heartbeat 30")
     if settings.queue and settings.dry_run:
         raise UsageError("--queue writes, and --dry-run writes nothing", "leave out one of them")
     if settings.queue and settings.target.startswith("sqlite:"):

@@ -73,6 +73,12 @@ SELECT least(
   FROM pg_roles r, pg_database d WHERE r.rolname = current_user AND d.datname = current_database()
 """
 
+# By the server's state, or by what the session had by default when it began.
+READ_ONLY = """
+SELECT pg_is_in_recovery() OR reset_val = 'on' FROM pg_settings WHERE name = 'default_transaction_read_only'
+"""
+WRITABLE = "connect to its primary server, as a role for which default_transaction_read_only is off"
+
 
 @asynccontextmanager
 async def both(
@@ -105,7 +111,11 @@ async def _read_catalogues(found: Ends, *, writing: bool) -> None:
 
 
 async def ready(ends: Ends, settings: Settings) -> None:
-    """The last checks, and the first write: the ledger is created or brought up to date."""
+    """The last checks, and the first write: the ledger is created or brought up to date. A dry run writes as
+    well, though it keeps nothing."""
+    if settings.dry_run:
+        await _writable(ends.target)
+        ends.target_catalogue = await postgres.catalogue(ends.target, writing=True)
     if settings.fk_check == "set" and on_file(ends.target) is None:
         try:
             async with transaction(ends.target, commit=False):
@@ -190,10 +200,8 @@ async def _writable(connection: Connection) -> None:
             raise PreflightError(
                 "the target is read-only", "check the rights to the file and its directory"
             ) from None
-    if await connection.fetchval(
-        "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::bool"
-    ):
-        raise PreflightError("the target is read-only", "connect to its primary server")
+    if await connection.fetchval(READ_ONLY):
+        raise PreflightError("the target is read-only", WRITABLE)
 
 
 async def not_the_same(source: Connection, target: Connection) -> None:

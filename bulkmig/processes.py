@@ -22,7 +22,7 @@ import msgspec
 import stamina
 from anyio import to_thread
 
-from bulkmig._core import discreet, early
+from bulkmig._core import discreet, early, streams
 from bulkmig._core.stop import Stop
 from bulkmig.between import Between
 from bulkmig.config import Settings
@@ -188,9 +188,10 @@ async def _follow(pipe: Pipe, heard: Listener) -> Share:
 
 def _child(job: Job, vessels: list[Vessel], pipe: Pipe) -> None:
     """The whole life of a child. Signals are the parent's to answer: it closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGINT, signal.SIGTERM, *early.HANGUP):
+        signal.signal(number, signal.SIG_IGN)
     early.imported()
+    streams.install()
     discreet.install()
     stamina.instrumentation.set_on_retry_hooks([])  # standard output is the parent's; it hears of retries
     try:

@@ -38,7 +38,7 @@ async def recount(connection: Connection, run_id: str, vessels: Iterable[Vessel]
     """What became of those of these vessels that the run has marked."""
     by_id = {vessel.id: vessel for vessel in vessels}
     found = []
-    for mark in await connection.fetch(_MARKS, run_id, list(by_id)):
+    for mark in await connection.fetch(_MARKS, run_id, list(by_id)) if by_id else ():
         result = Loaded(by_id[mark["id"]], mark["state"], phase=mark["phase"], error=mark["error"])
         result.seconds, result.pending = mark["seconds"], mark["pending"]
         for severity, code, n in await connection.fetch(_FINDINGS, run_id, mark["id"]):

@@ -10,10 +10,12 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 STOPPED = 4
+HANGUP = (signal.SIGHUP,) if sys.platform != "win32" else ()
 _COLLECT_AFTER = 20_000  # new objects; Python's default of 700 takes 4 % of a migration's CPU
 
 # As `Report.document` has it, of a run that has not begun. That is not imported yet.
@@ -35,7 +37,8 @@ def _leave(number: int, frame: object) -> None:
     # Before anything was run, nothing can have been printed: later handlers have taken this one's place.
     if "--json" in sys.argv:
         verb = next((word for word in sys.argv[1:] if word.isidentifier()), "")
-        os.write(1, (DOCUMENT % verb).encode())
+        with suppress(OSError):
+            os.write(1, (DOCUMENT % verb).encode())
     os._exit(STOPPED)
 
 

@@ -15,7 +15,7 @@ import stamina
 import typer
 
 import bulkmig.cli
-from bulkmig._core import discreet, early
+from bulkmig._core import discreet, early, streams
 from bulkmig._version import __version__
 from bulkmig.cli.options import spelled_out
 from bulkmig.cli.output import fail
@@ -60,12 +60,14 @@ def _register(arguments: Sequence[str] = ()) -> None:
 def main() -> None:
     """The entry point of `bulkmig`."""
     arguments = spelled_out(sys.argv[1:])
+    streams.install()
     discreet.install()
     stamina.instrumentation.set_on_retry_hooks([])  # retries are events, and lines of our own
     try:
         _register(arguments)
         early.imported()
         status = app(args=arguments, standalone_mode=False)
+        sys.stdout.flush()
     except typer.Exit as end:
         status = end.exit_code
     except typer.TyperException as error:

@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
-import msgspec
 import typer
 
 from bulkmig import config
@@ -376,16 +375,13 @@ def settings(
     for flag, name in (("no_verify", "verify"), ("no_new", "new")):
         if given.get(flag):
             put(name, False)
-    if given.get("until"):
+    if given.get("until") is not None:
         put("window", _seconds_until(given["until"], datetime.now().astimezone()))
     if isinstance(values.get("memory"), str):
         values["memory"] = config.size(values["memory"])
     if isinstance(values.get("window"), str):
         values["window"] = config.duration(values["window"])
-    try:
-        found = msgspec.convert(values, Settings)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"the configuration is wrong: {error}", "see `bulkmig config --example`") from None
+    found = config.made(values)
     named(found.conflict)
     return found, origins
 
@@ -399,7 +395,7 @@ def _from_file(path: Path | None) -> dict[str, Any]:
             text = opened.read(_LARGEST_FILE + 1)
         if len(text) > _LARGEST_FILE:
             raise UsageError(f"{file} is too large for a configuration file", "check --config")
-        values = tomllib.loads(text.decode())
+        values = tomllib.loads(text.decode("utf-8-sig"))
     except OSError as error:
         raise UsageError(f"can't read {file}: {error.strerror}", "check --config") from None
     except tomllib.TOMLDecodeError as error:
@@ -416,12 +412,9 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 
 def _seconds_until(text: str, now: datetime) -> float:
-    try:
-        end = datetime.strptime(text, "%H:%M").replace(
-            year=now.year, month=now.month, day=now.day, tzinfo=now.tzinfo
-        )
-    except ValueError:
-        raise UsageError(f"{text!r} is no time of day", "e.g. --until 05:30") from None
+    if not re.fullmatch("(?:[01][0-9]|2[0-3]):[0-5][0-9]", text):
+        raise UsageError(f"{text!r} is no time of day", "e.g. --until 05:30")
+    end = now.replace(hour=int(text[:2]), minute=int(text[3:]), second=0, microsecond=0)
     if end <= now:
         end += timedelta(days=1)
     return (end - now).total_seconds()

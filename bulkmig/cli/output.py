@@ -6,6 +6,7 @@ import re
 import select
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -90,7 +91,8 @@ def fail(error: BulkmigError, *, as_json: bool) -> None:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         skeleton = Report(command, status="failed").document()
         said = {"error": without_secrets(error.message), "hint": without_secrets(error.hint)}
-        document({**skeleton, **said})
+        with suppress(BrokenPipeError, BulkmigError):  # where nobody takes it, the exit status tells
+            document({**skeleton, **said})
 
 
 def without_secrets(text: str) -> str:

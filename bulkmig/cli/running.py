@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import anyio
 
-from bulkmig._core.early import STOPPED
+from bulkmig._core import early
 from bulkmig._core.stop import Stop
 
 SHOW_CURSOR = b"\x1b[?25h"
@@ -18,7 +18,8 @@ T = TypeVar("T")
 
 
 def run(main: Callable[[Stop], Awaitable[T]]) -> T:
-    """The first SIGINT or SIGTERM asks for an end in good order, the second one ends the process at once."""
+    """The first SIGINT or SIGTERM asks for an end in good order, the second one ends the process at once. So
+    does a terminal that goes away ask, once or more often, unless it was told to leave the command alone."""
 
     async def supervised() -> T:
         stop = Stop()
@@ -37,10 +38,11 @@ def run(main: Callable[[Stop], Awaitable[T]]) -> T:
 
 
 async def _watch(stop: Stop) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            if stop.requested:
+    hangs_up = [number for number in early.HANGUP if signal.getsignal(number) is not signal.SIG_IGN]
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *hangs_up) as signals:
+        async for number in signals:
+            if stop.requested and number not in hangs_up:
                 if sys.stderr.isatty():
                     os.write(sys.stderr.fileno(), SHOW_CURSOR)  # progress may have hidden it
-                os._exit(STOPPED)
+                os._exit(early.STOPPED)
             stop.request()

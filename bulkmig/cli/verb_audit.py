@@ -13,6 +13,7 @@ from bulkmig._core import files
 from bulkmig.cli import output
 from bulkmig.cli.options import CONNECT, Call, verb
 from bulkmig.cli.running import run
+from bulkmig.errors import UsageError
 
 group = typer.Typer(help="Who did what, when, and whether that is what was written.", no_args_is_help=True)
 
@@ -85,6 +86,8 @@ def export_command(
     ] = None,
 ) -> int:
     """Writes the whole audit log, and notes in it that this was done."""
+    if call.json and form == "csv" and file is None:
+        raise UsageError("--json wants a document on standard output, and CSV is none", "say --file FILE")
     text, count = run(lambda stop: audit_log.export(call.settings, form))
     text = text if form == "csv" else output.harmless(text)
     if file is None:

@@ -38,6 +38,7 @@ async def examine(settings: Settings) -> list[Check]:
                 checks += await file.look(target, opened)
             elif target is not None and target_address is not None:
                 checks += await server.look(target, target_address, "target", settings)
+                checks += await server.takes(target)
                 checks += await schemas.target(target)
                 checks += await privileges.target(target, settings)
                 checks += await ledger.look(target)

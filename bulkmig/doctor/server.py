@@ -9,7 +9,8 @@ from bulkmig.config import Settings
 from bulkmig.doctor.check import Check
 from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.session import Connection
-from bulkmig.preflight import free_connections
+from bulkmig.preflight import READ_ONLY, WRITABLE, free_connections
+from bulkmig.target import postgres
 
 OLDEST = 130000  # server_version_num
 SKEW = 2.0  # seconds that clocks may differ before times in the ledger and in rows tell different stories
@@ -23,6 +24,15 @@ async def look(connection: Connection, where: Address, role: str, settings: Sett
         await _version(connection, role),
         await _transport(connection, where, role),
         await _room(connection, role, settings),
+    ]
+
+
+async def takes(connection: Connection) -> list[Check]:
+    """Whether the target takes writes, and every text."""
+    read_only, wrong = await connection.fetchval(READ_ONLY), await postgres.misencoded(connection)
+    return [
+        Check("target writable", not read_only, "read-only" if read_only else "it takes writes", WRITABLE),
+        Check("target encoding", not wrong, wrong or "every text can be held", postgres.UTF8),
     ]
 
 

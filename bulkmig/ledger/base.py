@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -21,7 +22,8 @@ _TOGETHER = 1024 * 1024  # bytes of them that are unpacked at once
 SEALED = "vessel_id::text, run_id::text, entity, kind, checkpoint_id::text, payload"
 _PARTS = """
 SELECT id, {sealed} FROM bulkmig.base
- WHERE {which} AND entity = $2 AND kind IN ('rows', 'forgotten') AND id > $3 ORDER BY id LIMIT $4
+ WHERE {which} AND entity = ANY ($2::text[]) AND kind IN ('rows', 'forgotten') AND id > $3
+ ORDER BY id LIMIT $4
 """
 _HOLDING = _PARTS.format(sealed=SEALED, which="vessel_id = ANY ($1::text[]::uuid[]) AND holds")
 _THESE = _PARTS.format(sealed=SEALED, which="id = ANY ($1::bigint[])")
@@ -61,7 +63,14 @@ async def read(
     """The rows of an entity that bulkmig wrote, as it last wrote them: an image (`encode.read_base`), one row
     a source id, with `OWNER`: the vessel that it was written on. None where there are none. `shape` selects
     rows and columns (see `only`) of some parts at a time, so that memory holds only what it leaves."""
-    return await _read(connection, _HOLDING, vessels, entity, shape)
+    return (await _read(connection, _HOLDING, vessels, [entity], shape)).get(entity)
+
+
+async def read_each(
+    connection: Connection, vessels: Sequence[str], entities: Sequence[str]
+) -> dict[str, pl.DataFrame]:
+    """The same for several entities at once: entity -> its rows, where there are any."""
+    return await _read(connection, _HOLDING, vessels, entities, lambda frame: frame)
 
 
 def only(*columns: str | pl.Expr | pl.Series) -> Shape:
@@ -71,30 +80,38 @@ def only(*columns: str | pl.Expr | pl.Series) -> Shape:
 
 async def read_parts(connection: Connection, ids: Sequence[int], entity: str) -> pl.DataFrame | None:
     """The same for these parts, whether they hold or not."""
-    return await _read(connection, _THESE, ids, entity, lambda frame: frame) if ids else None
+    if not ids:
+        return None
+    return (await _read(connection, _THESE, ids, [entity], lambda frame: frame)).get(entity)
 
 
 async def _read(
-    connection: Connection, query: str, which: Sequence[object], entity: str, shape: Shape
-) -> pl.DataFrame | None:
-    frames: list[pl.DataFrame] = []
-    forgotten: dict[tuple[str, str], int] = {}  # vessel, source id -> the part that says so
+    connection: Connection, query: str, which: Sequence[object], entities: Sequence[str], shape: Shape
+) -> dict[str, pl.DataFrame]:
+    frames: defaultdict[str, list[pl.DataFrame]] = defaultdict(list)
+    # Entity -> vessel, source id -> the part that says so.
+    forgotten: defaultdict[str, dict[tuple[str, str], int]] = defaultdict(dict)
     last, at_once = 0, max(_AT_ONCE, 2 * len(which))
-    while rows := await connection.fetch(query, list(which), entity, last, at_once):
+    while rows := await connection.fetch(query, list(which), list(entities), last, at_once):
         last = rows[-1]["id"]
-        for together in _small_enough([(row, opened(connection, row)) for row in rows]):
-            written = [part for part in together if part[0]["kind"] != "forgotten"]
-            if written:
-                frames.append(shape(_joined(written)))
-            for row, payload in together:
-                if row["kind"] == "forgotten":
-                    gone = {(row["vessel_id"], id_): row["id"] for id_ in _ids.decode(payload)}
-                    forgotten.update(gone)
+        for entity in entities:
+            parts = [(row, opened(connection, row)) for row in rows if row["entity"] == entity]
+            for together in _small_enough(parts):
+                written = [part for part in together if part[0]["kind"] != "forgotten"]
+                if written:
+                    frames[entity].append(shape(_joined(written)))
+                for row, payload in together:
+                    if row["kind"] == "forgotten":
+                        gone = {(row["vessel_id"], id_): row["id"] for id_ in _ids.decode(payload)}
+                        forgotten[entity].update(gone)
         if len(rows) < at_once:
             break
-    if not frames:
-        return None
-    found = pl.concat(frames)
+    found = {entity: _latest(pl.concat(read), forgotten[entity]) for entity, read in frames.items()}
+    return {entity: frame.drop(_PART) for entity, frame in found.items() if frame.height}
+
+
+def _latest(found: pl.DataFrame, forgotten: Mapping[tuple[str, str], int]) -> pl.DataFrame:
+    """Each row as it was written last, unless it was forgotten since."""
     if forgotten:
         # What one vessel has lost to another is forgotten there alone.
         since = pl.DataFrame(
@@ -104,8 +121,7 @@ async def _read(
         )
         found = found.join(since, on=[OWNER, "source_id"], how="left", maintain_order="left")
         found = found.filter(pl.col("~since").fill_null(0) < pl.col(_PART)).drop("~since")
-    found = found.unique("source_id", keep="last", maintain_order=True)
-    return found.drop(_PART) if found.height else None
+    return found.unique("source_id", keep="last", maintain_order=True)
 
 
 def _small_enough(parts: Iterable[tuple[Record, bytes]]) -> Iterator[list[tuple[Record, bytes]]]:

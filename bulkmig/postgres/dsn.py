@@ -108,6 +108,10 @@ def parse(
     hosts = in_netloc if in_netloc != [""] else named.split(",") if named else []
     if not all(hosts):
         raise UsageError("a host of the PostgreSQL URL has no name", "leave out the comma before or after it")
+    if not all(map(_is_port, [*_ports(parts.netloc), *kept.get("port", "").split(",")])):
+        raise UsageError(
+            "a port of the PostgreSQL URL is no number from 1 to 65535", "e.g. host:5432/database"
+        )
     local = all(_is_local(h) for h in hosts)
     mode = kept.get("sslmode") or os.environ.get("PGSSLMODE") or ("prefer" if local else "verify-full")
     if mode not in _MODES:
@@ -199,6 +203,16 @@ def _hosts(netloc: str) -> list[str]:
         else:
             hosts.append(unquote(spec.partition(":")[0]))
     return hosts
+
+
+def _ports(netloc: str) -> list[str]:
+    specs = netloc.rpartition("@")[2].split(",")
+    return [spec[spec.rfind("]") + 1 :].partition(":")[2] for spec in specs]
+
+
+def _is_port(text: str) -> bool:
+    """Nothing stands for the port that PostgreSQL has by default."""
+    return not text or (re.fullmatch("[0-9]{1,5}", text) is not None and 1 <= int(text) <= 65535)
 
 
 def _is_local(host: str) -> bool:

@@ -206,7 +206,7 @@ class _Steps:
     def __init__(self, run: Run, settings: Settings, chosen: _Chosen) -> None:
         self.run, self.settings, self.chosen = run, settings, chosen
         self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}  # entity -> source ids
-        self.before: dict[str, list[str]] = {}  # entity -> source ids
+        self.before: dict[str, pl.DataFrame] | None = None  # companies and users as they were last written
         self.detected = Detected(Seen("", 0))
         self.moves = Moves()
         self.due: list[Vessel] = []
@@ -232,7 +232,9 @@ class _Steps:
 
     async def emails(self, users: pl.DataFrame) -> dict[str, str]:
         """What users who are loaded will have for e-mails."""
-        return await shared.emails(self.run.ends.target, users, self.rules) if users.height else {}
+        if not users.height:
+            return {}
+        return await shared.emails(self.run.ends.target, users, await self._read_written(), self.rules)
 
     async def change_shared(self) -> None:
         """Companies and users that are in the target already, and users who could not come before that."""
@@ -257,13 +259,17 @@ class _Steps:
         """Users and companies that the source has no more."""
         for of in FLEET:
             self.gone[of.name] = set(await self._written(of.name)) - self.run.fleet.there[of.name]
+        self.before = None  # they change from now on
 
     async def _written(self, of: str) -> list[str]:
         """The companies or users that bulkmig had written before this run (source ids)."""
-        if of not in self.before:
-            written = await base.read(self.run.ends.target, [NIL], of, shape=base.only("source_id"))
-            self.before[of] = [] if written is None else written["source_id"].to_list()
-        return self.before[of]
+        before = await self._read_written()
+        return before[of]["source_id"].to_list() if of in before else []
+
+    async def _read_written(self) -> dict[str, pl.DataFrame]:
+        if self.before is None:
+            self.before = await base.read_each(self.run.ends.target, [NIL], [of.name for of in FLEET])
+        return self.before
 
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 
 import polars as pl
 
+from bulkmig._core.declare import Entity
 from bulkmig.decide.fleet import Fleet
 from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.ledger import base
@@ -29,30 +30,34 @@ async def change(target: Connection, fleet: Fleet, options: LoadOptions, rules: 
     async with transaction(target, commit=not options.dry_run):
         await target.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
         found = {}
+        written = await base.read_each(target, [NIL], [of.name for of in FLEET])
         for outcome in fleet.shared:
-            present = list(fleet.present.get(outcome.entity.name, ()))
-            image = outcome.image.filter(pl.col("source_id").is_in(present))
-            found[outcome.entity.name] = await _found(target, outcome.entity.name, image)
+            of = outcome.entity
+            present = list(fleet.present.get(of.name, ()))
+            found[of.name] = _found(of, written, outcome.image.filter(pl.col("source_id").is_in(present)))
         return await _carry_out(target, options, (await plan(target, [NIL], found, rules))[NIL])
 
 
-async def emails(target: Connection, users: pl.DataFrame, rules: Rules) -> dict[str, str]:
-    """Target id -> e-mail that these users, whom bulkmig wrote, will have where they change."""
+async def emails(
+    target: Connection, users: pl.DataFrame, written: Mapping[str, pl.DataFrame], rules: Rules
+) -> dict[str, str]:
+    """Target id -> e-mail that these users, whom bulkmig wrote, will have where they change. `written`: as
+    `base.read_each` returns them."""
     async with transaction(target, commit=False):
-        found = {"user": await _found(target, "user", users)}
+        found = {"user": _found(entity("user"), written, users)}
         made = (await plan(target, [NIL], found, rules))[NIL]
     return {id_: row["users.email"] or "" for id_, row in made.parts["user"].write.items()}
 
 
-async def _found(target: Connection, name: str, image: pl.DataFrame) -> Found:
-    of, found = entity(name), Found()
-    written = await base.among(target, [NIL], name, image["source_id"].to_list())
-    if written is None or not image.height:
+def _found(of: Entity, written: Mapping[str, pl.DataFrame], image: pl.DataFrame) -> Found:
+    found = Found()
+    if of.name not in written or not image.height:
         return found
-    known = written.select("source_id", hashes(of, written).alias(HASH))
+    ours = written[of.name].filter(pl.col("source_id").is_in(image["source_id"].to_list()))
+    known = ours.select("source_id", hashes(of, ours).alias(HASH))
     image = normal(of, image).join(known, on="source_id", how="inner", maintain_order="left")
     same = hashes(of, image) == image[HASH]
-    found.written[NIL], found.unchanged[NIL] = written.height, rows_of(of, image.filter(same))
+    found.written[NIL], found.unchanged[NIL] = ours.height, rows_of(of, image.filter(same))
     found.changed.append(image.filter(~same).drop(HASH))
     return found
 

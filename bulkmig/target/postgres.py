@@ -14,17 +14,22 @@ from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.session import on_file
 
 _WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
+# Into SQL_ASCII texts go as they are.
+_ANY_TEXT = ("UTF8", "SQL_ASCII")
 
 
 async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
     """The columns that the target really has. Raises PreflightError, naming every column that is missing or
-    may not be written (or read, where nothing is to be written)."""
+    may not be written (or read, where nothing is to be written); and where there are texts that its encoding
+    can't hold: neither the ledger would."""
     wanted = {table.name: table.cells for entity in ENTITIES for table in entity.tables}
     file = on_file(connection)
     refused: dict[tuple[str, str], str] = {}
     if file is not None:
         found = file.catalogue()
     else:
+        if wrong := await misencoded(connection):
+            raise PreflightError(wrong, UTF8)
         found, refused = await read_catalogue(
             connection, list(wanted), privileges=_WRITES if writing else ("SELECT",)
         )
@@ -46,6 +51,17 @@ async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
             "check the address and the schema, and GRANT SELECT, INSERT, UPDATE, DELETE on the tables named",
         )
     return found
+
+
+UTF8 = "move the portal into a database with the encoding UTF8"
+
+
+async def misencoded(connection: Connection) -> str:
+    """What is wrong with the encoding of the target's database, if anything is."""
+    encoding: str = await connection.fetchval("SHOW server_encoding")
+    if encoding in _ANY_TEXT:
+        return ""
+    return f"the target's database has the encoding {encoding}, which can't hold every text of the source"
 
 
 async def copy_in(connection: Connection, table: str, columns: Sequence[str], data: bytes) -> int:

@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
+import msgspec
 import pytest
 
-from bulkmig import PreflightError, Report, Selection, Settings, UsageError, migrate, plan, validate
+from bulkmig import PreflightError, Report, Selection, Settings, UsageError, migrate, plan, schemas, validate
 from bulkmig.embedded import Server
 from bulkmig.generate import FleetSpec, generate_fleet
 from tests.support.dumps import dump, objects
@@ -23,6 +24,10 @@ NewRole = Callable[[str, str], str]
 READ_ALL = "GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role};"
 WRITE_ALL = "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {role};"
 MAY_CREATE = "DO $$ BEGIN EXECUTE 'GRANT CREATE ON DATABASE ' || current_database() || ' TO {role}'; END $$;"
+
+
+async def dry(settings: Settings, selection: Selection) -> Report:
+    return await migrate(msgspec.structs.replace(settings, dry_run=True), selection)
 
 
 @pytest.fixture
@@ -177,6 +182,29 @@ async def test_a_target_that_takes_no_writes_is_refused(ends: Ends) -> None:
     name = ends.target.rpartition("/")[2]
     ends.change(ends.target, f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     assert "read-only" in (await ends.refuse()).message
+    assert "read-only" in (await ends.refuse(command=dry)).message
+
+
+async def test_a_dry_run_needs_the_rights_of_a_run(ends: Ends, role: NewRole) -> None:
+    limited = role(ends.target, WRITE_ALL + "REVOKE INSERT ON part_details FROM {role};")
+    assert "part_details" in (await ends.refuse(target=limited, command=dry)).message
+
+
+@pytest.mark.parametrize("command", [migrate, plan])
+async def test_a_target_whose_encoding_has_no_place_for_some_texts_is_refused(
+    ends: Ends, command: Command
+) -> None:
+    name = f"latin_{next(_numbers)}"
+    ends.pg.execute(
+        f"CREATE DATABASE {name} ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+    )
+    try:
+        ends.pg.execute(schemas.read("maintenance.postgres.sql"), name)
+        error = await ends.refuse(target=ends.pg.url(name), command=command)
+        assert "LATIN1" in error.message
+        assert "UTF8" in error.hint
+    finally:
+        ends.pg.drop_database(name)
 
 
 @pytest.mark.parametrize("end", ["source", "target"])

@@ -107,6 +107,7 @@ async def test_a_superuser_is_more_than_is_needed_and_only_advised_against(
         ("target", f"ALTER TABLE users OWNER TO {WRITER}", "target least privilege", "it owns users"),
         ("target", "DROP SCHEMA bulkmig", "target ledger privileges", "may not create one"),
         ("target", "DROP TABLE vessel_documents", "target schema", "table vessel_documents is missing"),
+        ("target", f"ALTER ROLE {WRITER} SET default_transaction_read_only = on", "target writable", "read"),
     ],
 )  # fmt: skip
 async def test_one_thing_that_is_wrong_is_the_one_that_is_named(

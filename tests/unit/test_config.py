@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, nan
+
 import msgspec
 import pytest
 
@@ -54,11 +56,22 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"parallel_vessels": 0}, {"processes": 0}, {"attempts": 0}, {"memory": MEBIBYTE - 1}, {"memory": -1}],
+    [
+        *(
+            {"parallel_vessels": 0},
+            {"processes": 0},
+            {"attempts": 0},
+            {"memory": MEBIBYTE - 1},
+            {"memory": -1},
+        ),
+        *({"max_rows_per_second": 0}, {"max_source_connections": 0}, {"heartbeat": nan}, {"window": -5.0}),
+        *({"brake_share": nan}, {"brake_share": 20}, {"brake_least": -1}, {"keep_checkpoints": -1}),
+        *({"keep_days": nan}, {"outage": inf}, {"network_timeout": inf}, {"connect_timeout": 0}),
+    ],
 )
-def test_values_that_cannot_be_meant_are_refused(wrong: dict[str, int]) -> None:
+def test_values_that_cannot_be_meant_are_refused(wrong: dict[str, float]) -> None:
     assert check(Settings()) == Settings()
-    with pytest.raises(UsageError, match="at least"):
+    with pytest.raises(UsageError, match=r"at least|at most|> 0"):
         check(msgspec.structs.replace(Settings(), **wrong))
 
 
