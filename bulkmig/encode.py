@@ -82,8 +82,8 @@ def _places(found: list[tuple[str | None, int]]) -> Places:
     return {vessel: (start, length) for (vessel, length), start in zip(found, starts, strict=False)}
 
 
-def encode(outcome: Outcome, vessels: Iterable[str]) -> list[Parcel]:
-    """The parcels with their tables' CSV and their base instead of images.
+def encode(outcome: Outcome, vessels: Iterable[str], *, frames: bool = False) -> list[Parcel]:
+    """The parcels with their tables' CSV (`frames`: and frames) and their base instead of images.
 
     Everything is made once for all vessels together and then cut: a call into polars costs as much for one
     vessel's rows as for a hundred's."""
@@ -91,7 +91,7 @@ def encode(outcome: Outcome, vessels: Iterable[str]) -> list[Parcel]:
     image = outcome.image
     if not image.height:
         return made
-    whole = table_loads(outcome.entity, image)
+    whole = table_loads(outcome.entity, image, frames=frames)
     ids, flags = raw(image["source_id"]), _flags(image)
     places = _places(runs(image["vessel_id"])) if len(made) > 1 else {}
     cuts = [_cut(load, image, places) for load in whole] if places else []  # vessel -> its part
@@ -108,14 +108,15 @@ def encode(outcome: Outcome, vessels: Iterable[str]) -> list[Parcel]:
     return made
 
 
-def table_loads(entity: Entity, image: pl.DataFrame) -> list[TableLoad]:
+def table_loads(entity: Entity, image: pl.DataFrame, *, frames: bool = False) -> list[TableLoad]:
     """The rows of each of the entity's tables as CSV, in the image's order. Each begins with its own id."""
     loads = []
     for table in entity.tables:
         rows = image.filter(pl.col(f"?{table.name}")) if table.when is not None else image
         names = (table.own_key, *(name for name in table.cells if name != table.own_key))
-        data = to_csv(rows.select(f"{table.name}.{name}" for name in names))
-        loads.append(TableLoad(table.name, table.key, names, rows["source_id"], data))
+        frame = rows.select(pl.col(f"{table.name}.{name}").alias(name) for name in names)
+        load = TableLoad(table.name, table.key, names, rows["source_id"], to_csv(frame))
+        loads.append(replace(load, frame=frame.cast(pl.String)) if frames else load)
     return loads
 
 
@@ -132,7 +133,9 @@ def _cut(load: TableLoad, image: pl.DataFrame, places: Places) -> defaultdict[st
     none = TableLoad(load.table, load.key, load.columns, load.source_ids.clear(), b"")
     found: defaultdict[str | None, TableLoad] = defaultdict(lambda: none)
     for (vessel, place), begin, end in zip(places.items(), cuts, [*cuts[1:], None], strict=False):
-        found[vessel] = replace(none, source_ids=load.source_ids.slice(*place), data=load.data[begin:end])
+        frame = load.frame.slice(*place) if load.frame is not None else None
+        ids_of = load.source_ids.slice(*place)
+        found[vessel] = replace(none, source_ids=ids_of, data=load.data[begin:end], frame=frame)
     return found
 
 

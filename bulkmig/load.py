@@ -23,6 +23,7 @@ from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown, transaction
 from bulkmig.postgres.transient import transient
 from bulkmig.selection import Vessel
+from bulkmig.sqlite.address import FileAddress
 from bulkmig.transform import Outcome
 from bulkmig.vessel_load import (
     AlreadyMigrated,
@@ -67,7 +68,7 @@ class Loader:
         """Nothing: rows that need other vessels wait until all are loaded."""
 
     def pack(self, outcome: Outcome) -> list[Parcel]:
-        return encode(outcome, self.unit.vessels)
+        return encode(outcome, self.unit.vessels, frames=isinstance(self.lane.site.target, FileAddress))
 
     async def accept(self, parcel: Parcel) -> None:
         if not self._streaming:

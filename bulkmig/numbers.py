@@ -20,14 +20,17 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.source import queries
 from bulkmig.source.onboarding import copy_out
+from bulkmig.sqlite.portal import BORN
 from bulkmig.sqlite.session import Session, on_file
+from bulkmig.sqlite.values import store
 
 _VESSELS = 1000  # at once
 _BYTES = 4 * 1024 * 1024  # of ids read before they are recorded
 
 
-async def assign(source: Connection, target: Connection, fleet: Fleet) -> None:
-    """Records the numbers of all rows of the fleet that have none yet. Nothing on PostgreSQL."""
+async def assign(source: Connection, target: Connection, fleet: Fleet, vessels: Sequence[Vessel]) -> None:
+    """Records the numbers of all companies and users of the fleet and of all rows of these vessels that have
+    none yet. Nothing on PostgreSQL."""
     file = on_file(target)
     if file is None:
         return
@@ -35,47 +38,59 @@ async def assign(source: Connection, target: Connection, fleet: Fleet) -> None:
         for outcome in fleet.shared:
             known = dict(fleet.decisions.identity(outcome.entity.name).iter_rows())
             owner = outcome.entity.owner
-            rows = sorted(zip(outcome.raw["id"], outcome.raw[owner], strict=True))
+            rows = sorted(
+                outcome.raw.select("id", pl.col(owner).alias("@owner"), _born(outcome.entity)).iter_rows()
+            )
             await _number(
                 file,
                 outcome.entity.tables[0].name,
-                [(known.get(id_) or ids.derive_one(of, id_, outcome.entity.digit), id_) for id_, of in rows],
+                [
+                    (known.get(id_) or ids.derive_one(of, id_, outcome.entity.digit)) + id_ + born
+                    for id_, of, born in rows
+                ],
             )
-        due = sorted(fleet.vessels, key=lambda vessel: vessel.id)
-        known = dict(fleet.decisions.identity("vessel").iter_rows())
-        await _number(file, "vessels", [(known[vessel.id], vessel.id) for vessel in due])
+        due = sorted(vessels, key=lambda vessel: vessel.id)
         for entity in PER_VESSEL:
-            if entity.tables and entity.name != "vessel":
+            if entity.tables:
                 for start in range(0, len(due), _VESSELS):
                     await _rows(source, file, entity, due[start : start + _VESSELS], fleet)
 
 
-async def _number(file: Session, table: str, rows: Sequence[tuple[str, str | None]]) -> None:
+async def _number(file: Session, table: str, rows: Sequence[str]) -> None:
     await file.work(lambda: file.ids.number(file.tables[table], rows))
+
+
+def _born(entity: Entity) -> pl.Expr:
+    """What tells a row from a later one with its number, as the file will have it."""
+    return store("timestamptz", BORN) if BORN in entity.column_names else pl.lit("").alias(BORN)
 
 
 async def _rows(
     source: Connection, file: Session, entity: Entity, vessels: Sequence[Vessel], fleet: Fleet
 ) -> None:
     kept = fleet.decisions.kept_ids.get(entity.name, {})
+    if entity.name == "vessel":
+        kept = dict(fleet.decisions.identity("vessel").iter_rows())
+    also = [BORN] if BORN in entity.column_names else []
     chunks: list[bytes] = []
 
     async def record() -> None:
-        frame = from_csv(b"".join(chunks), ("id", "owner"))
+        frame = from_csv(b"".join(chunks), ("id", "owner", *also))
         chunks.clear()
-        await _number(file, entity.tables[0].name, list(uuids(frame, entity.digit, kept).iter_rows()))
+        row = pl.concat_str(_uuid(frame, entity.digit, kept), "id", _born(entity))
+        await _number(file, entity.tables[0].name, frame.select(row)["id"].to_list())
 
     async def take(data: bytes) -> None:
         chunks.append(data)
         if sum(map(len, chunks)) > _BYTES:
             await record()
 
-    await copy_out(source, f"{queries.keys(entity, [v.id for v in vessels])} ORDER BY 2, 1", take)
+    await copy_out(source, f"{queries.keys(entity, [v.id for v in vessels], *also)} ORDER BY 2, 1", take)
     await record()
 
 
-def uuids(frame: pl.DataFrame, digit: str, kept: Mapping[str, str]) -> pl.DataFrame:
-    """(UUID, source id) of rows (id, owner)."""
+def _uuid(frame: pl.DataFrame, digit: str, kept: Mapping[str, str]) -> pl.Series:
+    """The UUIDs of rows (id, owner)."""
     found = runs(frame["owner"])
     prefixes = spread([of and ids.prefix(of) for of, _ in found], [length for _, length in found])
     made = frame.with_columns(prefixes.alias("@owner"), ids.digest("id").alias("@digest"))
@@ -83,4 +98,4 @@ def uuids(frame: pl.DataFrame, digit: str, kept: Mapping[str, str]) -> pl.DataFr
     if kept:
         recorded = pl.col("id").replace_strict(kept, default=None, return_dtype=pl.String)
         uuid = pl.coalesce(recorded, uuid)
-    return made.select(uuid.alias("uuid"), "id")
+    return made.select(uuid.alias("id"))["id"]

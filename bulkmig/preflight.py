@@ -200,6 +200,11 @@ async def _writable(connection: Connection) -> None:
             raise PreflightError(
                 "the target is read-only", "check the rights to the file and its directory"
             ) from None
+        except asyncpg.LockNotAvailableError:
+            raise PreflightError(
+                "the target is locked: another program is writing to it and doesn't finish",
+                "end that program, or wait for it, then run the command again",
+            ) from None
     if await connection.fetchval(READ_ONLY):
         raise PreflightError("the target is read-only", WRITABLE)
 

@@ -18,13 +18,18 @@ async def in_report(target: Connection, report: Report) -> None:
     known = await numbers(
         target,
         [v for one in listed for v in (one.id, one.expected, one.actual)]
-        + [row.id for row in report.refused],
+        + [row.id for row in report.refused]
+        + [row["id"] for row in report.notes.get("discarded", ())],
     )
     if not known:
         return
     found.differences = [_deviation(one, known) for one in found.differences]
     found.drifted = [_deviation(one, known) for one in found.drifted]
     report.refused = [replace(row, id=_key(row.id, known)) for row in report.refused]
+    if "discarded" in report.notes:
+        report.notes["discarded"] = [
+            {**row, "id": _key(row["id"], known)} for row in report.notes["discarded"]
+        ]
 
 
 async def in_conflicts(target: Connection, listed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ from bulkmig.postgres.errors import copy_line, describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
-from bulkmig.target.postgres import copy_in, upsert
+from bulkmig.target.postgres import copy_rows, upsert
 from bulkmig.target.references import prove
 
 _BASE_FLUSH = 4 * 1024 * 1024  # bytes of base kept before they are written
@@ -173,7 +173,7 @@ class VesselLoad:
             self.result.updated[load.table] += load.rows
             return
         try:
-            rows = await copy_in(self.connection, load.table, load.columns, load.data)
+            rows = await copy_rows(self.connection, load)
         except asyncpg.PostgresError as error:
             raise self._failed(error, parcel.entity.name, load) from error
         if rows != load.rows:

@@ -16,11 +16,14 @@ from tests.support import lane
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases, EmbeddedServers, by_major
 
-if os.environ.get("BULKMIG_TARGET") == "sqlite":
+ON_SQLITE = os.environ.get("BULKMIG_TARGET") == "sqlite"
+if ON_SQLITE:
     lane.begin()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("files_too") is not None and not ON_SQLITE:
+        metafunc.parametrize("on_files", [False, True], indirect=True, ids=["postgresql", "sqlite"])
     if metafunc.definition.get_closest_marker("all_versions") is None:
         return
     if "pg_major" not in metafunc.fixturenames:
@@ -29,7 +32,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("pg_major", majors, indirect=True, ids=[f"pg{major}" for major in majors])
 
 
-ON_SQLITE = os.environ.get("BULKMIG_TARGET") == "sqlite"
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    mark = item.get_closest_marker("only_postgresql")
+    if mark is not None and ON_SQLITE:
+        pytest.skip(str(mark.args[0]))
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +65,20 @@ def pg(embedded_servers: EmbeddedServers, pg_major: int) -> Server:
 
 
 @pytest.fixture
-def databases(embedded_servers: EmbeddedServers, pg_major: int, tmp_path: Path) -> Iterator[Databases]:
+def on_files(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether targets are on SQLite."""
+    found: bool = getattr(request, "param", ON_SQLITE)
+    if found and not ON_SQLITE:
+        lane.begin(monkeypatch.setattr)
+    return found
+
+
+@pytest.fixture
+def databases(
+    embedded_servers: EmbeddedServers, pg_major: int, on_files: bool, tmp_path: Path
+) -> Iterator[Databases]:
     """Makes fresh databases, dropped after the test: `databases("onboarding")` returns a URL."""
-    made = Databases(embedded_servers, pg_major, files=tmp_path if ON_SQLITE else None)
+    made = Databases(embedded_servers, pg_major, files=tmp_path if on_files else None)
     try:
         yield made
     finally:

@@ -13,13 +13,14 @@ from bulkmig._core.frames import from_csv
 @dataclass
 class TableLoad:
     """CSV for one target table. `columns` in the order of the CSV's fields, `key` its primary key,
-    `source_ids` one per row."""
+    `source_ids` one per row; `frame`: the same rows, where the target takes them so."""
 
     table: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
     source_ids: pl.Series
     data: bytes
+    frame: pl.DataFrame | None = None
 
     @property
     def rows(self) -> int:

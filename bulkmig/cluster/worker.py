@@ -23,6 +23,7 @@ from bulkmig.cluster.runs import QueueRun
 from bulkmig.cluster.unit import Errand, Hand
 from bulkmig.cluster.view import View, own, shared
 from bulkmig.config import Settings, check
+from bulkmig.entities import ENTITIES
 from bulkmig.errors import BulkmigError, PreflightError, UsageError
 from bulkmig.events import Listener, RunEnded, RunStarted, silent
 from bulkmig.ledger import chain, schema
@@ -32,7 +33,9 @@ from bulkmig.postgres.session import SOURCE, Connection, session, transaction
 from bulkmig.preflight import address, patience, target_only
 from bulkmig.report import Report
 from bulkmig.security.keys import from_settings
+from bulkmig.source import onboarding
 from bulkmig.source.onboarding import SnapshotGone
+from bulkmig.target import postgres
 from bulkmig.workers import THREADS, Lane, Site, sample
 
 GIVE_BACK_SECONDS = 10.0
@@ -50,11 +53,12 @@ async def work(
     if settings.target.startswith("sqlite:"):
         raise UsageError("workers need a target in PostgreSQL, where the queue lies", "check --target")
     source, target = address(settings, "source"), address(settings, "target")
-    # Refused at once, where an end can't be reached.
+    # Refused at once, where an end can't be reached or isn't as it must be: else every vessel would fail.
+    async with session(source, SOURCE, role="source") as connection:
+        await onboarding.catalogue(connection, ENTITIES)
     async with target_only(settings, needs_ledger=False) as connection:
+        await postgres.catalogue(connection, writing=True)
         await schema.upgrade(connection)
-    async with session(source, SOURCE, role="source"):
-        pass
     report = Report("worker", memory_bound=settings.memory)
     listen = report.timeline.hearing(listen)
     stop = stop or Stop()

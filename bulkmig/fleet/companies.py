@@ -58,7 +58,10 @@ async def _write(run: Run, due: list[Vessel], *, everything: bool, companies: Co
     rows = Shared(fleet, before=run.rows)
     nowhere = await orphans.find(run.ends.holder) if everything and run.rows is None else None
     if not run.settings.dry_run:
-        await numbers.assign(run.ends.holder, target, fleet)
+        # A sync asks for numbers again once it has seen which vessels have new rows.
+        await numbers.assign(
+            run.ends.holder, target, fleet, run.grown if run.syncs and not run.outdated else due
+        )
         try:
             await rows.load(target, run.checkpoints, nowhere, run.ends.seen)
         except CommitUnknown:

@@ -30,17 +30,17 @@ def for_vessels(entity: Entity, vessels: Iterable[str]) -> str:
     return f"SELECT {_list(entity)} FROM {entity.source} t {entity.joins} WHERE t.{owner} = ANY ({ids})"
 
 
-def keys(entity: Entity, vessels: Iterable[str]) -> str:
-    """The ids of all rows of an entity that belong to these vessels, and the vessel of each."""
-    ids = uuid_array(vessels)
+def keys(entity: Entity, vessels: Iterable[str], *also: str) -> str:
+    """The ids of all rows of an entity that belong to these vessels, the vessel of each, and more columns."""
+    ids, more = uuid_array(vessels), "".join(f", t.{column}" for column in also)
     if entity.through is not None:
         parent, column = entity.through
         return (
-            f"SELECT t.id, p.vessel_id FROM {parent} p JOIN {entity.source} t ON t.{column} = p.id"
+            f"SELECT t.id, p.vessel_id{more} FROM {parent} p JOIN {entity.source} t ON t.{column} = p.id"
             f" WHERE p.vessel_id = ANY ({ids})"
         )
     owner = "id" if entity.name == "vessel" else "vessel_id"
-    return f"SELECT t.id, t.{owner} FROM {entity.source} t WHERE t.{owner} = ANY ({ids})"
+    return f"SELECT t.id, t.{owner}{more} FROM {entity.source} t WHERE t.{owner} = ANY ({ids})"
 
 
 def by_id(entity: Entity, ids: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 
 from bulkmig.sqlite.errors import translated
 from bulkmig.sqlite.ids import Ids
-from bulkmig.sqlite.portal import NOWHERE, PortalColumn, PortalTable
+from bulkmig.sqlite.portal import BORN, NOWHERE, PortalColumn, PortalTable
 from bulkmig.sqlite.values import store
 
 _row_number = itemgetter(0)
@@ -23,21 +23,21 @@ def copy_in(connection: sqlite3.Connection, ids: Ids, table: PortalTable, frame:
     the row as COPY does."""
     by_name = {column.name: column for column in table.columns}
     columns = [by_name[name] for name in frame.columns]
+    texts = frame.select(store(column.kind, column.name) for column in columns)
     if table.own is None:
-        _insert(connection, table, columns, _cells(ids, table, columns, frame))
+        _insert(connection, table, columns, _cells(ids, table, columns, texts))
         return
-    uuids = frame[table.own.name].to_list()
+    uuids = texts[table.own.name].to_list()
     ids.come_back(table, uuids)
-    if None in ids.numbers(table.name, uuids):
-        ids.number_arriving(table, uuids)
+    ids.arrive(table, uuids, texts[BORN].to_list() if BORN in texts.columns else ())
     # Numbers are free as a rule: only where one is taken are they looked at.
     connection.execute("SAVEPOINT copy")
     try:
-        _insert(connection, table, columns, _cells(ids, table, columns, frame))
+        _insert(connection, table, columns, _cells(ids, table, columns, texts))
     except asyncpg.PostgresError:
         connection.execute("ROLLBACK TO copy")
         ids.number_arriving(table, uuids)
-        _insert(connection, table, columns, _cells(ids, table, columns, frame))
+        _insert(connection, table, columns, _cells(ids, table, columns, texts))
     connection.execute("RELEASE copy")
 
 
@@ -49,10 +49,9 @@ def copy_plain(connection: sqlite3.Connection, table: str, frame: pl.DataFrame) 
 
 
 def _cells(
-    ids: Ids, table: PortalTable, columns: Sequence[PortalColumn], frame: pl.DataFrame
+    ids: Ids, table: PortalTable, columns: Sequence[PortalColumn], texts: pl.DataFrame
 ) -> list[Sequence[object]]:
-    """The rows as they are stored, column by column."""
-    texts = frame.select(store(column.kind, column.name) for column in columns)
+    """The rows as they are stored, column by column. `texts`: still with UUIDs."""
     made: list[Sequence[object]] = []
     for column in columns:
         values = texts[column.name].to_list()

@@ -13,7 +13,7 @@ async def broken(file: Session) -> tuple[list[str], list[Lost]]:
     lost = []
     for table, number, parent, _ in await file.pragma("PRAGMA main.foreign_key_check"):
         known = file.tables.get(table)
-        column = next((c for c, p, _ in known.references if p == parent), "") if known else ""
+        column = next((c for c, p, *_ in known.references if p == parent), "") if known else ""
         lost.append((table, number, column, parent))
     return damage, lost
 

@@ -99,22 +99,38 @@ class Ids:
 
     # -- giving
 
-    def number(self, table: PortalTable, rows: Sequence[tuple[str, str | None]]) -> None:
-        """Gives rows (UUID, source id) that have no number yet one, in their order."""
+    def number(self, table: PortalTable, rows: Sequence[str]) -> None:
+        """Gives rows that have no number yet one, in their order. A row: its UUID, its source id and its
+        `created_at` as the file has it, if there are these, in one text."""
         if table.own is None or not rows:
             return
-        there = {uuid for uuid, _ in self.known(uuid for uuid, _ in rows)}
-        new = (
-            [uuid + (source_id or "") for uuid, source_id in rows if uuid not in there]
-            if there
-            else [uuid + (source_id or "") for uuid, source_id in rows]
-        )
+        there = {uuid for uuid, _ in self.known(row[:_LENGTH] for row in rows)}
+        new = [row for row in rows if row[:_LENGTH] not in there] if there else rows
         # One statement for all of them: half the time of one for each.
         self._connection.execute(
-            f"INSERT INTO {IDS} (tbl, id, uuid, source_id) SELECT ?1, ?2 + key, substr(value, 1, {_LENGTH}),"
-            f" CASE WHEN length(value) > {_LENGTH} THEN substr(value, {_LENGTH + 1}) END FROM json_each(?3)",
+            f"INSERT INTO {IDS} (tbl, id, uuid, source_id, born) SELECT ?1, ?2 + key,"
+            f" substr(value, 1, {_LENGTH}), nullif(substr(value, {_LENGTH + 1}, {_LENGTH}), ''),"
+            f" nullif(substr(value, {2 * _LENGTH + 1}), '') FROM json_each(?3)",
             (table.name, self._next_free(table), orjson.dumps(new).decode()),
         )
+
+    def arrive(self, table: PortalTable, uuids: Sequence[str], born: Sequence[str | None]) -> None:
+        """Rows are about to be inserted, with such a `created_at`: gives those a number that have none, and
+        notes what tells them from later ones."""
+        query = (
+            "SELECT i.uuid, i.id, i.born, i.source_id IS NOT NULL"
+            f" FROM json_each(?1) j CROSS JOIN {IDS} i ON i.uuid = j.value"
+        )
+        found = self._connection.execute(query, (orjson.dumps(uuids).decode(),)).fetchall()
+        if len(self._known) > _KEPT:
+            self._known.clear()
+        self._known.update((uuid, number) for uuid, number, _, _ in found)
+        if born:
+            now = dict(zip(uuids, born, strict=True))
+            changed = [(now[uuid], uuid) for uuid, _, was, ours in found if ours and was != now[uuid]]
+            self._connection.executemany(f"UPDATE {IDS} SET born = ?1 WHERE uuid = ?2", changed)
+        if len(found) < len(uuids):
+            self.number_arriving(table, uuids)
 
     def number_arriving(self, table: PortalTable, uuids: Sequence[str]) -> None:
         """Rows are about to be inserted: gives those a number that have none, or whose number the portal has
@@ -127,7 +143,7 @@ class Ids:
             if number is not None and own_number(table.name, uuids[place]) is None
         ]
         self._renumber(table, taken)
-        self.number(table, [(uuid, None) for uuid in uuids])
+        self.number(table, uuids)
         self.doubt()
 
     def come_back(self, table: PortalTable, uuids: Sequence[str]) -> None:
@@ -151,15 +167,13 @@ class Ids:
         self.doubt()
         for table in self._tables.values():
             if table.own is not None:
-                taken = connection.execute(portal.usurped(table)).fetchall()
-                self._renumber(table, [one for one in taken if own_number(table.name, one[0]) is None])
-        found = [
-            (table.name, number, own_uuid(table.name, number))
-            for table in self._tables.values()
-            if table.own is not None
-            for (number,) in connection.execute(portal.unnoted(table))
-        ]
-        connection.executemany(f"INSERT OR IGNORE INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)", found)
+                found = connection.execute(portal.strangers(table, self._tables)).fetchall()
+                taken = [(uuid, n) for n, uuid in found if uuid and own_number(table.name, uuid) is None]
+                self._renumber(table, taken)
+                connection.executemany(
+                    f"INSERT OR IGNORE INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)",
+                    [(table.name, n, own_uuid(table.name, n)) for n, uuid in found if uuid is None],
+                )
         self._version = version
 
     def _next_free(self, table: PortalTable) -> int:

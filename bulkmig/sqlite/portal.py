@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
+from typing import NamedTuple
 
 from bulkmig._core.declare import Kind
 from bulkmig.entities import ENTITIES
@@ -21,7 +23,7 @@ from bulkmig.sqlite.values import printed, stored
 IDS = "bulkmig_ids"
 CREATE_IDS = (
     "CREATE TABLE {schema}.bulkmig_ids (tbl TEXT NOT NULL, id INTEGER NOT NULL, uuid TEXT NOT NULL,"
-    " source_id TEXT, freed INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (tbl, id)) WITHOUT ROWID;"
+    " source_id TEXT, freed INTEGER NOT NULL DEFAULT 0, born TEXT, PRIMARY KEY (tbl, id)) WITHOUT ROWID;"
     "CREATE UNIQUE INDEX {schema}.bulkmig_ids_uuid ON bulkmig_ids (uuid);"
     "CREATE INDEX {schema}.bulkmig_ids_freed ON bulkmig_ids (tbl) WHERE freed"
 )
@@ -35,6 +37,7 @@ _TYPES = {
     Kind.TIMESTAMP: "timestamptz",
     Kind.JSON: "jsonb",
 }
+BORN = "created_at"
 NOWHERE = -(2**63)  # a reference that names no row: the foreign key refuses it
 
 
@@ -57,19 +60,35 @@ class PortalColumn:
         return f'"{self.name}"'
 
 
+class Link(NamedTuple):
+    """A foreign key: of several columns the pair that names the parent's row alone, if there is one."""
+
+    column: str
+    parent: str
+    to: str
+    cascades: bool
+
+
 @dataclass
 class PortalTable:
-    """A table; `own`: the column with the numbers that it gives itself."""
+    """A table; `own`: the column with the numbers that it gives itself; `holds`: column -> the table and
+    column of which it holds values."""
 
     name: str
     columns: list[PortalColumn]
     own: PortalColumn | None = None
     unique: list[tuple[str, ...]] = field(default_factory=list)
-    references: list[tuple[str, str, str]] = field(default_factory=list)  # column, parent, its column
+    references: list[Link] = field(default_factory=list)
+    holds: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def key(self) -> list[PortalColumn]:
         return sorted((c for c in self.columns if c.key), key=lambda c: c.key)
+
+    @property
+    def born(self) -> PortalColumn | None:
+        """The column that tells a row from a later one with its number."""
+        return next((c for c in self.columns if c.name == BORN), None) if self.own is not None else None
 
     @property
     def shaped(self) -> bool:
@@ -110,10 +129,9 @@ def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
     tables = {name: _table(connection, name) for name in names}
     roots = {name: table.own for name, table in tables.items()}
     for table in tables.values():
-        by_column = {column: (parent, to) for column, parent, to in table.references}
         columns = []
         for column in table.columns:
-            parent = _root(tables, *by_column[column.name]) if column.name in by_column else None
+            parent = _root(tables, *table.holds[column.name]) if column.name in table.holds else None
             columns.append(
                 PortalColumn(**{**vars(column), "parent": parent if parent and roots[parent] else None})
             )
@@ -129,7 +147,7 @@ def _root(tables: dict[str, PortalTable], parent: str, column: str) -> str | Non
     for _ in range(len(tables)):
         if parent not in tables:
             return None
-        up = next(((p, to) for c, p, to in tables[parent].references if c == column), None)
+        up = tables[parent].holds.get(column)
         if up is None:
             own = tables[parent].own
             return parent if own is not None and own.name == column else None
@@ -153,15 +171,20 @@ def _table(connection: sqlite3.Connection, name: str) -> PortalTable:
     declared = {column: type_ for _, column, type_, *_ in rows}
     if len(keys) == 1 and declared[keys[0].name].upper() == "INTEGER":
         table.own = keys[0]
-    links: dict[int, list[tuple[str, str, str | None]]] = {}
-    for id_, _, parent, column, to, *_ in connection.execute(
-        "SELECT * FROM pragma_foreign_key_list(?1, 'main')", (name,)
-    ):
-        links.setdefault(id_, []).append((column, parent, to))
-    for link in links.values():
-        if len(link) == 1:
-            column, parent, to = link[0]
-            table.references.append((column, parent, to or _key_of(connection, parent)))
+    links: dict[int, list[Link]] = {}
+    for id_, place, parent, column, to, _, deleted in connection.execute(
+        'SELECT id, seq, "table", "from", "to", on_update, on_delete'
+        " FROM pragma_foreign_key_list(?1, 'main') ORDER BY id, seq",
+        (name,),
+    ).fetchall():
+        named = to or (*_key_of(connection, parent), "rowid")[place]
+        links.setdefault(id_, []).append(Link(column, parent, named, deleted == "CASCADE"))
+    for link in sorted(links.values(), key=len):
+        alone = [pair for pair in link if [pair.to] == _key_of(connection, pair.parent)]
+        table.references.append((alone or link)[0])
+        for pair in link:
+            table.holds.setdefault(pair.column, (pair.parent, pair.to))
+    written = {column.name for column in columns if column.writable}
     for index, unique, origin, partial in connection.execute(
         "SELECT name, \"unique\", origin, partial FROM pragma_index_list(?1, 'main')", (name,)
     ).fetchall():
@@ -169,16 +192,14 @@ def _table(connection: sqlite3.Connection, name: str) -> PortalTable:
             parts = connection.execute(
                 "SELECT name FROM pragma_index_info(?1, 'main') ORDER BY seqno", (index,)
             ).fetchall()
-            if all(part for (part,) in parts):
+            if all(part in written for (part,) in parts):
                 table.unique.append(tuple(part for (part,) in parts))
     return table
 
 
-def _key_of(connection: sqlite3.Connection, table: str) -> str:
-    row = connection.execute(
-        "SELECT name FROM pragma_table_info(?1, 'main') WHERE pk = 1", (table,)
-    ).fetchone()
-    return str(row[0]) if row else "rowid"
+def _key_of(connection: sqlite3.Connection, table: str) -> list[str]:
+    query = "SELECT name FROM pragma_table_info(?1, 'main') WHERE pk ORDER BY pk"
+    return [str(name) for (name,) in connection.execute(query, (table,))]
 
 
 def _kind(declared: str, typed: str | None) -> tuple[str, str]:
@@ -237,6 +258,12 @@ def _view(table: PortalTable) -> list[str]:
             f"CREATE TEMP TRIGGER {name}_u INSTEAD OF UPDATE ON {name} BEGIN"
             f' UPDATE "{table.name}" SET {changed} WHERE {this}; END'
         )
+    if table.born is not None and table.own is not None:
+        born = table.born.quoted
+        made.append(
+            f"CREATE TEMP TRIGGER {name}_b INSTEAD OF UPDATE OF {born} ON {name}"
+            f" WHEN NEW.{born} IS NOT OLD.{born} BEGIN{_note_born(table, f'OLD.{table.own.quoted}')} END"
+        )
     if this:
         freed = f"UPDATE {IDS} SET freed = 1 WHERE uuid = OLD.{table.own.quoted};" if table.own else ""
         made.append(
@@ -268,18 +295,46 @@ def note_id(table: PortalTable) -> str:
         f" UPDATE {IDS} SET id = {next_free(table)} WHERE uuid = {new} AND {own} IS NULL"
         f' AND EXISTS (SELECT 1 FROM "{table.name}" t WHERE t.{table.own.quoted if table.own else "rowid"} ='
         f" {IDS}.id);"
-        f" UPDATE {IDS} SET freed = 0 WHERE uuid = {new} AND freed;"
+        f" UPDATE {IDS} SET freed = 0 WHERE uuid = {new} AND freed;{_note_born(table, new)}"
     )
 
 
-def usurped(table: PortalTable) -> str:
-    """UUIDs and numbers of rows that bulkmig has deleted, and whose numbers the portal has given to rows of
-    its own since."""
+def _note_born(table: PortalTable, uuid: str) -> str:
+    """The trigger's statement that notes what tells a row of bulkmig's from a later one."""
+    if table.born is None:
+        return ""
+    value = stored(table.born.kind, f"NEW.{table.born.quoted}")
+    return f" UPDATE {IDS} SET born = {value} WHERE uuid = {uuid} AND source_id IS NOT NULL;"
+
+
+def strangers(table: PortalTable, tables: Collection[str]) -> str:
+    """The numbers of rows that the portal has added and that have no UUID yet: none at all, or (the second
+    column) that of a row of bulkmig's that isn't there: deleted, or not written yet."""
     own = table.own.quoted if table.own else "rowid"
+    other = ""
+    if table.born is not None:
+        detail = _details().get(table.name)
+        # People change rows, and their details; a row that they add has no details of bulkmig's.
+        if detail is not None and detail[0] in tables:
+            new = f"NOT EXISTS (SELECT 1 FROM main.{detail[0]} d WHERE d.{detail[1]} = t.{own})"
+        else:
+            new = f"t.{BORN} IS t.updated_at" if "updated_at" in {c.name for c in table.columns} else "0"
+        other = f" OR i.born IS NOT NULL AND i.born IS NOT t.{BORN} AND {new}"
     return (
-        f'SELECT i.uuid, i.id FROM {IDS} i JOIN main."{table.name}" t ON t.{own} = i.id'
-        f" WHERE i.tbl = '{table.name}' AND i.freed"
+        f"SELECT t.{own}, i.uuid FROM main.\"{table.name}\" t LEFT JOIN {IDS} i ON i.tbl = '{table.name}'"
+        f" AND i.id = t.{own} WHERE i.id IS NULL OR i.freed{other}"
     )
+
+
+@lru_cache(maxsize=1)
+def _details() -> dict[str, tuple[str, str]]:
+    """Table -> the table that has a row for each of its rows, and the column that names it."""
+    found = {}
+    for entity in ENTITIES:
+        always = [table for table in entity.tables[1:] if table.when is None]
+        if always:
+            found[entity.tables[0].name] = (always[0].name, always[0].own_key)
+    return found
 
 
 def unnumbered(table: PortalTable) -> str:
@@ -300,13 +355,4 @@ def next_free(table: PortalTable) -> str:
     return (
         f"max(coalesce((SELECT max(id) FROM {IDS} WHERE tbl = '{table.name}'), 0),"
         f' coalesce((SELECT max({own}) FROM "{table.name}"), 0)) + 1'
-    )
-
-
-def unnoted(table: PortalTable) -> str:
-    """The numbers of rows that the portal has added and that have no UUID yet."""
-    own = table.own.quoted if table.own else "rowid"
-    return (
-        f'SELECT {own} FROM main."{table.name}" t WHERE NOT EXISTS'
-        f" (SELECT 1 FROM {IDS} i WHERE i.tbl = '{table.name}' AND i.id = t.{own})"
     )

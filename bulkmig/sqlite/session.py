@@ -222,6 +222,10 @@ class Session:
 
         await self.work(work)
 
+    async def insert(self, table: str, frame: pl.DataFrame) -> int:
+        """Inserts rows of texts."""
+        return await self.work(lambda: self._copy_in(table, frame))
+
     async def refresh(self) -> None:
         """Gives the portal's new rows their UUIDs."""
         await self.work(self.ids.note_new)

@@ -12,6 +12,7 @@ from uuid import uuid4
 import msgspec
 import polars as pl
 
+from bulkmig import numbers
 from bulkmig._core.stop import Stop
 from bulkmig.cluster.submit import crew
 from bulkmig.config import Settings, check
@@ -335,6 +336,10 @@ class _Steps:
         )
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
+        there = [vessel for vessel in (*chosen.old, *chosen.others) if vessel.id in self.detected.shuffled]
+        run.grown = [*there, *chosen.new]
+        if not self.settings.dry_run:
+            await numbers.assign(ends.holder, ends.target, run.fleet, run.grown)
 
     async def vessels(self) -> None:
         """Vessels that are in the target already and have changed, those that waited longest first, and

@@ -259,9 +259,9 @@ async def _of_file(file: Session) -> Graph:
         tables[f"bulkmig.{name}"] = TargetTable(f"bulkmig.{name}", named, key)
     nullable = {(table.name, c.name) for table in file.tables.values() for c in table.columns if c.nullable}
     keys = [
-        ForeignKey(table.name, column, parent, to, (table.name, column) in nullable, cascades=True)
+        ForeignKey(table.name, column, parent, to, (table.name, column) in nullable, cascades)
         for table in file.tables.values()
-        for column, parent, to in table.references
+        for column, parent, to, cascades in table.references
         if parent in file.tables
     ]
     return build(tables, keys)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import polars as pl
 
+from bulkmig._core.parcel import TableLoad
 from bulkmig._core.unit import Catalogue
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError
@@ -75,6 +76,14 @@ async def copy_in(connection: Connection, table: str, columns: Sequence[str], da
         name, source=once(), columns=list(columns), schema_name=schema or None, format="csv"
     )
     return int(status.rpartition(" ")[2])
+
+
+async def copy_rows(connection: Connection, load: TableLoad) -> int:
+    """Inserts a table's rows in the form that the target takes; returns how many went in."""
+    file = on_file(connection)
+    if file is None or load.frame is None:
+        return await copy_in(connection, load.table, load.columns, load.data)
+    return await file.insert(load.table, load.frame)
 
 
 async def upsert(

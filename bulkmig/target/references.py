@@ -64,7 +64,7 @@ async def foreign_keys(connection: Connection, decisions: Decisions) -> list[For
         decisions.foreign_keys = [
             ForeignKey(f"{name}.{column}", name, column, parent, to)
             for name in _own_key()
-            for column, parent, to in file.tables[name].references
+            for column, parent, to, _ in file.tables[name].references
         ]
     if decisions.foreign_keys is None:
         rows = await connection.fetch(_FOREIGN_KEYS, list(_own_key()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import asyncpg
@@ -59,13 +60,29 @@ async def fetchval(url: str, query: str, *values: object) -> Any:
         await connection.close()
 
 
+async def flip(url: str, where: str, *, at: int, forged: bool = False) -> None:
+    """Changes a byte of parts of checkpoints; `forged`: their digests with them."""
+    parts = await table(
+        url, f"SELECT checkpoint_id::text, part, payload FROM bulkmig.checkpoint_parts {where}"
+    )
+    for checkpoint, part, payload in parts:
+        changed = bytes(b ^ 1 if place == at else b for place, b in enumerate(payload))
+        digest = hashlib.sha256(changed).digest()
+        await execute(
+            url,
+            f"UPDATE bulkmig.checkpoint_parts SET payload = $1{', digest = $4' if forged else ''}"
+            " WHERE checkpoint_id = $2::text::uuid AND part = $3",
+            *([changed, checkpoint, part, digest] if forged else [changed, checkpoint, part]),
+        )
+
+
 async def undone(
     config: Settings, report: Report | None = None, *, vessel: str = "", checkpoint: str = ""
 ) -> Report:
     """Rolls back, and sees that it was done."""
     run = report.run_id if report is not None else ""
     done = await rollback(config, run=run, vessel=vessel, checkpoint=checkpoint)
-    assert (done.status, done.failures, done.refused) == ("completed", [], [])
+    assert (done.status, done.failures, done.refused) == ("completed", [], []), done.failures
     return done
 
 
@@ -79,10 +96,15 @@ async def a_vessel_with_equipment(target: str) -> str:
     return found
 
 
-async def rows(url: str, query: str) -> list[Any]:
-    """The first column."""
+async def table(url: str, query: str, *values: object) -> list[Any]:
+    """All rows."""
     connection = await asyncpg.connect(url)
     try:
-        return [row[0] for row in await connection.fetch(query)]
+        return list(await connection.fetch(query, *values))
     finally:
         await connection.close()
+
+
+async def rows(url: str, query: str, *values: object) -> list[Any]:
+    """The first column."""
+    return [row[0] for row in await table(url, query, *values)]

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import base64
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from bulkmig import Selection, migrate, rollback
 from bulkmig.generate import FleetSpec
-from tests.checkpoint.support import a_vessel_with_equipment, execute, fetchval, settings, state, undone
+from tests.checkpoint.support import (
+    a_vessel_with_equipment,
+    execute,
+    fetchval,
+    flip,
+    rows,
+    settings,
+    state,
+    undone,
+)
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets
 
 SPEC = FleetSpec(seed=4, vessels=2, equipment=12)
 ALL = Selection(all=True)
+Damage = Callable[[str], Awaitable[object]]
 
 
 @pytest.fixture
@@ -25,38 +36,39 @@ def key_file(tmp_path: Path) -> str:
     return str(file)
 
 
-async def rolled_back_then_damaged(fleets: Fleets, target: str, damage: str, key_file: str = "") -> str:
+async def rolled_back_then_damaged(fleets: Fleets, target: str, damage: Damage, key_file: str = "") -> str:
     """Rolls a run back, damages the checkpoint that holds its rows, and tries to bring them back; returns the
     message of the refusal, once it is sure that nothing changed."""
     origin = await fleets(SPEC)
     config = settings(origin, target, key_file=key_file)
     back = await undone(config, await migrate(config, ALL))
     before = await state(target)
-    await execute(target, damage)
+    await damage(target)
     again = await rollback(config, run=back.run_id)
     assert (again.exit_status, again.done) == (1, 0)
     assert apart(before, await state(target)) == []
     return again.failures[0].error
 
 
-FLIP = (
-    "UPDATE bulkmig.checkpoint_parts SET payload = set_byte(payload, 30, get_byte(payload, 30) # 1)"
-    " WHERE role = 'state'"
-)
+def flips(*, forged: bool = False) -> Damage:
+    return lambda target: flip(target, "WHERE role = 'state'", at=30, forged=forged)
+
+
+def runs(statement: str) -> Damage:
+    return lambda target: execute(target, statement)
 
 
 async def test_a_flipped_byte_is_an_error_that_names_the_checkpoint(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    message = await rolled_back_then_damaged(fleets, maintenance_url, FLIP)
+    message = await rolled_back_then_damaged(fleets, maintenance_url, flips())
     assert "is not what was stored" in message
 
 
 async def test_so_it_is_in_an_encrypted_one_even_if_its_digest_was_made_to_fit(
     fleets: Fleets, maintenance_url: str, key_file: str
 ) -> None:
-    forged = f"{FLIP}; UPDATE bulkmig.checkpoint_parts SET digest = sha256(payload)"
-    message = await rolled_back_then_damaged(fleets, maintenance_url, forged, key_file)
+    message = await rolled_back_then_damaged(fleets, maintenance_url, flips(forged=True), key_file)
     assert "is not what was stored" in message
 
 
@@ -68,13 +80,13 @@ async def test_a_part_that_was_put_in_another_s_place_does_not_open(
         " FROM bulkmig.checkpoint_parts o WHERE p.role = 'state' AND o.checkpoint_id = p.checkpoint_id"
         " AND o.role = 'state' AND o.part <> p.part"
     )
-    message = await rolled_back_then_damaged(fleets, maintenance_url, swap, key_file)
+    message = await rolled_back_then_damaged(fleets, maintenance_url, runs(swap), key_file)
     assert "is not what was stored" in message
 
 
 async def test_a_missing_part_is_an_error(fleets: Fleets, maintenance_url: str) -> None:
     gone = "DELETE FROM bulkmig.checkpoint_parts WHERE part = 1"
-    assert "parts" in await rolled_back_then_damaged(fleets, maintenance_url, gone)
+    assert "parts" in await rolled_back_then_damaged(fleets, maintenance_url, runs(gone))
 
 
 async def test_a_wrong_key_and_no_key_are_errors_and_the_right_one_restores(
@@ -135,10 +147,7 @@ async def test_a_user_and_a_company_that_were_deleted_since_come_back_with_the_v
     await migrate(config, ALL)
     vessels = "SELECT DISTINCT source_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
     complete = await state(maintenance_url)
-    backs = [
-        await undone(config, vessel=row)
-        for row in (await fetchval(maintenance_url, f"SELECT array_agg(s) FROM ({vessels}) AS v (s)"))
-    ]
+    backs = [await undone(config, vessel=row) for row in await rows(maintenance_url, vessels)]
     await execute(maintenance_url, "DELETE FROM users; DELETE FROM companies")
     for back in backs[::-1]:
         await undone(config, back)

@@ -59,37 +59,68 @@ async def watching(at: Scene) -> AsyncIterator[Watch]:
         await connection.close()
 
 
+# Notes what the fleet's workers are given: time of the run's rate, and jobs, each with a session at each end.
+_WITNESS = """
+CREATE SCHEMA witness;
+CREATE TABLE witness.draws (began timestamptz, ended timestamptz);
+CREATE TABLE witness.jobs (at_work bigint);
+CREATE FUNCTION witness.drawn() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO witness.draws VALUES (greatest(OLD.paid_until, statement_timestamp()), NEW.paid_until);
+    RETURN NULL;
+END $$;
+CREATE FUNCTION witness.taken() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    INSERT INTO witness.jobs SELECT count(*) FROM bulkmig.pgqueuer WHERE status = 'picked';
+    RETURN NULL;
+END $$;
+CREATE TRIGGER witness AFTER UPDATE ON bulkmig.queue_rates FOR EACH ROW EXECUTE FUNCTION witness.drawn();
+CREATE TRIGGER witness AFTER UPDATE ON bulkmig.pgqueuer FOR EACH STATEMENT EXECUTE FUNCTION witness.taken();
+"""
+# By when, since the run was opened, how many rows of vessels were in.
+_COMMITTED = """
+SELECT extract(epoch FROM v.finished_at - r.opened_at)::float8, sum(v.rows) OVER (ORDER BY v.finished_at)
+  FROM bulkmig.vessels v JOIN bulkmig.queue_runs r USING (run_id) ORDER BY 1
+"""
+_DRAWN = "SELECT extract(epoch FROM sum(ended - began))::float8 FROM witness.draws"
+
+
 @pytest.mark.slow
-async def test_connections_of_all_workers_together_stay_within_the_limit(
-    fleet: Make, maintenance_url: str
-) -> None:
-    """Three workers that could have four vessels each, of which one is killed and one comes late."""
-    async with scene(await fleet(SMALL), maintenance_url) as at, watching(at) as seen:
-        victim, _ = await at.worker(), await at.worker()
-        submitter = await at.submitter("--max-source-connections", "3", "--max-target-connections", "2")
-        await at.busy(victim)
-        await victim.kill()
-        await at.worker()
-        await at.judge(submitter)
-        assert seen.looks > 20
-        assert seen.most == [2, 2]
-
-
-@pytest.mark.long
-async def test_rows_a_second_are_those_of_all_workers_together(fleet: Make, maintenance_url: str) -> None:
-    """Two workers take as long as the limit says for the rows of all vessels."""
+async def test_limits_of_the_fleet_hold_while_workers_come_and_go(fleet: Make, maintenance_url: str) -> None:
+    """Workers that could have four vessels each: one is killed, one told to stop, two come late, and another
+    submitter takes over. At no commit are more rows in than the time since the beginning allows, no row went
+    without, and never are there more jobs, or sessions, than places."""
     one = await fleet(SMALL)
     shared = ("companies", "company_settings", "users", "user_metadata", "cross_references")
     rows = sum(n["inserted"] for table, n in one.document["rows"].items() if table not in shared)
-    limit = rows // 6
-    async with scene(one, maintenance_url) as at:
-        await at.worker()
-        await at.worker()
-        submitter = await at.submitter("--max-rows-per-second", str(limit))
-        ended = await submitter.ended(at.limit)
-        assert ended.status == 0
-        # The last vessel's rows may go at once when those before them are paid for.
-        assert ended.document["seconds"] >= rows / limit - 1
+    limit = rows // 8
+    limits = ["--max-rows-per-second", str(limit)]
+    limits += ["--max-source-connections", "3", "--max-target-connections", "2"]
+    assert (await run(one.source, maintenance_url, "init")).status == 0
+    connection = await asyncpg.connect(maintenance_url)
+    await connection.execute(_WITNESS)
+    try:
+        async with scene(one, maintenance_url) as at, watching(at) as seen:
+            killed, stopped = await at.worker(), await at.worker()
+            first = await at.submitter(*limits)
+            await at.busy(killed)
+            await killed.kill()
+            await at.worker()
+            await at.reached(0.2)
+            await first.kill()
+            second = await at.submitter(*limits)
+            await at.reached(0.4)
+            await stopped.kill(signal.SIGTERM)
+            await at.worker()
+            await at.judge(second)
+        committed = await connection.fetch(_COMMITTED)
+        assert committed[-1][1] >= rows
+        # Whoever is next may have a second's worth at once.
+        assert [(when, n) for when, n in committed if n > limit * (when + 1)] == []
+        assert limit * await connection.fetchval(_DRAWN) >= rows
+        assert await connection.fetchval("SELECT max(at_work) FROM witness.jobs") == 2
+        assert seen.looks > 20
+        assert seen.most == [2, 2]
+    finally:
+        await connection.close()
 
 
 async def test_a_window_that_is_over_stops_all_workers(fleet: Make, maintenance_url: str) -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from bulkmig import PreflightError, Report, Selection, Settings, migrate
 from bulkmig.config import MEBIBYTE
+from tests.support import canaries
 from tests.support.aftermath import left_behind, marks, until
 from tests.support.proxy import PATIENCE, Hold, Proxy
 from tests.support.workloads import Workload, Workloads, execute
@@ -83,6 +84,7 @@ def amid_large(proxy: Proxy) -> Hold:
 async def only_fails(work: Workload, target: str, report: Report, *words: str) -> None:
     """The large vessel failed with all these words, the others are there, nothing is there in part."""
     vessel = await large_vessel(work)
+    assert not canaries.in_text(str(report.document()))
     told = [(failure.vessel_id, failure.error) for failure in report.failures]
     assert [id_ for id_, _ in told] == [vessel], told
     assert [word for word in words if word not in told[0][1]] == [], told

@@ -259,6 +259,7 @@ COPIES: dict[str, tuple[str, ...]] = {
     "settle.py:_load": ("COPY cross_references",),
     "shared.py:_write": ("COPY companies", "COPY company_settings", "COPY users", "COPY user_metadata"),
     "target/postgres.py:copy_in": (),  # what the others call
+    "target/postgres.py:copy_rows": (),
     "vessel_load.py:_copy": (
         *("COPY vessels", "COPY vessel_details", "COPY equipment", "COPY equipment_metadata"),
         *("COPY critical_parts", "COPY part_details", "COPY equipment_documents", "COPY vessel_documents"),

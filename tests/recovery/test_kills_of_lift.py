@@ -11,6 +11,7 @@ import pytest
 from bulkmig import Selection, Settings, migrate
 from bulkmig.generate import FleetSpec
 from tests.oracle.target import read_rows
+from tests.support import canaries
 from tests.support.aftermath import left_behind
 from tests.support.dumps import apart, dump
 from tests.support.files import stored, with_rows
@@ -35,7 +36,8 @@ class Move:
 
 async def moved(fleets: Fleets, databases: Databases, folder: Path) -> Move:
     """Lifts a migrated portal once."""
-    origin = await fleets(SPEC)
+    origin = await fleets(SPEC, fresh=True)
+    await canaries.plant(origin.url)
     file = await with_rows(folder / "portal.db", databases("maintenance"), origin, SPEC)
     settings = Settings(source=origin.url, target=file, on_error="quarantine", continue_on_error=True)
     await migrate(settings, Selection(all=True))

@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from bulkmig.generate import FleetSpec
+from tests.support import canaries
 from tests.support.files import stored, with_rows
 from tests.support.fleets import Fleets, Origin
 from tests.support.killer import WHEN
@@ -54,7 +55,7 @@ UPDATE equipment SET name = name || ' II', updated_at = now()
 INSERT INTO critical_parts (id, equipment_id, name) SELECT md5(id::text)::uuid, id, 'New part' FROM equipment;
 DELETE FROM quality_scores;
 UPDATE vessels SET name = name || ' II', updated_at = now();
-UPDATE users SET first_name = 'Changed', updated_at = now();
+UPDATE users SET first_name = 'Kanarie changed', updated_at = now();
 """
 
 
@@ -99,12 +100,13 @@ async def _run(
     written.write_text("")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.support.killer", str(written), when, str(occurrence), key, *command),
-        *("--json", "--quiet", "--source", source, "--target", f"sqlite:///{file}"),
+        *("--json", "--log-level", "debug", "--source", source, "--target", f"sqlite:///{file}"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
     )
-    out, _ = await process.communicate()
+    out, error = await process.communicate()
+    assert not canaries.in_text((out + error).decode(errors="replace"))
     assert process.returncode is not None
     document = json.loads(out) if out.strip() else {}
     return process.returncode, Counter(written.read_text().splitlines()), document
@@ -143,7 +145,8 @@ class Jobs:
         return self._made[name, journal]
 
     async def _make(self, name: str, file: Path, journal: str) -> Job:
-        origin: Origin = await self._fleets(SPEC, fresh=name == "sync")
+        origin: Origin = await self._fleets(SPEC, fresh=True)
+        await canaries.plant(origin.url)
         server = self._servers.get(self._servers.newest)
         empty = server.url(self._servers.create(self._servers.newest, "maintenance"))
         await with_rows(file, empty, origin, SPEC)

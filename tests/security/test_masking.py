@@ -1,43 +1,36 @@
-"""Canaries: every personal or secret value is a marker, and no marker is in anything that is written outside
-of the two databases, whatever is asked for and whatever fails; nor in the clear in what a key encrypts."""
+"""Every personal or secret value is a marker, and no marker is in what failures and errors say. What commands
+say otherwise is in `test_canaries.py`; `tests/support/programs.py` looks at what programs say until they
+end or are killed."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
-import sys
-import urllib.request
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import polars as pl
 import pytest
 
-from bulkmig import Settings
 from bulkmig._core import discreet
-from bulkmig.cli import app
 from bulkmig.generate import FleetSpec, generate_fleet
-from bulkmig.monitor import serve
 from bulkmig.postgres.errors import describe
+from tests.security.heard import Heard, execute, with_password
+from tests.support.canaries import CANARY, SECRET, in_files, in_ledger, plant
 
 SPEC = FleetSpec(seed=34, vessels=2, companies=1, equipment=5, nasty=0.3, least=0)
-CANARY = re.compile("kanarie", re.IGNORECASE)
-SECRET = "kanarie-dsn-password"
-PERSONAL = """
-UPDATE users SET email = 'kanarie-' || id || '@example.org', password_hash = 'kanarie-hash-' || id,
-  first_name = 'Kanarie', last_name = 'Kanarie''s "' || substr(id::text, 1, 4),
-  phone = '+kanarie-' || substr(id::text, 1, 8),
-  avatar_url = 'https://example.org/kanarie', settings = '{"token": "kanarie-token"}';
-UPDATE companies SET contact_email = 'kanarie@example.org', contact_phone = '+kanarie';
-"""
 # Rows of which nothing may show where something fails.
 ROWS = """
 UPDATE equipment SET serial_number = 'kanarie-serial-' || substr(id::text, 1, 8), notes = 'kanarie-note',
   specifications = '{"k": "kanarie"}', manufacturer = 'kanarie-maker';
+UPDATE users SET first_name = 'Kanarie';
 """
+# Columns of the ledger that hold what rows held, where there is no key.
+IN_THE_CLEAR = {"quarantine.row", "base.payload", "checkpoint_parts.payload"}
 QUOTES = """
 CREATE FUNCTION quotes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
   RAISE EXCEPTION 'row %', NEW USING ERRCODE = '{state}', DETAIL = NEW::text, HINT = NEW::text;
@@ -72,42 +65,6 @@ CREATE TRIGGER casts BEFORE INSERT ON equipment FOR EACH ROW EXECUTE FUNCTION ca
 }
 
 
-def execute(url: str, *statements: str) -> None:
-    async def work() -> None:
-        connection = await asyncpg.connect(url)
-        try:
-            for statement in statements:
-                await connection.execute(statement)
-        finally:
-            await connection.close()
-
-    asyncio.run(work())
-
-
-class Heard:
-    """What the program says, all of it."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str], source: str, target: str) -> None:
-        self.capfd, self.source, self.target = capfd, source, target
-
-    def __call__(self, *words: str, clean: bool = True) -> tuple[int, str]:
-        """Runs a command; its exit status and its whole output, in which there is no canary."""
-        arguments = [*words, "--log-level", "debug", "--source", self.source, "--target", self.target]
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["bulkmig", *arguments])
-            with pytest.raises(SystemExit) as ended:
-                app.main()
-        said = "\n".join(self.capfd.readouterr())
-        assert not clean or not CANARY.search(said), (words, said)
-        status = ended.value.code
-        assert isinstance(status, int)
-        return status, said
-
-
-def with_password(url: str) -> str:
-    return url.replace("postgres@", f"postgres:{SECRET}@")
-
-
 @pytest.fixture
 def heard(
     onboarding_url: str,
@@ -117,81 +74,12 @@ def heard(
 ) -> Heard:
     monkeypatch.setenv("BULKMIG_KEY", "")
     asyncio.run(generate_fleet(onboarding_url, SPEC))
-    execute(onboarding_url, PERSONAL, ROWS)
+    asyncio.run(plant(onboarding_url))
+    execute(onboarding_url, ROWS)
     return Heard(capfd, with_password(onboarding_url), with_password(maintenance_url))
 
 
-async def _texts(url: str) -> dict[str, list[str]]:
-    """Every column of text of the ledger."""
-    connection = await asyncpg.connect(url)
-    try:
-        columns = await connection.fetch(
-            "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'bulkmig'"
-            " AND data_type = 'text'"
-        )
-        return {
-            f"{t}.{c}": [r[0] or "" for r in await connection.fetch(f'SELECT "{c}" FROM bulkmig.{t}')]
-            for t, c in columns
-        }
-    finally:
-        await connection.close()
-
-
-def ledger(url: str) -> set[str]:
-    """The ledger's columns with a canary."""
-    found = asyncio.run(_texts(url))
-    return {name for name, texts in found.items() if any(CANARY.search(text) for text in texts)}
-
-
 ALWAYS = ("--all", "--on-error", "quarantine", "--continue-on-error")
-
-
-def test_no_command_shows_a_personal_value(
-    heard: Heard, maintenance_url: str, onboarding_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BULKMIG_KEY", "0b" * 32)
-    twice = "INSERT INTO users (id, company_id, email, password_hash, first_name, last_name, role, is_active,"
-    twice += (
-        " created_at, updated_at) SELECT gen_random_uuid(), company_id, email, password_hash, first_name,"
-    )
-    twice += " last_name, role, is_active, now(), now() FROM users ORDER BY id LIMIT 2"
-    execute(onboarding_url, twice)
-    for form in ((), ("--json",)):
-        heard("plan", *ALWAYS, *form)
-    assert heard("migrate", *ALWAYS, "--json", "--log-format", "json")[0] == 0
-    for change in ("email = 'kanarie-portal-' || id", "first_name = 'kanarie-portal'"):
-        execute(maintenance_url, f"UPDATE users SET {change}, updated_at = now()")
-    execute(
-        onboarding_url,
-        "UPDATE users SET last_name = 'Kanarie-new', email = 'kanarie-new-' || id, updated_at = now()",
-    )
-    execute(maintenance_url, "UPDATE user_metadata SET phone = 'kanarie-portal'")
-    for words in (
-        ("verify", "--all"), ("sync", "--all", "--conflict", "manual"), ("verify", "--all"),
-        ("conflicts", "list"),
-        ("quarantine", "list"), ("status",), ("audit", "list"), ("audit", "verify"), ("audit", "export"),
-        ("checkpoints", "list"), ("operators", "list"), ("doctor",), ("config", "--show"), ("keys", "rotate"),
-        ("quarantine", "retry"), ("validate", *ALWAYS),
-    ):  # fmt: skip
-        heard(*words, "--json")
-        heard(*words, "--log-format", "json")
-    revealed = heard("conflicts", "list", "--json", "--reveal", clean=False)[1]
-    assert CANARY.search(revealed)  # the canaries are where this test looks
-    shown = json.loads(revealed[: revealed.rindex("}") + 1])["conflicts"]
-    assert heard("conflicts", "show", shown[0]["id"])[0] == 0
-    quarantined = json.loads(heard("quarantine", "list", "--json")[1].partition("\nwarning")[0].strip())
-    for entry in quarantined["quarantine"]:
-        heard("quarantine", "show", entry["id"])
-    run = json.loads(heard("status", "--json")[1].partition("\nwarning")[0].strip())["runs"][0]["id"]
-    page = tmp_path / "page.html"
-    assert heard("report", run, "--html", str(page))[0] == 0
-    assert not CANARY.search(page.read_text())
-    settings = Settings(source=heard.source, target=heard.target)
-    with serve.serving(serve.place("127.0.0.1:0"), settings) as url:
-        for path in ("api/state", "api/runs", f"api/runs/{run}", "metrics"):
-            with urllib.request.urlopen(f"{url}{path}") as answer:
-                assert not CANARY.search(answer.read().decode()), path
-    assert ledger(maintenance_url) == set()
 
 
 @pytest.mark.parametrize("refuses", list(REFUSES))
@@ -202,7 +90,7 @@ def test_no_failure_quotes_a_row(heard: Heard, maintenance_url: str, refuses: st
     )
     assert status in (0, 1, 3), said
     if status != 3:
-        assert ledger(maintenance_url) <= {"quarantine.row"}  # no key here
+        assert asyncio.run(in_ledger(maintenance_url)) <= IN_THE_CLEAR  # no key here
 
 
 def test_a_password_in_a_wrong_place_is_not_repeated(heard: Heard) -> None:
@@ -244,6 +132,29 @@ def test_a_trace_holds_no_value(heard: Heard, monkeypatch: pytest.MonkeyPatch) -
         assert trace.stat().st_mode & 0o077 == 0
     finally:
         trace.unlink()
+
+
+@pytest.mark.parametrize(
+    ("place", "command"),
+    [
+        ("bulkmig.ledger.write.identities", "migrate"),  # of companies and users
+        ("bulkmig.ledger.write.base_parts", "migrate"),  # of vessels too
+        ("bulkmig.transform.quarantine", "validate"),
+    ],
+)
+def test_a_bug_in_mid_run_tells_its_place_and_no_value(
+    heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, command: str
+) -> None:
+    def breaks(*given: Any, **_: Any) -> Any:
+        pl.Series([SECRET, repr(given)]).cast(pl.Int64)
+
+    monkeypatch.setattr(place, breaks)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    status, said = heard(command, *ALWAYS, "--json", "--log-format", "json")
+    assert status == 5, said
+    (trace,) = tmp_path.glob("*.trace")
+    assert "InvalidOperationError" in trace.read_text()
+    assert in_files(tmp_path) == []
 
 
 def test_what_nobody_awaited_is_told_by_its_kind(capfd: pytest.CaptureFixture[str]) -> None:

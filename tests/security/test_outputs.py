@@ -13,7 +13,7 @@ from bulkmig import Settings
 from bulkmig.cli.output import harmless
 from bulkmig.generate import FleetSpec, generate_fleet
 from bulkmig.monitor import serve
-from tests.security.test_masking import Heard, execute, with_password
+from tests.security.heard import Heard, execute, with_password
 
 SPEC = FleetSpec(seed=36, vessels=2, companies=1, equipment=3, nasty=0.0, least=0)
 # Sets a terminal's title, clears it (also in one byte), turns a line around, forges one, is markup.

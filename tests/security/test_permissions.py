@@ -38,8 +38,8 @@ from bulkmig.lift.run import lift
 from bulkmig.operators import Scope, grant, revoke, turn
 from bulkmig.rotation import rotate
 from tests.checkpoint.support import execute, fetchval, settings, state
+from tests.security.heard import Heard
 from tests.security.test_certificate import keys as make_keys
-from tests.security.test_masking import Heard
 from tests.support.dumps import apart, dump
 from tests.support.files import portal, stored
 from tests.support.fleets import Fleets

@@ -12,9 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace as replace_settings
 
 from bulkmig import PreflightError, Selection, Settings, migrate, rollback
+from bulkmig.events import VesselReached
 from bulkmig.generate import FleetSpec
+from bulkmig.sqlite import session
+from bulkmig.sync.run import sync
 from tests.oracle.file import path_of
 from tests.support.files import portal, stored, with_rows
 from tests.support.fleets import Fleets
@@ -46,6 +50,35 @@ async def test_a_write_of_the_portal_is_waited_for_and_the_journal_mode_stays(
     assert connection.execute("PRAGMA journal_mode").fetchone() == (journal.lower(),)
     assert connection.execute("SELECT count(*) FROM companies WHERE slug = 'own-fleet'").fetchone() == (1,)
     connection.close()
+
+
+@pytest.mark.parametrize("when", ["from the start", "amid the run"])
+async def test_a_file_that_stays_busy_is_waited_for_with_a_limit_and_nothing_is_half(
+    fleets: Fleets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    monkeypatch.setattr(session, "BUSY_SECONDS", 0.05)
+    origin = await fleets(SPEC)
+    target = portal(tmp_path / "portal.db")
+    connection = sqlite3.connect(path_of(target), isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    config = replace_settings(settings(origin.url, target), attempts=2)
+
+    def listen(event: object) -> None:
+        if isinstance(event, VesselReached) and event.phase == "load" and not connection.in_transaction:
+            connection.execute("BEGIN IMMEDIATE")
+
+    if when == "from the start":
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(PreflightError, match="locked"):
+            await migrate(config, ALL)
+    else:
+        report = await migrate(config, ALL, listen=listen)
+        assert (report.exit_status, report.done) == (1, 0)
+        assert all("locked" in failure.error for failure in report.failures)
+    assert connection.execute("SELECT count(*) FROM vessels").fetchone() == (0,)
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert (await migrate(config, ALL)).verified.difference_count == 0
 
 
 async def test_a_number_that_the_portal_has_taken_is_left_to_it(fleets: Fleets, tmp_path: Path) -> None:
@@ -91,6 +124,21 @@ async def test_a_rollback_restores_every_cell_as_it_was_stored_and_can_be_taken_
     assert stored(target) == after
 
 
+async def test_a_dry_run_changes_no_byte_of_the_file(fleets: Fleets, tmp_path: Path) -> None:
+    origin = await fleets(SPEC)
+    target = portal(tmp_path / "portal.db")
+    before = _content(target)
+    dry = replace_settings(settings(origin.url, target), dry_run=True)
+    for report in (await migrate(dry, ALL), await sync(dry, ALL)):
+        assert report.status == "completed"
+        assert report.inserted["vessels"] > 0
+    assert _content(target) == before
+
+
+def _content(url: str) -> bytes:
+    return Path(path_of(url)).read_bytes()
+
+
 OWN = """
 ALTER TABLE equipment ADD COLUMN spare INTEGER REFERENCES equipment;
 CREATE TABLE work_orders (id INTEGER PRIMARY KEY, equipment_id INTEGER NOT NULL REFERENCES equipment
@@ -133,6 +181,7 @@ async def test_what_hangs_on_a_vessel_in_tables_of_the_portal_s_own_goes_and_ret
     assert {row.table for row in refused.refused} >= {"work_orders", "tagged", "notes"}
     forced = await rollback(config, vessel=vessel, force=True)
     assert (forced.status, forced.failures) == ("completed", [])
+    assert forced.document()["discarded"] == [vars(row) for row in refused.refused]
     assert own() != before
     again = await rollback(config, run=forced.run_id)
     assert (again.status, again.failures) == ("completed", [])

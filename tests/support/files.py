@@ -26,6 +26,15 @@ async def with_rows(path: Path, empty_url: str, origin: Origin, spec: FleetSpec)
     return write_file(path, schemas.read(SCHEMA), await read_rows(empty_url))
 
 
+def tamper(url: str, script: str) -> None:
+    """Runs a script as any program could, foreign keys off."""
+    connection = sqlite3.connect(path_of(url), isolation_level=None)
+    try:
+        connection.executescript(script)
+    finally:
+        connection.close()
+
+
 def stored(url: str) -> dict[str, list[tuple[object, ...]]]:
     """Every cell of the contract's tables as it is stored, with its type."""
     connection = sqlite3.connect(path_of(url))

@@ -7,26 +7,36 @@ right is what tests/sqlite shows with the oracle's own reading.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import polars as pl
 
+import bulkmig.generate.portal as portals
 import bulkmig.shown
 from bulkmig import schemas
+from bulkmig._core.frames import to_csv
+from bulkmig.generate.frame import Frame
+from bulkmig.generate.load import load as _load
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import transaction
 from bulkmig.sqlite.address import is_file, parse
 from bulkmig.sqlite.opening import connect as open_file
 from bulkmig.sqlite.session import Session
+from bulkmig.sqlite.translate import split
+from bulkmig.target.postgres import copy_in
 from tests.oracle.contract import KEYS, TABLES
 from tests.oracle.file import write_file
 from tests.oracle.plant import TYPES
 
 _PUT = re.compile(r"INSERT INTO (\w+) \(([^)]*)\) VALUES \([^)]*\) ON CONFLICT \(([^)]*)\) DO")
 _BOOLEAN = re.compile(r"\b(is_active|causes_failure)::text")
+_SHAPE = re.compile(r"(ALTER|CREATE|DROP) TABLE\b")
+_ESCAPED = re.compile(r"\\(.)")
+_LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v"}
 _connect = asyncpg.connect
 
 
@@ -47,11 +57,14 @@ class InPostgresWords(Session):
     async def execute(self, sql: str, *values: Any) -> str:
         put = _PUT.match(sql)
         if put is None or put[1] not in self.tables:
-            return await super().execute(sql, *values)
+            status = ""
+            for statement in [sql] if values else split(sql):
+                status = await super().execute(statement, *values)
+                if _SHAPE.match(statement):
+                    await self.look()
+            return status
         columns = put[2].split(", ")
         given = [{"true": "t", "false": "f"}.get(value, value) for value in values]
-        import polars as pl
-
         frame = pl.DataFrame(
             {c: pl.Series([v], dtype=pl.String) for c, v in zip(columns, given, strict=True)}
         )
@@ -65,10 +78,34 @@ class InPostgresWords(Session):
         return await super().fetch(sql, *values)
 
 
-def begin() -> None:
+def begin(put: Callable[[Any, str, Any], None] = setattr) -> None:
     """From now on targets may be on SQLite."""
-    asyncpg.connect = connect  # type: ignore[assignment]
-    bulkmig.shown.numbers = _no_numbers  # type: ignore[assignment]
+    put(asyncpg, "connect", connect)
+    put(bulkmig.shown, "numbers", _no_numbers)
+    put(portals, "load", load)
+
+
+async def load(url: str, frames: Iterable[Frame]) -> None:
+    """Loads made-up rows into either kind of target."""
+    if not is_file(url):
+        await _load(url, frames)
+        return
+    session = await connect(url)
+    try:
+        for frame in frames:
+            columns = {name: [_plain(v) for v in values] for name, values in frame.columns.items()}
+            if len(frame):
+                rows = pl.DataFrame({n: pl.Series(v, dtype=pl.String) for n, v in columns.items()})
+                await copy_in(session, frame.table, list(columns), to_csv(rows))
+    finally:
+        await session.close()
+
+
+def _plain(field: str) -> str | None:
+    """The value of a field of COPY's text format."""
+    if field == "\\N":
+        return None
+    return _ESCAPED.sub(lambda match: _LETTERS.get(match[1], match[1]), field)
 
 
 async def connect(url: str, *args: Any, **options: Any) -> Any:

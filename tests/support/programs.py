@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support.canaries import in_text
+
 LIMIT = 100.0  # seconds: no run of these tests takes a fraction of it
 
 
@@ -112,12 +114,14 @@ class Program:
 async def program(
     source: str, target: str, *arguments: str, prefix: Sequence[str] = (), **environment: str
 ) -> AsyncIterator[Program]:
-    """Starts `bulkmig` with these arguments; at the end of the block it and its children are gone. `prefix`:
-    a command that turns into it, as `ip netns exec NAME` does."""
+    """Starts `bulkmig` with these arguments, at its most talkative; at the end of the block it and its
+    children are gone, and nothing that it said until then holds a canary. `prefix`: a command that turns into
+    it, as `ip netns exec NAME` does."""
     variables = {**os.environ, "ONBOARDING_DB_URL": source, "MAINTENANCE_DB_URL": target, **environment}
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         process = await asyncio.create_subprocess_exec(
-            *(*prefix, sys.executable, "-m", "bulkmig", *arguments, "--json", "--log-format", "json"),
+            *(*prefix, sys.executable, "-m", "bulkmig", *arguments, "--json"),
+            *("--log-format", "json", "--log-level", "debug"),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=err,
@@ -130,6 +134,8 @@ async def program(
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+        for file in (out, err):
+            assert not in_text(Program._read(file))
 
 
 async def run(source: str, target: str, *arguments: str) -> Ended:

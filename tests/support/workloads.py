@@ -1,5 +1,5 @@
 """Small fleets that make a migration execute every statement that it has, with what an undisturbed run makes
-of them: what every disturbed run has to end in as well."""
+of them: what every disturbed run has to end in as well. Personal values in them are canaries."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bulkmig.embedded import Server
 from bulkmig.generate import FleetSpec, generate_fleet
 from bulkmig.security.keys import from_settings
 from bulkmig.security.seal import Keyring
+from tests.support import canaries
 from tests.support.aftermath import Bystander, State, checkpoints, ledger, left_behind, look, marks
 from tests.support.dumps import apart, dump
 from tests.support.programs import Ended, run, sentences
@@ -89,7 +90,7 @@ CREATE TEMPORARY TABLE two AS SELECT id, imo_number FROM vessels WHERE id IN ('{
 UPDATE vessels SET imo_number = NULL WHERE id IN (SELECT id FROM two);
 UPDATE vessels v SET imo_number = o.imo_number, updated_at = '2031-01-01'
   FROM two m JOIN two o ON o.id <> m.id WHERE v.id = m.id;
-UPDATE users SET first_name = 'changed', updated_at = '2031-01-01' WHERE id = '{u[0]}';
+UPDATE users SET first_name = 'Kanarie changed', updated_at = '2031-01-01' WHERE id = '{u[0]}';
 DELETE FROM users WHERE id IN ('{u[1]}', '{u[2]}');
 UPDATE companies SET name = name || ' II', updated_at = '2031-01-01';
 """
@@ -344,6 +345,7 @@ class Workloads:
         source, target = self._database("source"), self._database("target")
         await generate_fleet(source, SPEC)
         await execute(source, _LEFT_OUT + _ACROSS)
+        await canaries.plant(source)
         return await _undisturbed(
             self._servers, source, target.rpartition("/")[2], "migrate", "--all", *SMALL
         )
@@ -359,6 +361,7 @@ class Workloads:
         source, target = self._database("source"), self._database("target")
         await generate_fleet(source, SPEC)
         await execute(source, _LEFT_OUT + _ACROSS + _BROKEN + _TWINS)
+        await canaries.plant(source)
         await _portal(source, target)
         command = ("migrate", "--all", "--on-error", "quarantine", *SMALL)
         return await _undisturbed(self._servers, source, target.rpartition("/")[2], *command)
@@ -369,6 +372,7 @@ class Workloads:
         source, target = self._database("source"), self._database("target")
         await generate_fleet(source, SPEC)
         await execute(source, _LEFT_OUT + _ACROSS + _BROKEN + _TWINS)
+        await canaries.plant(source)
         await _portal(source, target)
         run_id = await _done(source, target, "migrate", "--all", "--on-error", "quarantine", *SMALL, *more)
         if mend:
@@ -412,7 +416,7 @@ class Workloads:
     async def _resolve(self) -> Workload:
         """Conflicts that were left open, of a vessel, and of companies and users."""
         source, target, _ = await self._fleet(mend=True, change=True)
-        await execute(target, "UPDATE users SET last_name = 'of the portal', updated_at = '2030-01-01'")
+        await execute(target, "UPDATE users SET last_name = 'Kanarie', updated_at = '2030-01-01'")
         await _done(source, target, *SYNC, "--conflict", "manual")
         found = await run(source, target, "conflicts", "list")
         ids = [one["id"] for one in found.document["conflicts"]]

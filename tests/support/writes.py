@@ -18,7 +18,7 @@ ELSEWHERE = ("generate", "embedded", "schemas", "sqlite", "lift", "ledger/sqlite
 HOLE = "{}"
 _SQL = re.compile(r"^(INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|DROP|TRUNCATE|COPY|WITH)\b")
 _FIELD = re.compile(r"\{\w*\}")
-COPY_CALLS = ("copy_in", "copy_to_table", "copy_records_to_table")
+COPY_CALLS = ("copy_in", "copy_rows", "copy_to_table", "copy_records_to_table")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from bulkmig import Selection, Settings, UsageError, migrate, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.resolve import listed, resolve
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, settings
+from tests.checkpoint.support import execute, fetchval, settings, table
 from tests.support.fleets import Fleets
 
 SPEC = FleetSpec(seed=9, vessels=1, companies=1, users_per_company=2, equipment=16)
@@ -91,11 +91,10 @@ async def pairs(fleets: Fleets, maintenance_url: str) -> list[Pair]:
     )
     config = settings(origin, maintenance_url)
     await migrate(config, ALL)
-    rows = "SELECT array_agg({}::text ORDER BY original_id) FROM equipment_metadata"
-    sources = await fetchval(maintenance_url, rows.format("original_id"))
-    targets = await fetchval(maintenance_url, rows.format("equipment_id"))
-    assert len(sources) >= len(expected())
-    return [Pair(config, *ids) for ids in zip(sources, targets, strict=True)]
+    both = "SELECT original_id::text, equipment_id::text FROM equipment_metadata ORDER BY original_id"
+    found = await table(maintenance_url, both)
+    assert len(found) >= len(expected())
+    return [Pair(config, *ids) for ids in found]
 
 
 @pytest.fixture
@@ -103,6 +102,7 @@ async def pair(pairs: list[Pair]) -> Pair:
     return pairs[0]
 
 
+@pytest.mark.files_too
 @pytest.mark.parametrize("strategy", STRATEGIES)
 async def test_the_page_s_table_is_what_happens(pairs: list[Pair], strategy: str) -> None:
     lines = expected()
@@ -119,6 +119,7 @@ async def test_the_page_s_table_is_what_happens(pairs: list[Pair], strategy: str
     assert report.conflicts["open" if strategy == "manual" else strategy] == len(lines)
 
 
+@pytest.mark.files_too
 async def test_a_manual_conflict_stays_open_across_syncs_until_it_is_resolved(pair: Pair) -> None:
     await pair.source("name = 'of the source', manufacturer = 'of the source'")
     await pair.portal("name = 'of the portal', location = 'of the portal'")

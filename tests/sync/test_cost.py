@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from bulkmig import Selection, migrate
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
@@ -39,6 +41,7 @@ async def _statements(
     return sent
 
 
+@pytest.mark.files_too
 async def test_a_sync_without_changes_sends_the_same_statements_for_any_number_of_vessels(
     fleets: Fleets, databases: Databases
 ) -> None:
@@ -48,6 +51,7 @@ async def test_a_sync_without_changes_sends_the_same_statements_for_any_number_o
         assert len(many[end]) <= most
 
 
+@pytest.mark.only_postgresql("what is sent to a file isn't counted")
 async def test_a_sync_without_changes_goes_through_sets_of_rows_at_most_fifteen_times_on_either_end(
     fleets: Fleets, databases: Databases
 ) -> None:

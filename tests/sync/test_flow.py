@@ -68,6 +68,7 @@ async def test_a_change_is_in_the_target_after_a_sync(
     await synced(fleets, databases, [name], 1)
 
 
+@pytest.mark.files_too
 @pytest.mark.parametrize("seed", range(3))
 async def test_so_are_many_at_once(fleets: Fleets, databases: Databases, seed: int) -> None:
     names = Random(1).sample(sorted(CHANGES), len(CHANGES))  # between them, all

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bulkmig import Selection, migrate, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
@@ -14,6 +16,7 @@ SPEC = FleetSpec(seed=8, vessels=3, companies=1, users_per_company=3, equipment=
 ALL = Selection(all=True)
 
 
+@pytest.mark.files_too
 async def test_equipment_that_moves_keeps_its_id_its_label_its_logs_and_its_parts(
     fleets: Fleets, maintenance_url: str
 ) -> None:
@@ -68,6 +71,7 @@ async def test_equipment_that_moves_keeps_its_id_its_label_its_logs_and_its_part
     assert apart(lasting(after), lasting(await state(maintenance_url))) == []
 
 
+@pytest.mark.files_too
 async def test_vessels_that_exchange_their_imo_numbers_do_so_in_one_commit(
     fleets: Fleets, maintenance_url: str
 ) -> None:

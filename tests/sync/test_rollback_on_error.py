@@ -6,10 +6,12 @@ import msgspec
 
 from bulkmig import Selection, migrate
 from bulkmig.generate import FleetSpec
+from bulkmig.sqlite.address import is_file
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, settings, state
-from tests.checkpoint.test_rollback_on_error import name_of
+from tests.checkpoint.test_rollback_on_error import name_of, of_triggers
 from tests.support.dumps import apart
+from tests.support.files import tamper
 from tests.support.fleets import Fleets
 from tests.sync.test_flow import lasting
 
@@ -33,6 +35,7 @@ CHANGED = (
 )
 
 
+@of_triggers
 async def test_the_vessel_is_as_it_was_and_the_others_are_synced(
     fleets: Fleets, maintenance_url: str
 ) -> None:
@@ -60,6 +63,7 @@ async def test_the_vessel_is_as_it_was_and_the_others_are_synced(
     assert await fetchval(maintenance_url, CHANGED, wrong) == 0
 
 
+@of_triggers
 async def test_vessels_that_changed_in_the_same_commit_go_back_with_it(
     fleets: Fleets, maintenance_url: str
 ) -> None:
@@ -88,11 +92,15 @@ async def test_a_vessel_that_the_run_has_not_changed_stays_and_the_report_says_s
     origin = await fleets(SPEC, fresh=True)
     config = settings(origin, maintenance_url)
     await migrate(config, ALL)
-    await execute(
-        maintenance_url,
-        "SET session_replication_role = replica; UPDATE critical_parts SET equipment_id = gen_random_uuid()"
-        " WHERE id = (SELECT min(id::text)::uuid FROM critical_parts); RESET session_replication_role",
-    )
+    if is_file(maintenance_url):
+        tamper(maintenance_url, "UPDATE critical_parts SET equipment_id = 0 WHERE id = 1")
+    else:
+        await execute(
+            maintenance_url,
+            "SET session_replication_role = replica;"
+            " UPDATE critical_parts SET equipment_id = gen_random_uuid()"
+            " WHERE id = (SELECT min(id::text)::uuid FROM critical_parts); RESET session_replication_role",
+        )
     before = await state(maintenance_url)
     report = await sync(msgspec.structs.replace(config, rollback_on_error=True, full=True), ALL)
     (failure,) = report.failures

@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import asyncpg
 import msgspec
+import pytest
 import zstandard
 
 from bulkmig import Selection, Settings, migrate
@@ -14,6 +15,7 @@ from bulkmig.sqlite.address import is_file
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, rows, settings, state, undone
 from tests.support.dumps import apart
+from tests.support.files import tamper
 from tests.support.fleets import Fleets, Origin
 from tests.support.servers import Databases
 from tests.sync.test_flow import lasting
@@ -42,6 +44,11 @@ REFUSE = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;
 CREATE TRIGGER refuse BEFORE UPDATE ON equipment FOR EACH ROW WHEN (new.vessel_id = '{vessel}')
     EXECUTE FUNCTION refuse()
+"""
+REFUSE_ON_FILE = """
+CREATE TRIGGER refuse BEFORE UPDATE ON equipment
+ WHEN new.vessel_id = (SELECT id FROM bulkmig_ids WHERE uuid = '{vessel}')
+BEGIN SELECT RAISE(ABORT, 'no'); END
 """
 
 
@@ -98,6 +105,7 @@ async def _parts(target: str, run_id: str) -> dict[tuple[str, str, str], list[by
     return {place: sorted(lines) for place, lines in found.items()}
 
 
+@pytest.mark.files_too
 async def test_one_that_the_target_refuses_fails_alone(fleets: Fleets, maintenance_url: str) -> None:
     origin = await fleets(SPEC, fresh=True)
     config = await _migrated(origin, maintenance_url)
@@ -108,7 +116,10 @@ async def test_one_that_the_target_refuses_fails_alone(fleets: Fleets, maintenan
         "SELECT target_id::text FROM bulkmig.identities WHERE source_id = $1::text::uuid",
         refused,
     )
-    await execute(maintenance_url, REFUSE.format(vessel=own))
+    if is_file(maintenance_url):
+        tamper(maintenance_url, REFUSE_ON_FILE.format(vessel=own))
+    else:
+        await execute(maintenance_url, REFUSE.format(vessel=own))
     report = await sync(config, ALL)
     assert [failure.vessel_id for failure in report.failures] == [refused]
     assert await rows(maintenance_url, CHANGED) == sorted(set(origin.approved) - {refused})

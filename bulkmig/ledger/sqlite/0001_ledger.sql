@@ -9,6 +9,7 @@ CREATE TABLE bulkmig_ids (
     uuid      TEXT NOT NULL,
     source_id TEXT,
     freed     INTEGER NOT NULL DEFAULT 0,   -- bulkmig has deleted the row: who has the number now is another
+    born      TEXT,                         -- its created_at: a row with another one is another
     PRIMARY KEY (tbl, id)
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX bulkmig_ids_uuid ON bulkmig_ids (uuid);
