@@ -320,6 +320,7 @@ OF_PORTALS_OWN = {
     "checkpoint/restore.py:cut",
     "checkpoint/restore.py:set_last",
     "checkpoint/others.py:bring_back",
+    "checkpoint/others.py:discard",
 }
 # What reads like a statement and is none that bulkmig executes on a portal.
 TEXT: dict[str, str] = {
