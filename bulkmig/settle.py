@@ -18,7 +18,7 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import audit, write
-from bulkmig.ledger.base import pack_ids
+from bulkmig.ledger.base import among, pack_ids, pack_keys
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.postgres.transient import transient
@@ -222,6 +222,12 @@ async def _load(
     for vessel in sorted(taken.keys() & set(gone.values())):
         # Those that were written once, and that a rollback took along, will not return.
         forgotten = sorted(source_id for source_id, of in gone.items() if of == vessel)
+        main = entity.tables[0]
+        went = await among(target, [vessel], entity.name, forgotten)
+        if went is not None:
+            keys = {main.name: went[f"{main.name}.{main.own_key}"].to_list()}
+            entry = "vessel", len(keys), pack_keys(keys)
+            await write.base(target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="removed")
         entry = entity.name, len(forgotten), pack_ids(forgotten)
         await write.base(target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="forgotten")
     for vessel in taken:

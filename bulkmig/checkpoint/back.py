@@ -123,7 +123,7 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
         )
     for one in hanging:
         if one.keys:
-            await others.let_wait(connection, stage, one.table.name, one.keys, run_id)
+            await others.let_wait(connection, one.table, one.keys, run_id)
         await others.discard(connection, one)
     await _restore_context(way, targets)
     await _own_context(way, targets, own)
@@ -133,14 +133,15 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
         gone = [row for row in one.drift if row.change == "added"]
         back.restored.deleted[one.table.name] += len(one.keys) + len(gone)
     back.waiting = sum(len(one.keys) for one in hanging)
-    for change in targets:
+    for change in changes.newest_first(undone):
         hung = [part async for part in _read(way, change, "hanging")]
         returned = await others.bring_back(connection, stage, way.graph, hung)
         back.restored.inserted.update(returned)
         back.returned += returned.total()
+    for change in targets:
         await ledger.set_back(connection, way.graph, change, _read(way, change, "ledger"))
     for table, keys in waiting.items():
-        await others.let_wait(connection, stage, table, keys, run_id)
+        await others.let_wait(connection, stage.tables[table], keys, run_id)
     await prove(stage, roots)
     for change in targets:
         await audit.entry(
@@ -182,6 +183,7 @@ async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> 
             else:
                 (to,) = await changes.find(connection, "c.id = $1::text::uuid", later.restored)
                 await _state(way, stage, to)
+        await others.with_returned(stage, change.vessel_id or "")
         await stage.add("one", "due")
     await others.without_waiting(stage, [change.vessel_id or "" for change in targets])
     for copy in ("was", "due"):

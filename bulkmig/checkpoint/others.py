@@ -1,4 +1,4 @@
-"""Rows of other vessels that end on rows which go, or on rows which come back.
+"""Rows of other vessels that end on rows which go, in a rollback or in a sync, or on rows which come back.
 
 bulkmig's own become pending again and return with what they end on; anybody else's are drift. Where they can
 be without it they stay, and lose the reference."""
@@ -12,13 +12,15 @@ from dataclasses import dataclass
 import polars as pl
 
 from bulkmig._core.ids import id_range
-from bulkmig.checkpoint.parts import Part, copy_part
+from bulkmig.checkpoint.parts import Owner, Part, copy_part
 from bulkmig.checkpoint.stage import Drift, Stage
+from bulkmig.checkpoint.take import add_hanging
 from bulkmig.encode import read_base
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
 from bulkmig.ledger.base import SEALED, opened
 from bulkmig.postgres.session import Connection, pairs
+from bulkmig.source.queries import uuid_array
 from bulkmig.target.graph import ForeignKey, Graph, TargetTable
 
 #: table -> (entity, the digit of its ids), for rows that can wait for other vessels
@@ -100,13 +102,10 @@ def _waits(table: str, id_: str) -> bool:
     return table in WAITING and id_[14:16] == "8" + WAITING[table][1]
 
 
-async def let_wait(
-    connection: Connection, stage: Stage, table: str, keys: Sequence[str], run_id: str
-) -> None:
+async def let_wait(connection: Connection, table: TargetTable, keys: Sequence[str], run_id: str) -> None:
     """Records these rows (target ids) as pending, and deletes them."""
-    entity, _ = WAITING[table]
-    key = stage.tables[table].key[0]
-    for owner, source_ids in (await _sources(connection, stage, table, keys)).items():
+    entity, _ = WAITING[table.name]
+    for owner, source_ids in (await _sources(connection, table, keys)).items():
         await connection.execute(
             "INSERT INTO bulkmig.pending (entity, source_id, vessel_id, run_id)"
             " SELECT $1, s::uuid, $3::text::uuid, $4::text::uuid FROM unnest($2::text[]) AS u (s)"
@@ -116,7 +115,32 @@ async def let_wait(
             owner,
             run_id,
         )
-    await connection.execute(f"DELETE FROM {table} WHERE {key} = ANY ($1::text[]::uuid[])", list(keys))
+    await connection.execute(
+        f"DELETE FROM {table.name} WHERE {table.key[0]} = ANY ($1::text[]::uuid[])", list(keys)
+    )
+
+
+async def take_along(
+    connection: Connection, graph: Graph, of: Owner, parent: str, ids: Iterable[str], roots: Iterable[str]
+) -> Counter[str]:
+    """Keeps, in the checkpoint of a change that deletes these rows of `parent`, the rows of others than these
+    vessels (`roots`) that refer to them; bulkmig's own go, and wait. Returns how many, by table."""
+    went: Counter[str] = Counter()
+    for name in WAITING:
+        table, going = graph.tables[name], uuid_array(ids)
+        ends = [f"t.{fk.column} = ANY ({going})" for fk in graph.vessels.into(parent) if fk.child == name]
+        if not ends:
+            continue
+        mine = graph.vessels.rows(name, roots)
+        where = f"FROM {name} t WHERE ({' OR '.join(ends)}) AND ({mine}) IS NOT TRUE"
+        rows = await connection.fetch(f"SELECT {_id(table)} AS id {where} FOR UPDATE OF t")
+        if not rows:
+            continue
+        await add_hanging(connection, of, table, f"SELECT {', '.join(table.columns)} {where}")
+        own = [row["id"] for row in rows if _waits(name, row["id"])]
+        await let_wait(connection, table, own, of.run_id)
+        went[name] += len(own)
+    return went
 
 
 async def bring_back(
@@ -133,7 +157,7 @@ async def bring_back(
         )
         await copy_part(connection, "part_rows", part)
         if table.name in WAITING:
-            await _without_forgotten(connection, stage, table)
+            await _without_forgotten(connection, table)
         there = "".join(f" AND (w.{fk.column} IS NULL OR {_there(fk)})" for fk in keys)
         columns = ", ".join(table.columns)
         rows = await connection.fetch(
@@ -152,7 +176,7 @@ async def bring_back(
         back[table.name] += [row["id"] for row in rows]
     for name, ids in back.items():
         if name in WAITING:
-            for source_ids in (await _sources(connection, stage, name, ids)).values():
+            for source_ids in (await _sources(connection, graph.tables[name], ids)).values():
                 await connection.execute(
                     "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
                     WAITING[name][0],
@@ -161,14 +185,14 @@ async def bring_back(
     return Counter({name: len(ids) for name, ids in back.items()})
 
 
-async def _without_forgotten(connection: Connection, stage: Stage, table: TargetTable) -> None:
+async def _without_forgotten(connection: Connection, table: TargetTable) -> None:
     """Leaves out which of bulkmig's own `part_rows` neither wait nor count as written any more: the source
     has deleted them since, or their vessel went back to before them."""
     key, (entity, _) = table.key[0], WAITING[table.name]
     rows = await connection.fetch(f"SELECT {key}::text AS id FROM part_rows")
     own = [row["id"] for row in rows if _waits(table.name, row["id"])]
     known: set[str] = set()
-    for owner, found in (await _sources(connection, stage, table.name, own)).items():
+    for owner, found in (await _sources(connection, table, own)).items():
         sources = [source for _, source in found]
         pending = await connection.fetch(
             "SELECT source_id::text AS id FROM bulkmig.pending"
@@ -228,19 +252,37 @@ async def without_waiting(stage: Stage, vessels: Sequence[str]) -> None:
             f" WHERE {stage.missing(table, 'd', 'now')}"
         )
         waiting = {row[0] for row in pending}
-        known = await _sources(stage.connection, stage, name, [row[0] for row in absent])
+        known = await _sources(stage.connection, table, [row[0] for row in absent])
         keys = [id_ for found in known.values() for id_, source in found if source in waiting]
         await stage.connection.execute(
             f"DELETE FROM due_{stage.number[name]} WHERE {table.key[0]} = ANY ($1::text[]::uuid[])", keys
         )
 
 
+async def with_returned(stage: Stage, vessel: str) -> None:
+    """Adds rows to `one` that had gone with rows of other vessels and came back with them."""
+    for name, (entity, _) in WAITING.items():
+        if name not in stage.number:
+            continue
+        table = stage.tables[name]
+        rows = await stage.connection.fetch(
+            f"SELECT o.{table.key[0]}::text AS id FROM now_{stage.number[name]} o"
+            f" WHERE {stage.missing(table, 'o', 'one')}"
+        )
+        own = [row["id"] for row in rows if _waits(name, row["id"])]
+        written = await base.read(stage.connection, [vessel], entity) if own else None
+        if written is not None:
+            of = next(of for of in PER_VESSEL if of.name == entity)
+            back = written.filter(pl.col(f"{name}.{table.key[0]}").is_in(own))
+            await stage.merge(of, of.tables[0], back)
+
+
 async def _sources(
-    connection: Connection, stage: Stage, table: str, keys: Sequence[str]
+    connection: Connection, table: TargetTable, keys: Sequence[str]
 ) -> dict[str, list[tuple[str, str]]]:
     """vessel (source id) -> (target id, source id) of rows that bulkmig wrote, from the base."""
-    entity, _ = WAITING[table]
-    cell = f"{table}.{stage.tables[table].key[0]}"
+    entity, _ = WAITING[table.name]
+    cell = f"{table.name}.{table.key[0]}"
     wanted = list(keys)
     owners = [
         row["id"]

@@ -12,6 +12,7 @@ transaction.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ from bulkmig.target.postgres import copy_in
 _COPIES = ("was", "due", "now", "one", "new")
 _WRITTEN = """
 SELECT id, entity, kind FROM bulkmig.base
- WHERE checkpoint_id = $1::text::uuid AND kind <> 'forgotten' ORDER BY id
+ WHERE checkpoint_id = $1::text::uuid AND kind <> 'forgotten' ORDER BY kind = 'untouched' DESC, id
 """
 
 
@@ -145,17 +146,24 @@ class Stage:
     async def expect_written(self, checkpoint: str) -> None:
         """Lets `one` go through the change that this checkpoint was taken for."""
         names = {of.name for of in ENTITIES}
+        # Rows whose base changed while they stayed as they were come first: they are none that it wrote.
+        untouched: defaultdict[str, list[str]] = defaultdict(list)
         for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint):
             if name not in names:
                 continue
             payload = await base.payload_of(self.connection, id_)
+            if kind == "untouched":
+                untouched[name] += base.read_ids(payload)
+                continue
             if kind == "removed":
                 await self._remove(base.read_keys(payload))
                 continue
-            frame = read_base(payload)
-            for table in entity(name).tables:
+            of = entity(name)
+            own = pl.col(f"{of.tables[0].name}.{of.tables[0].own_key}")
+            frame = read_base(payload).filter(~own.is_in(untouched[name]))
+            for table in of.tables:
                 if table.name in self.number:
-                    await self._merge(entity(name), table, frame)
+                    await self.merge(of, table, frame)
 
     async def _remove(self, keys: dict[str, list[str]]) -> None:
         for name, ids in keys.items():
@@ -165,7 +173,8 @@ class Stage:
                     f"DELETE FROM one_{self.number[name]} WHERE concat_ws('/', {key}) = ANY ($1::text[])", ids
                 )
 
-    async def _merge(self, of: Entity, table: Table, frame: pl.DataFrame) -> None:
+    async def merge(self, of: Entity, table: Table, frame: pl.DataFrame) -> None:
+        """Lets `one` hold these rows of an image as they were written."""
         flag = f"?{table.name}"
         rows = frame.filter(pl.col(flag)) if flag in frame.columns else frame
         gone = frame.filter(~pl.col(flag)) if flag in frame.columns else frame.clear()

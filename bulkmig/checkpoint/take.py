@@ -52,6 +52,12 @@ VALUES ($1::text::uuid, $2::text::uuid, $3::text::uuid, $4::text[]::uuid[], $5,
 """
 
 
+_ADD = """
+UPDATE bulkmig.checkpoints SET parts = parts + $2, rows = rows + $3, bytes = bytes + $4
+ WHERE id = $1::text::uuid
+"""
+
+
 def new_id() -> str:
     """An id for a checkpoint."""
     return str(uuid4())
@@ -220,6 +226,18 @@ class Checkpoints:
             incidental,
         )
         return id_
+
+
+async def add_hanging(connection: Connection, of: Owner, table: TargetTable, query: str) -> None:
+    """Adds other vessels' rows that go along to a checkpoint that was taken before."""
+    packed = Packed()
+    await packed.add(connection, "hanging", table.name, table.columns, query)
+    first = await connection.fetchval(
+        "SELECT parts FROM bulkmig.checkpoints WHERE id = $1::text::uuid", of.id
+    )
+    number, rows = len(packed.parts), packed.rows
+    size = await packed.store(connection, of, first)
+    await connection.execute(_ADD, of.id, number, rows, size)
 
 
 def _belonging(scope: Scope, table: TargetTable, roots: Sequence[str]) -> str:

@@ -161,9 +161,14 @@ async def forgotten(connection: Connection, ids: Sequence[int]) -> list[str]:
     return sorted({source_id for row in rows for source_id in _ids.decode(row["payload"])})
 
 
-def pack_ids(source_ids: Sequence[str]) -> bytes:
-    """A `forgotten` part."""
-    return msgspec.msgpack.encode(list(source_ids))
+def pack_ids(ids: Sequence[str]) -> bytes:
+    """A `forgotten` part, of source ids, or an `untouched` one, of target ids."""
+    return msgspec.msgpack.encode(list(ids))
+
+
+def read_ids(payload: bytes) -> list[str]:
+    """What `pack_ids` packed."""
+    return _ids.decode(payload)
 
 
 def pack_keys(keys: dict[str, list[str]]) -> bytes:

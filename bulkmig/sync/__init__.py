@@ -1,4 +1,4 @@
 """Sync: changes flow from the source into the target, and what both sides changed is decided.
 
-run ▶ shared, vessel ▶ gather ▶ plan ▶ {decide, strategies, standing} ▶ apply ▶ conflicts
+run ▶ shared, along, vessel ▶ gather ▶ plan ▶ {decide, strategies, standing} ▶ apply ▶ held, conflicts
 """

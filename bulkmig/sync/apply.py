@@ -10,13 +10,15 @@ import polars as pl
 
 from bulkmig._core.declare import Entity, Table
 from bulkmig._core.unit import Catalogue
+from bulkmig.checkpoint import others
+from bulkmig.checkpoint.parts import Owner
 from bulkmig.encode import bases
 from bulkmig.entities import ENTITIES
 from bulkmig.ledger import base, write
-from bulkmig.postgres.session import Connection
-from bulkmig.sync import conflicts
+from bulkmig.postgres.session import Connection, keys_of
+from bulkmig.sync import conflicts, held
 from bulkmig.sync.plan import Part, Plan, frame_of
-from bulkmig.sync.row import Row, equal_in
+from bulkmig.sync.row import Row, ends_of, equal, equal_in
 from bulkmig.target.graph import Graph
 from bulkmig.target.postgres import upsert
 
@@ -24,7 +26,8 @@ DECOMMISSIONED = "decommissioned"
 _RETAINED = """
 INSERT INTO bulkmig.retained (entity, source_id, vessel_id, target_id, run_id, reason)
 VALUES ($1, $2::text::uuid, $3::text::uuid, $4::text::uuid, $5::text::uuid, $6)
-    ON CONFLICT (entity, source_id) DO UPDATE SET reason = excluded.reason, vessel_id = excluded.vessel_id
+    ON CONFLICT (entity, source_id) DO UPDATE SET reason = excluded.reason, vessel_id = excluded.vessel_id,
+        target_id = excluded.target_id
 """
 
 
@@ -42,13 +45,15 @@ class Applied:
 
 @dataclass(frozen=True)
 class Means:
-    """What applying needs. `owner`: the vessel, or the nil UUID; `checkpoint`: the one of this change."""
+    """What applying needs. `owner`: the vessel, or the nil UUID; `root`: its target id; `checkpoint`: the one
+    of this change."""
 
     connection: Connection
     catalogue: Catalogue
     graph: Graph
     run_id: str
     owner: str
+    root: str
     checkpoint: str
 
     @property
@@ -77,17 +82,20 @@ async def apply(steps: Sequence[Step]) -> None:
     ]
     for entity in entities:
         await _retain(steps, entity)
-        await _retain_for_kept(steps, entity)
     for entity in entities:
         for table in entity.tables:
             await _let_go(steps, entity, table)
             await _write(steps, entity, table)
+    for entity in entities:
+        await _retain_for_rows(steps, entity)
     for entity in reversed(entities):
         await _delete(steps, entity)
     for step in steps:
         for entity in ENTITIES:
             if entity not in entities:
                 step.done.unchanged += step.part(entity).unchanged
+            if step.part(entity).went:
+                step.removed[entity.tables[0].name] |= step.part(entity).went
     await _forget_hanging(steps)
     parts: list[write.BasePart] = []
     for entity in ENTITIES:
@@ -113,57 +121,47 @@ async def _retain(steps: Sequence[Step], entity: Entity) -> None:
     going = _deleting(steps, entity)
     if not going or entity.name != "equipment":
         return
-    means, main = steps[0].means, entity.tables[0]
-    used: set[str] = set()
-    mapped = {table.name for of in ENTITIES for table in of.tables}
-    for fk in means.graph.vessels.into(main.name):
-        if fk.child not in mapped:
-            rows = await means.connection.fetch(
-                f"SELECT DISTINCT {fk.column}::text AS id FROM {fk.child}"
-                f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
-                list(going),
-            )
-            used.update(row["id"] for row in rows)
-    for id_ in used:
-        part = going[id_]
-        source = part.delete.pop(id_)
-        part.retained[source] = (id_, "maintenance_logs")
-        part.forget.discard(source)
-        was = part.was[id_]
-        status = f"{main.name}.status"
-        if was is not None and was[status] != DECOMMISSIONED:
-            row = Row(was.tables, {**was.cells, status: DECOMMISSIONED})
-            part.write[id_] = row
-            part.base[source] = row
+    means, status = steps[0].means, f"{entity.tables[0].name}.status"
+    for id_ in await held.by_logs(means.connection, means.graph, going):
+        part, was = going[id_], going[id_].was[id_]
+        source = _spare(part, id_, held.BY_LOGS)
+        if was is not None:
+            part.base[source] = row = Row(was.tables, {**was.cells, status: DECOMMISSIONED})
+            if was[status] != DECOMMISSIONED:
+                part.write[id_] = row
+            else:
+                part.untouched.add(id_)
 
 
-async def _retain_for_kept(steps: Sequence[Step], entity: Entity) -> None:
-    """Equipment on which a row stays because of a conflict stays with it, as it is."""
+async def _retain_for_rows(steps: Sequence[Step], entity: Entity) -> None:
+    """Equipment on which a row stays, when all is written, stays with it, as it is."""
     going = _deleting(steps, entity)
     if not going or entity.name != "equipment":
         return
     means = steps[0].means
-    kept = set(await conflicts.kept(means.connection))  # references of whatever vessel may be among them
+    used: set[str] = set()
+    gone: set[str] = set()
     for other in (other for step in steps for other in step.plan.parts.values()):
-        spared = (id_ for _, id_, one in other.conflicts if one.kind == "deleted_in_source")
-        kept |= {id_ for id_ in spared if id_ not in other.delete}
-    main = entity.tables[0]
-    written = {table.name for of in ENTITIES for table in of.tables}
-    for fk in means.graph.vessels.into(main.name) if kept else ():
-        if fk.child not in written or means.graph.tables[fk.child].key != ("id",):
-            continue
-        rows = await means.connection.fetch(
-            f"SELECT DISTINCT {fk.column}::text AS id FROM {fk.child}"
-            f" WHERE {fk.column} = ANY ($1::text[]::uuid[]) AND id = ANY ($2::text[]::uuid[])",
-            list(going),
-            sorted(kept),
-        )
-        for row in rows:
-            part = going[row["id"]]
-            source = part.delete.pop(row["id"], None)
-            if source is not None:
-                part.retained[source] = (row["id"], "conflict")
-                part.forget.discard(source)
+        gone |= other.delete.keys()
+        for _, id_, one in other.conflicts:
+            stays = one.target if one.open else one.result
+            if stays is not None and id_ not in other.delete:
+                used |= ends_of(other.entity, stays)
+    used |= await held.by_rows(means.connection, means.graph, going, but=gone)
+    for id_ in used & going.keys():
+        part, was = going[id_], going[id_].was[id_]
+        source = _spare(part, id_, held.BY_ROW)
+        if was is not None:
+            part.base[source] = was
+            part.untouched.add(id_)
+
+
+def _spare(part: Part, id_: str, reason: str) -> str:
+    """Lets a row stay that was to go; returns its source id."""
+    source = part.delete.pop(id_)
+    part.retained[source] = (id_, reason)
+    part.forget.discard(source)
+    return source
 
 
 async def _write(steps: Sequence[Step], entity: Entity, table: Table) -> None:
@@ -216,19 +214,21 @@ def key_of(table: Table, row: Row | None) -> str:
 
 
 async def _let_go(steps: Sequence[Step], entity: Entity, table: Table) -> None:
-    """Rows that exchange a unique value give it up first, so that none meets the other's old one."""
+    """Rows whose unique value another one gets give it up first, so that none meets the other's old one."""
     means = steps[0].means
     for unique in means.graph.tables[table.name].unique:
         if len(unique) != 1 or unique[0] not in table.cells or unique[0] == table.own_key:
             continue
         cell = f"{table.name}.{unique[0]}"
+        parts = [step.part(entity) for step in steps]
+        wanted = {row[cell] for part in parts for row in part.write.values()} - {None}
         moving = [
             id_
-            for part in (step.part(entity) for step in steps)
+            for part in parts
             for id_, row in part.write.items()
-            if (was := part.was[id_]) is not None and was[cell] is not None and was[cell] != row[cell]
+            if (was := part.was[id_]) is not None and was[cell] != row[cell] and was[cell] in wanted
         ]
-        if len(moving) < 2:
+        if not moving:
             continue
         column = means.catalogue[table.name][unique[0]]
         # Something that nobody else has: most such columns may be NULL, the others are texts.
@@ -245,7 +245,13 @@ async def _delete(steps: Sequence[Step], entity: Entity) -> None:
             if step.part(entity).delete:
                 await _spare_vessel(step, step.part(entity))
     going = [step for step in steps if step.part(entity).delete]
+    roots = [step.means.root for step in steps if step.means.vessel]
     for step in going:
+        means, part = step.means, step.part(entity)
+        of = Owner(means.checkpoint, means.run_id, means.vessel, bool(keys_of(means.connection)))
+        step.done.deleted += await others.take_along(
+            means.connection, means.graph, of, entity.tables[0].name, list(part.delete), roots
+        )
         await _note_hanging(step.means, entity.tables[0].name, list(step.part(entity).delete), step.removed)
     for table in reversed(entity.tables):
         for step in going:
@@ -259,29 +265,16 @@ async def _delete(steps: Sequence[Step], entity: Entity) -> None:
 
 async def _spare_vessel(step: Step, part: Part) -> None:
     """A vessel of which anything is left, all else deleted, or that others refer to, becomes inactive."""
-    means, scope = step.means, step.means.graph.vessels
-    own = {table.name for table in part.entity.tables}
-    for id_, source in list(part.delete.items()):
-        left = " OR ".join(
-            [
-                f"EXISTS (SELECT FROM {table.name} t WHERE {scope.rows(table.name, [id_])})"
-                for table in scope.tables
-                if table.name not in own
-            ]
-            + [
-                f"EXISTS (SELECT FROM {fk.child} t WHERE t.{fk.column}::text = '{id_}')"
-                for fk in scope.into(scope.root)
-                if fk.child not in scope
-            ]
-        )
+    means = step.means
+    for id_ in list(part.delete):
         was = part.was[id_]
-        if was is None or not await means.connection.fetchval(f"SELECT {left}"):
+        if was is None or not await held.anything_left(means.connection, means.graph, id_):
             continue
-        del part.delete[id_]
-        part.forget.discard(source)
-        part.retained[source] = (id_, "rows_left")
+        source = _spare(part, id_, held.ROWS_LEFT)
         row = Row(was.tables, {**was.cells, "vessels.status": "inactive"})
         part.write, part.base[source] = {id_: row}, row
+        if equal(part.entity, row, was):
+            part.untouched.add(id_)
         for table in part.entity.tables:
             await _write([step], part.entity, table)
 
@@ -345,9 +338,10 @@ def _base_parts(steps: Sequence[Step], entity: Entity) -> Iterator[write.BasePar
         for owner, (n, payload) in bases(entity, frame_of(entity, rows)).items() if rows else ():
             yield _part(means_of[owner or ""], entity.name, kind, n, payload, holds=holds)
     for owner, part in parts:
-        if part.forget:
-            gone = sorted(part.forget)
-            yield _part(means_of[owner], entity.name, "forgotten", len(gone), base.pack_ids(gone))
+        for kind, ids, holds in (("forgotten", part.forget, True), ("untouched", part.untouched, False)):
+            if ids:
+                listed = base.pack_ids(sorted(ids))
+                yield _part(means_of[owner], entity.name, kind, len(ids), listed, holds=holds)
 
 
 def _part(
@@ -373,13 +367,15 @@ async def _record(steps: Sequence[Step], entity: Entity) -> None:
             (entity.name, source, vessel, target_id, run_id, reason)
             for source, (target_id, reason) in part.retained.items()
         ]
-        back += (part.base.keys() | part.forget) - part.retained.keys()
+        back += part.base.keys() | part.forget
     await conflicts.record(connection, run_id, found)
     if retained:
         await connection.executemany(_RETAINED, retained)
-    if back:
+    # What leaves one vessel may stay on another.
+    stays = {source for step in steps for source in step.part(entity).retained}
+    if any(source not in stays for source in back):
         await connection.execute(
             "DELETE FROM bulkmig.retained WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
             entity.name,
-            sorted(back),
+            sorted(set(back) - stays),
         )

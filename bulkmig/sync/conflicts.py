@@ -105,11 +105,10 @@ async def open_ones(connection: Connection, vessels: Sequence[str]) -> dict[tupl
 
 
 async def kept(connection: Connection) -> list[str]:
-    """Target ids of rows that the source has no more and that stay because of a conflict."""
+    """Target ids of rows that stay because of a conflict that was decided so, or as long as it is open."""
     rows = await connection.fetch(
         "SELECT target_id::text AS id FROM bulkmig.retained WHERE reason = 'conflict'"
         " UNION SELECT target_id::text FROM bulkmig.conflicts WHERE status = 'open'"
-        " AND kind = 'deleted_in_source'"
     )
     return [row["id"] for row in rows]
 

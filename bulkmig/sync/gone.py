@@ -11,12 +11,20 @@ from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base, write
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
+from bulkmig.sync import held
 from bulkmig.sync.apply import Means, Step, apply
 from bulkmig.sync.gather import Found
 from bulkmig.sync.plan import FOR_NOW, Rules, plan
 from bulkmig.sync.record import BRAKE
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
 
+_TARGET = """
+SELECT target_id::text FROM bulkmig.identities WHERE entity = 'vessel' AND source_id = $1::text::uuid
+"""
+_KEPT = """
+SELECT source_id::text AS id, reason FROM bulkmig.retained
+ WHERE vessel_id = $1::text::uuid AND NOT reason = ANY ($2::text[])
+"""
 _GONE = "the vessel is gone from the source: it stays until --allow-deletions deletes it"
 
 
@@ -43,21 +51,21 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
             if entity.tables
         }
         gone = {n: set() if rows is None else set(rows["source_id"]) for n, rows in written.items()}
-        kept = {
-            row["source_id"]
-            for row in await target.fetch(
-                "SELECT source_id::text FROM bulkmig.retained WHERE vessel_id = $1::text::uuid"
-                " AND NOT reason = ANY ($2::text[])",
-                vessel.id,
-                list(FOR_NOW),
-            )
-        }
-        lost = sum(len(ids - kept) for ids in gone.values())
-        if not lost:  # that was done before
+        target_id = await target.fetchval(_TARGET, vessel.id)
+        graph = await options.checkpoints.read_graph(target)
+        kept = {row["id"]: row["reason"] for row in await target.fetch(_KEPT, vessel.id, list(FOR_NOW))}
+        # What it was kept for may have gone, too.
+        freed = bool(await held.free(target, options.checkpoints, [vessel.id]))
+        if not freed and kept.get(vessel.id) == held.ROWS_LEFT:
+            freed = not await held.anything_left(target, graph, target_id)
+        lost = sum(len(ids - kept.keys()) for ids in gone.values())
+        if not lost and not freed:  # that was done before
             await _mark(target, vessel, options, "migrated", 0)
             return result
         found = {n: Found(gone=dict.fromkeys(ids, vessel.id)) for n, ids in gone.items()}
-        made = (await plan(target, [vessel.id], found, rules))[vessel.id]
+        anew = {("vessel", vessel.id)} if freed else set()
+        plans = await plan(target, [vessel.id], found, rules, checkpoints=options.checkpoints, anew=anew)
+        made = plans[vessel.id]
         if made.brake:
             result.held_back = made.brake
             result.findings["warning", BRAKE] += 1
@@ -68,14 +76,10 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
         if made.empty:
             await _mark(target, vessel, options, "migrated", 0)
             return result
-        target_id = await target.fetchval(
-            "SELECT target_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
-            " AND source_id = $1::text::uuid",
-            vessel.id,
-        )
         checkpoint = await options.checkpoints.of_vessel(target, vessel.id, target_id)
-        graph = await options.checkpoints.read_graph(target)
-        means = Means(target, options.decisions.catalogue, graph, options.run_id, vessel.id, checkpoint)
+        means = Means(
+            target, options.decisions.catalogue, graph, options.run_id, vessel.id, target_id, checkpoint
+        )
         step = Step(means, made)
         await apply([step])
         result.inserted, result.updated, result.deleted = (

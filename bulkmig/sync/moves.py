@@ -23,7 +23,8 @@ class Moves:
     source ids that are another vessel's now; `ids`: entity -> source id -> the target id that it keeps.
     `vanished`: vessels that the source has no more; `arriving`: vessels that are not in the target yet;
     `unsettled`: vessels of which rows went to one that is kept out whole; `renumbered`: vessels that get
-    another IMO number."""
+    another IMO number; `going`: equipment (target ids) that the source has no more; `touched`: vessel ->
+    those of which references end on equipment of it that is to go."""
 
     came: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(dict))
@@ -36,6 +37,8 @@ class Moves:
     arriving: frozenset[str] = frozenset()
     unsettled: set[str] = field(default_factory=set)
     renumbered: set[str] = field(default_factory=set)
+    touched: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    going: set[str] = field(default_factory=set)
     _together: dict[str, str] = field(default_factory=dict)
 
     def join(self, one: str, other: str) -> None:
@@ -54,7 +57,8 @@ class Moves:
     def concern(self, vessel: str) -> bool:
         """Whether the vessel takes part in any of this."""
         special = self.vanished | self.arriving | self.unsettled
-        return vessel in special or self.receives(vessel) or any(self.left[vessel].values())
+        moves = self.receives(vessel) or any(self.left[vessel].values())
+        return vessel in special or moves or vessel in self.touched
 
     def partners(self, vessel: str) -> set[str]:
         """The vessel, and those between which and it rows move, directly or by way of others."""
@@ -101,13 +105,17 @@ async def find(
     moves = Moves(vanished=frozenset(vanished), arriving=frozenset(vessel.id for vessel in arriving))
     ids = sorted({*shuffled, *vanished, *moves.arriving})
     for entity in PER_VESSEL:
-        if not entity.tables or entity.name == "vessel" or len(ids) < 2 or len(ids) == len(vanished):
+        alone = len(ids) < 2 or len(ids) == len(vanished)
+        loses = entity.name == "equipment" and len(shuffled) > 0
+        if not entity.tables or entity.name == "vessel" or (alone and not loses):
             continue
         own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
         now = from_csv(await read_all(source, queries.keys(entity, ids)), ("source_id", "now"))
         written = await base.read(target, sorted({*shuffled, *vanished}), entity.name, shape=_keys(own))
         if written is None:
             continue
+        if entity.name == "equipment":
+            moves.going.update(written.join(now, on="source_id", how="anti")["id"])
         moved = written.join(now, on="source_id").filter(pl.col("then") != pl.col("now"))
         for source_id, id_, then, to in moved.select("source_id", "id", "then", "now").iter_rows():
             moves.came[to][entity.name][source_id] = then

@@ -10,15 +10,17 @@ import polars as pl
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Catalogue
+from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.entities import ENTITIES
+from bulkmig.entities import entity as entity_of
 from bulkmig.ledger import base
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
-from bulkmig.sync import conflicts
+from bulkmig.sync import conflicts, held
 from bulkmig.sync.decide import Conflict, decide
 from bulkmig.sync.gather import Found
 from bulkmig.sync.moves import Moves
-from bulkmig.sync.row import Row, cells_of, equal, make
+from bulkmig.sync.row import Row, cells_of, ends_of, equal, make
 from bulkmig.sync.standing import standing
 from bulkmig.sync.strategies._strategy import Strategy
 
@@ -32,8 +34,9 @@ IN_USE = "in_use"
 @dataclass
 class Part:
     """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
-    (None: nothing), `delete` goes. By source id: `base` is last written from now on, `forget` no longer
-    bulkmig's, `stands` what stands where that isn't the base, `waiting` new rows whose ends aren't there."""
+    (None: nothing), `delete` goes, `went` has gone with its ends by bulkmig's doing, `untouched` stays as it
+    is, be there a new base. By source id: `base` is last written from now on, `forget` no longer bulkmig's,
+    `stands` what stands where that isn't the base, `waiting` new rows whose ends aren't there."""
 
     entity: Entity
     write: dict[str, Row] = field(default_factory=dict)
@@ -43,6 +46,8 @@ class Part:
     forget: set[str] = field(default_factory=set)
     stands: dict[str, Row] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
+    went: set[str] = field(default_factory=set)
+    untouched: set[str] = field(default_factory=set)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
     unchanged: Counter[str] = field(default_factory=Counter)  # target table
@@ -51,6 +56,16 @@ class Part:
     def idle(self) -> bool:
         """Whether nothing of it changes, in the target or in the base."""
         return not (self.write or self.delete or self.base or self.forget or self.conflicts or self.retained)
+
+    @property
+    def let_go(self) -> set[str]:
+        """Target ids of equipment that rows let go of."""
+        left: set[str] = set()
+        for id_ in (*self.write, *self.delete):
+            was, row = self.was[id_], self.write.get(id_)
+            if was is not None:
+                left |= ends_of(self.entity, was) - (ends_of(self.entity, row) if row is not None else set())
+        return left
 
     @property
     def rows(self) -> int:
@@ -89,9 +104,12 @@ async def plan(
     found: Mapping[str, Found],
     rules: Rules,
     moves: Moves | None = None,
+    *,
+    checkpoints: Checkpoints | None = None,
+    anew: Collection[tuple[str, str]] = (),
 ) -> dict[str, Plan]:
     """Decides everything for these vessels (or the nil UUID: companies and users); locks the rows that it
-    concerns."""
+    concerns. `anew`: rows (entity, source id) to be decided about again although they stay on purpose."""
     made, moves = {owner: Plan() for owner in owners}, moves or Moves()
     vessels = [owner for owner in owners if owner != NIL]
     if not any(rows.eventful for rows in found.values()) and not any(map(moves.concern, vessels)):
@@ -101,13 +119,26 @@ async def plan(
         return made
     opened = await conflicts.open_ones(connection, vessels)
     retained = await _retained(connection, vessels)
-    stay = {row for row, reason in retained.items() if reason not in (*FOR_NOW, IN_USE)}
-    gone = _brake(made, found, rules, stay)
+    stay = {row for row, (reason, _) in retained.items() if reason not in (*FOR_NOW, IN_USE)}
+    freed = await held.free(connection, checkpoints, vessels) if checkpoints is not None else {}
+    gone = _brake(made, found, rules, stay, {*anew, *(("equipment", source) for source in freed)})
     for entity in ENTITIES:
         if entity.name in found and entity.tables:
             look = _Look(entity, made, found[entity.name], moves, opened, retained)
             await look.keep(connection)
             await look.decide(connection, gone[entity.name], rules)
+    left = {end for plan in made.values() for part in plan.parts.values() for end in part.let_go}
+    if left and vessels:
+        # Equipment that stayed for rows which let go of it now.
+        on = found["equipment"].gone
+        again = {
+            source: on[source]
+            for (of, source), (reason, id_) in retained.items()
+            if of == "equipment" and reason == held.BY_ROW and id_ in left and source in on
+        }
+        again = {s: v for s, v in again.items() if s not in gone["equipment"] and not made[v].brake}
+        look = _Look(entity_of("equipment"), made, Found(), moves, opened, retained)
+        await look.decide(connection, again, rules)
     return made
 
 
@@ -151,8 +182,9 @@ class _Look:
         out = {source for frame in rows.quarantined for source in frame["source_id"]} & rows.held.keys()
         if self.entity.waits is not None and out:
             # A rollback took these along, and now they don't wait any more: should they come, they are new.
-            for source in out & await pending(connection, {*self.made}, self.entity):
-                self.part(rows.held[source]).forget.add(source)
+            waited = out & await pending(connection, {*self.made}, self.entity)
+            for source, row in (await self._bases(connection, {s: rows.held[s] for s in waited})).items():
+                self._went(rows.held[source], source, row)
         for staying, reason in ((held, WITH_PARENT), (braked, BY_BRAKE)):
             for source, row in (await self._bases(connection, staying)).items():
                 own = self.part(staying[source])
@@ -161,6 +193,11 @@ class _Look:
         moved = {source: vessel for source, vessel in rows.held.items() if source in self.came}
         for source, row in (await self._bases(connection, moved)).items():
             self.part(moved[source]).base[source] = row
+
+    def _went(self, owner: str, source: str, row: Row) -> None:
+        """Forgets a row that went with its ends."""
+        self.part(owner).forget.add(source)
+        self.part(owner).went.add(row[_own(self.entity)] or "")
 
     async def decide(self, connection: Connection, gone: Mapping[str, str], rules: Rules) -> None:
         """Rows that are new, have changed or are gone."""
@@ -184,7 +221,7 @@ class _Look:
             for source in waited & bases.keys():
                 if sources[source] is None:
                     del sources[source]
-                    self.part(owner_of[source]).forget.add(source)
+                    self._went(owner_of[source], source, bases[source])
                 del bases[source]
         ids = {
             source: (row or bases[source]).cells[own] or ""
@@ -214,6 +251,8 @@ class _Look:
                 part.forget.add(source)
             elif source in came or not equal(entity, verdict.base, bases.get(source)):
                 part.base[source] = verdict.base
+                if not verdict.write and source not in came:
+                    part.untouched.add(id_)
             if verdict.row and verdict.base and not equal(entity, verdict.row, verdict.base):
                 part.stands[source] = verdict.row
             if verdict.conflict is not None:
@@ -236,7 +275,7 @@ class _Look:
     async def _without_equipment(self, connection: Connection) -> list[tuple[Part, str]]:
         """Rows (target ids) that would come and name equipment which won't be there."""
         ends = [
-            (part, id_, _ends(self.entity, row))
+            (part, id_, ends_of(self.entity, row))
             for part in map(self.part, self.made)
             for id_, row in part.write.items()
             if part.was[id_] is None
@@ -256,7 +295,7 @@ class _Look:
         if self.entity.waits is None:
             return set()
         gone = {s: row for s, row in sources.items() if row and s in bases and ids[s] not in there}
-        ends = {source: _ends(self.entity, row) for source, row in gone.items()}
+        ends = {source: ends_of(self.entity, row) for source, row in gone.items()}
         missing = await self._absent(connection, ends.values())
         return {source for source, named in ends.items() if named & missing}
 
@@ -273,28 +312,28 @@ class _Look:
         return wanted - {row["id"] for row in rows}
 
 
-def _ends(entity: Entity, row: Row) -> set[str]:
-    """Target ids of the equipment that a row names."""
-    named = {r.column for r in entity.references if r.entity == "equipment"}
-    cells = (row[c] for c, (_, cell) in cells_of(entity).items() if cell.field in named)
-    return {end for end in cells if end}
-
-
 def _own(entity: Entity) -> str:
     return f"{entity.tables[0].name}.{entity.tables[0].own_key}"
 
 
 def _brake(
-    made: Mapping[str, Plan], found: Mapping[str, Found], rules: Rules, stay: Collection[tuple[str, str]]
+    made: Mapping[str, Plan],
+    found: Mapping[str, Found],
+    rules: Rules,
+    stay: Collection[tuple[str, str]],
+    freed: Collection[tuple[str, str]],
 ) -> defaultdict[str, dict[str, str]]:
     """Source ids that may be deleted, with their vessels, per entity; what `stay`s on purpose was gone
-    before."""
+    before, and goes where it is `freed`."""
     gone: defaultdict[str, dict[str, str]] = defaultdict(dict)
     lost: defaultdict[str, Counter[str]] = defaultdict(Counter)  # vessel -> entity
     for name, rows in found.items():
-        gone[name] = {source: owner for source, owner in rows.gone.items() if (name, source) not in stay}
-        for owner in gone[name].values():
-            lost[owner][name] += 1
+        for source, owner in rows.gone.items():
+            if (name, source) not in stay:
+                lost[owner][name] += 1
+            elif (name, source) not in freed:
+                continue
+            gone[name][source] = owner
     for owner, going in lost.items() if not rules.allow_deletions else ():
         written = sum(rows.written[owner] for rows in found.values())
         much = going.total() > rules.brake_share * written and going["equipment"] >= rules.brake_least
@@ -316,14 +355,15 @@ async def pending(connection: Connection, vessels: Collection[str], entity: Enti
     return {row["id"] for row in rows}
 
 
-async def _retained(connection: Connection, vessels: Sequence[str]) -> dict[tuple[str, str], str]:
-    """(entity, source id) -> why the row stays, of rows of these vessels (or of none) that stay on
-    purpose."""
+async def _retained(connection: Connection, vessels: Sequence[str]) -> dict[tuple[str, str], tuple[str, str]]:
+    """(entity, source id) -> why the row stays, and its target id, of rows of these vessels (or of none) that
+    stay on purpose."""
     rows = await connection.fetch(
-        f"SELECT entity, source_id::text, reason FROM bulkmig.retained WHERE {conflicts.OF_THESE}",
+        "SELECT entity, source_id::text, reason, target_id::text FROM bulkmig.retained"
+        f" WHERE {conflicts.OF_THESE}",
         list(vessels),
     )
-    return {(row["entity"], row["source_id"]): row["reason"] for row in rows}
+    return {(row["entity"], row["source_id"]): (row["reason"], row["target_id"]) for row in rows}
 
 
 def frame_of(entity: Entity, rows: Iterable[tuple[str, str, Row]]) -> pl.DataFrame:

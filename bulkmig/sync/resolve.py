@@ -30,6 +30,7 @@ from bulkmig.sync.apply import Applied, Means, Step, apply
 from bulkmig.sync.decide import Conflict
 from bulkmig.sync.plan import Plan
 from bulkmig.sync.row import Row, cells_of, equal, field_names, make, placing
+from bulkmig.sync.shared import spare
 from bulkmig.sync.standing import standing
 from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.target.postgres import catalogue
@@ -186,6 +187,8 @@ async def _decide(
             part.retained[source_id] = (id_, "conflict")
     else:
         part.base[source_id] = source
+        if id_ not in part.write:
+            part.untouched.add(id_)
         if not equal(of, result, source) and result is not None:
             part.stands[source_id] = result
     decided = Conflict(found["kind"], known or source or was or _NOTHING, source, was, result, "", False)
@@ -242,6 +245,7 @@ async def _carry_out(
     target: Connection, own: Checkpoints, types: Catalogue, vessel: str | None, made: Plan
 ) -> Applied:
     graph = await own.read_graph(target)
+    target_id = NIL
     if vessel is None:
         roots = {
             row[cell]
@@ -251,6 +255,7 @@ async def _carry_out(
             if row is not None
         }
         checkpoint = await own.of_companies(target, sorted(id_ for id_ in roots if id_))
+        await spare(target, graph, made)
     else:
         target_id = await target.fetchval(
             "SELECT target_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
@@ -258,6 +263,6 @@ async def _carry_out(
             vessel,
         )
         checkpoint = await own.of_vessel(target, vessel, target_id)
-    step = Step(Means(target, types, graph, own.run_id, vessel or NIL, checkpoint), made)
+    step = Step(Means(target, types, graph, own.run_id, vessel or NIL, target_id, checkpoint), made)
     await apply([step])
     return step.done

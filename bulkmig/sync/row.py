@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -79,6 +79,18 @@ def placing(entity: Entity) -> str | None:
     main = entity.tables[0]
     columns = {reference.column for reference in entity.references if reference.entity == "equipment"}
     return next((f"{main.name}.{c}" for c, cell in main.cells.items() if cell.field in columns), None)
+
+
+def ends_of(entity: Entity, row: Row) -> set[str]:
+    """Target ids of the equipment that a row names."""
+    return {end for cell in end_cells(entity) if (end := row[cell])}
+
+
+@lru_cache(maxsize=64)
+def end_cells(entity: Entity) -> Sequence[str]:
+    """The cells that name equipment."""
+    named = {reference.column for reference in entity.references if reference.entity == "equipment"}
+    return [name for name, (_, cell) in cells_of(entity).items() if cell.field in named]
 
 
 @lru_cache(maxsize=64)

@@ -32,7 +32,7 @@ from bulkmig.preflight import both, ready
 from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.source.changes import Seen
-from bulkmig.sync import gone, shared
+from bulkmig.sync import along, gone, held, shared
 from bulkmig.sync.apply import Applied
 from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
@@ -325,6 +325,8 @@ class _Steps:
         # A company that turned erroneous keeps its vessels out, be nothing changed in them.
         out = run.fleet.decisions.companies_out
         affected |= {vessel.id for vessel in chosen.old if vessel.company_id in out}
+        freed = await held.free(ends.target, run.checkpoints) if run.state.retains else {}
+        affected |= {vessel for vessel, _ in freed.values()}
         self.due = [vessel for vessel in chosen.old if vessel.id in affected]
         self.moves = await find(
             ends.holder,
@@ -334,6 +336,7 @@ class _Steps:
             vanished=[vessel.id for vessel in chosen.vanished],
             arriving=chosen.new,
         )
+        await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
         there = [vessel for vessel in (*chosen.old, *chosen.others) if vessel.id in self.detected.shuffled]

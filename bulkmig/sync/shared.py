@@ -72,7 +72,7 @@ async def _carry_out(target: Connection, options: LoadOptions, made: Plan) -> Ap
     companies = sorted(_companies(made))
     checkpoint = await options.checkpoints.of_companies(target, companies)
     graph = await options.checkpoints.read_graph(target)
-    means = Means(target, options.decisions.catalogue, graph, options.run_id, NIL, checkpoint)
+    means = Means(target, options.decisions.catalogue, graph, options.run_id, NIL, NIL, checkpoint)
     step = Step(means, made)
     await apply([step])
     return step.done
@@ -110,8 +110,7 @@ async def delete(
         going = {"company": companies, "user": users}
         found = {name: Found(gone=dict.fromkeys(ids, NIL)) for name, ids in going.items()}
         made = (await plan(target, [NIL], found, rules))[NIL]
-        await _spare_users(target, graph, made)
-        await _spare_companies(target, graph, made)
+        await spare(target, graph, made)
         return await _carry_out(target, options, made)
 
 
@@ -143,6 +142,12 @@ async def _still_used(
     return {kept[id_] for id_ in used}
 
 
+async def spare(target: Connection, graph: Graph, made: Plan) -> None:
+    """Lets users and companies stay that were to go and are referred to: users become inactive."""
+    await _spare_users(target, graph, made)
+    await _spare_companies(target, graph, made)
+
+
 async def _spare_users(target: Connection, graph: Graph, made: Plan) -> None:
     part = made.parts["user"]
     for id_ in await _referred(target, graph, "users", list(part.delete), but={"user_metadata"}):
@@ -150,9 +155,12 @@ async def _spare_users(target: Connection, graph: Graph, made: Plan) -> None:
         part.retained[source] = (id_, IN_USE)
         part.forget.discard(source)
         was = part.was[id_]
-        if was is not None and was["users.is_active"] != "f":
-            row = Row(was.tables, {**was.cells, "users.is_active": "f"})
-            part.write[id_] = part.base[source] = row
+        if was is not None:
+            part.base[source] = row = Row(was.tables, {**was.cells, "users.is_active": "f"})
+            if was["users.is_active"] != "f":
+                part.write[id_] = row
+            else:
+                part.untouched.add(id_)
 
 
 async def _spare_companies(target: Connection, graph: Graph, made: Plan) -> None:
@@ -171,6 +179,9 @@ async def _spare_companies(target: Connection, graph: Graph, made: Plan) -> None
         source = part.delete.pop(id_)
         part.retained[source] = (id_, IN_USE)
         part.forget.discard(source)
+        if (was := part.was[id_]) is not None:
+            part.base[source] = was
+            part.untouched.add(id_)
 
 
 async def portals_own(target: Connection, graph: Graph, users: list[str]) -> set[str]:

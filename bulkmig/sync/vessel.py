@@ -120,7 +120,8 @@ async def _sync(
     target, started = await lane.target(), time.perf_counter()
     decisions = options.decisions
     async with transaction(target, commit=not options.dry_run):
-        await target.execute(_LOCK, sorted(lock_key(vessel.id) for vessel in vessels))
+        locked = {vessel.id for vessel in vessels}.union(*(moves.touched.get(v.id, ()) for v in vessels))
+        await target.execute(_LOCK, sorted(map(lock_key, locked)))
         gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
         while taken := await numbers_taken(target, plans) - decisions.imo_taken:
             decisions.imo_taken |= taken
@@ -198,7 +199,9 @@ async def _look(
     await abroad.keep(await lane.line(), gathered, foretold)
     plans: dict[str, Plan] = {}
     for gather in gathered:
-        plans |= await plan(target, gather.vessels, gather.found, rules, moves)
+        plans |= await plan(
+            target, gather.vessels, gather.found, rules, moves, checkpoints=options.checkpoints
+        )
     return gathered, plans
 
 
@@ -264,10 +267,11 @@ async def _steps(
         for vessel in group
     ]
     taken = await of_vessels(options.checkpoints, target, due)
-    return [
-        Step(Means(target, decisions.catalogue, graph, options.run_id, id_, taken[id_]), plans[id_])
+    means = (
+        Means(target, decisions.catalogue, graph, options.run_id, id_, target_ids[id_], taken[id_])
         for id_ in ids
-    ]
+    )
+    return [Step(own, plans[own.owner]) for own in means]
 
 
 def _note_moves(steps: Sequence[Step], moves: Moves) -> None:

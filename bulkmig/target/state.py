@@ -25,6 +25,7 @@ class TargetState:
     identities   company, user, vessel -> source id -> (target id, adopted); only rows that are still there
     recorded     entity -> source id -> target id, also of rows that the portal deleted since, and of rows of
                  vessels that have moved to another one
+    retains      whether equipment stays that the source has no more
     marks        by vessel, that which waited longest first
     """
 
@@ -32,6 +33,7 @@ class TargetState:
     users: list[PortalUser] = field(default_factory=list)
     vessels: dict[str, str] = field(default_factory=dict)  # imo -> id
     foreign_qr: frozenset[str] = frozenset()
+    retains: bool = False
     identities: dict[str, dict[str, tuple[str, bool]]] = field(default_factory=dict)
     recorded: dict[str, dict[str, str]] = field(default_factory=dict)
     slugs: dict[str, str] = field(default_factory=dict)
@@ -122,3 +124,4 @@ async def _read_ledger(connection: Connection, state: TargetState) -> None:
             state.recorded.setdefault(kind, {})[key] = value
     state.qr_codes = retained | state.qr_codes
     state.foreign_qr = frozenset(retained.values())
+    state.retains = bool(retained)

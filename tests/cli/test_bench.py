@@ -74,11 +74,11 @@ def test_an_expectation_is_missed_by_the_median_not_by_one_run() -> None:
     ids=["one server only", "not agreed to", "no numbers", "no equipment"],
 )
 def test_what_it_cannot_mean_touches_nothing(
-    arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["bulkmig", "bench", *arguments, "--json"])
     monkeypatch.setattr("sys.stdin.isatty", lambda: False, raising=False)
     with pytest.raises(SystemExit) as end:
         program.main()
     assert end.value.code == 2
-    assert json.loads(capsys.readouterr().out)["status"] == "failed"
+    assert json.loads(capfd.readouterr().out)["status"] == "failed"

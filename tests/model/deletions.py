@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.model.fields import cells
+from tests.model.onboarding import Onboarding
 from tests.model.run import Run
-from tests.model.state import Base, Values
+from tests.model.state import Base, State, Values
 from tests.model.tables import THING_OF, Unit
 from tests.model.three_way import record
 from tests.model.vessels import Fleet
@@ -21,13 +22,15 @@ def delete_rows(run: Run, fleet: Fleet) -> None:
     active = {vessel for vessel, mark in state.marks.items() if mark == "migrated"} - state.rolled_back
     held = fleet.failed | set(fleet.aside)
     run.outcome.done |= active - held - run.onboarding.of["vessels"].keys()
+    going: list[Ref] = []
     for vessel in sorted(active - held):
         gone = [ref for ref in state.of_vessel(vessel) if _is_gone(run, ref)]
-        if not gone or brakes(run, vessel, gone):
-            continue
-        for entity in ORDER:
-            for ref in sorted(ref for ref in gone if ref.entity == entity):
-                _delete(run, ref)
+        if gone and not brakes(run, vessel, gone):
+            going += gone
+    # What hangs on equipment is decided about first, on whatever vessel it is.
+    for ref in sorted(going, key=lambda ref: (ORDER.index(ref.entity), ref)):
+        if ref in state.base:
+            _delete(run, ref)
     gone = [ref for ref in state.base if state.base[ref].vessel is None and _is_gone(run, ref)]
     companies = {ref for ref in gone if ref.entity == "company"}
     fresh = {ref for ref in companies if not state.base[ref].gone}
@@ -81,13 +84,9 @@ def _delete(run: Run, ref: Ref) -> None:
         if strategy == "target_wins":
             state.base[ref] = Base(target, base.vessel, gone="decided")
             return
-    instead = _instead(run, ref, target)
+    instead = instead_of(state, run.onboarding, ref, target)
     if instead is None:
-        there = [one for one in state.base if state.is_there(one)]
-        state.tables.delete(THING_OF[ref.entity].table, target[THING_OF[ref.entity].table])
-        for one in there:
-            if state.unit(one) is None:
-                del state.base[one]
+        remove(state, ref, target)
         if ref.entity == "vessel":
             state.marks[ref.source_id] = "gone"
         run.hits("deleted")
@@ -99,14 +98,27 @@ def _delete(run: Run, ref: Ref) -> None:
     state.base[ref] = replace(base, unit=unit, gone="held")
 
 
-def _instead(run: Run, ref: Ref, target: Unit) -> tuple[str, Unit] | None:
+def remove(state: State, ref: Ref, unit: Unit) -> None:
+    """Deletes a row with what hangs on it, which isn't bulkmig's any more. A reference of another vessel that
+    the source still has may be listed: its end is gone."""
+    there = {one: state.base[one] for one in state.base if state.is_there(one)}
+    table = THING_OF[ref.entity].table
+    state.tables.delete(table, unit[table])
+    for one, base in there.items():
+        if state.unit(one) is None:
+            del state.base[one]
+            if one.entity == "cross_reference" and one not in state.quarantine:
+                state.put_aside(one, base.vessel, {"cross_reference.end_missing"}, sure=False)
+
+
+def instead_of(state: State, onboarding: Onboarding, ref: Ref, target: Unit) -> tuple[str, Unit] | None:
     """What a row becomes that can't be deleted, and by which rule."""
-    state, id_ = run.state, run.state.target_id(ref)
+    id_ = state.target_id(ref)
     if ref.entity == "equipment":
         if any(log["equipment_id"] == id_ for log in state.tables.rows("maintenance_logs")):
             return "decommissioned", _with(target, "equipment", status="decommissioned")
         if any(
-            _is_kept(run, link.child, row["id"])
+            _is_kept(state, onboarding, link.child, row["id"])
             for link, row in state.tables.refers("equipment", id_)
             if "id" in row
         ):
@@ -122,11 +134,13 @@ def _instead(run: Run, ref: Ref, target: Unit) -> tuple[str, Unit] | None:
     return None
 
 
-def _is_kept(run: Run, table: str, id_: object) -> bool:
+def _is_kept(state: State, onboarding: Onboarding, table: str, id_: object) -> bool:
     """Whether the row stays although its source row is gone: by a decision, or until there is one."""
-    for ref, base in run.state.base.items():
-        if THING_OF[ref.entity].table == table and run.state.target_id(ref) == id_:
-            return base.gone == "decided" or run.state.open_conflict(ref) is not None
+    for ref, base in state.base.items():
+        if THING_OF[ref.entity].table == table and state.target_id(ref) == id_:
+            # A document that was to let go of the equipment, and hangs on it by a decision, survives it.
+            survives = ref.entity == "document" and onboarding.get(*ref) is not None
+            return survives or base.gone == "decided" or state.open_conflict(ref) is not None
     return False
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tests.model.state import State
 from tests.model.tables import Key, Tables, key_of, vessel_of
 from tests.oracle.contract import TABLES
-from tests.oracle.draft import Cell, Row
+from tests.oracle.draft import Cell, Ref, Row
 
 FLEET_TABLES = ("companies", "company_settings", "users", "user_metadata")
 Rows = dict[tuple[str, Key], Row]
@@ -124,7 +124,18 @@ def part(state: State, change: Change) -> Rows:
 def without_portal(history: History, change: Change) -> Rows:
     """What the change's rows would be now had only bulkmig written since."""
     due = part(change.step.before, change)
-    for later in history.since(change):
+    since = history.since(change)
+    for later in history.changes[history.changes.index(change) :]:
+        if later not in since:
+            # What bulkmig did to another vessel took its references along, or brought them back.
+            ours = [
+                (key, row)
+                for key, row in _written(later.step, change)
+                if key[0] == "cross_references" and isinstance(key[1][0], Ref)
+            ]
+            due = {key: row for key, row in due.items() if (key, None) not in ours}
+            due |= {key: row for key, row in ours if row is not None} if change.vessel is not None else {}
+            continue
         if later.restored is not None and change.vessel is not None:
             to = history.of(later.restored)
             due = part(to.step.before, to)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.model import fields
+from tests.model.deletions import instead_of, remove
+from tests.model.onboarding import Onboarding
 from tests.model.rules import Hits
 from tests.model.state import Base, Conflict, Decision, Field, State, Values
 from tests.model.tables import THING_OF
@@ -19,7 +21,7 @@ def resolvable(state: State) -> list[Conflict]:
     return [one for one in found if one.target or not one.source or not state.tables.dangling(one.source)]
 
 
-def resolve(state: State, conflict: Conflict, take: Decision, hits: Hits) -> None:
+def resolve(state: State, onboarding: Onboarding, conflict: Conflict, take: Decision, hits: Hits) -> None:
     """Decides an open conflict; the base is the source's values from then on."""
     thing, was = THING_OF[conflict.ref.entity], state.base[conflict.ref]
     values = {
@@ -30,8 +32,12 @@ def resolve(state: State, conflict: Conflict, take: Decision, hits: Hits) -> Non
         if take == "target":
             state.base[conflict.ref] = replace(was, gone="decided")
         elif conflict.target is not None:
-            state.tables.delete(thing.table, conflict.target[thing.table])
-            del state.base[conflict.ref]
+            instead = instead_of(state, onboarding, conflict.ref, conflict.target)
+            if instead is None:
+                remove(state, conflict.ref, conflict.target)
+            else:
+                state.tables.put_unit(thing, instead[1])
+                state.base[conflict.ref] = replace(was, unit=instead[1], gone="held")
     else:
         if conflict.target is not None:
             state.tables.put_unit(thing, written(conflict.target, values))

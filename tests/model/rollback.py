@@ -6,12 +6,11 @@ from dataclasses import replace
 
 from tests.model.history import Change, History, Rows, part, without_portal
 from tests.model.rules import Hits
-from tests.model.state import Quarantined, State
+from tests.model.state import State
 from tests.model.tables import LINKS, THING_OF, key_of
 from tests.oracle.draft import Cell, Ref, Row
 
 UNIQUE = (("companies", "slug"), ("users", "email"), ("vessels", "imo_number"), ("equipment", "qr_code"))
-ENDS = ("source_equipment_id", "target_equipment_id")
 
 
 class Refused(Exception):
@@ -49,9 +48,10 @@ def go_back(state: State, history: History, change: Change, hits: Hits, *, force
     for one in group:
         if one.restored is not None:
             hits("rollback undone")
-            _return(made, one)
+        for later in reversed(history.since(one)):
+            _return(made, later)
         _records(made, one)
-    _without_ends(made, group)
+    _without_ends(made)
     _check_unique(made)
     hits("rollback")
     return made
@@ -116,7 +116,10 @@ def _records(made: State, change: Change) -> None:
     ref = Ref("vessel", vessel)
     made.base = {key: base for key, base in made.base.items() if base.vessel != vessel}
     made.base |= {key: base for key, base in before.base.items() if base.vessel == vessel}
-    made.quarantine = {key: one for key, one in made.quarantine.items() if one.vessel != vessel}
+    # What a run listed before it changed any row of the vessel may stay listed.
+    made.quarantine = {
+        key: one if one.vessel != vessel else replace(one, sure=False) for key, one in made.quarantine.items()
+    }
     made.quarantine |= {key: one for key, one in before.quarantine.items() if one.vessel == vessel}
     made.pending = {key: of for key, of in made.pending.items() if of != vessel}
     made.pending |= {key: of for key, of in before.pending.items() if of == vessel}
@@ -152,23 +155,13 @@ def _return(made: State, change: Change) -> None:
         made.tables.put("cross_references", row)
 
 
-def _without_ends(made: State, group: list[Change]) -> None:
-    """References that came back without their other ends wait again. Where the step that is undone deleted
-    the end, the reference may have gone with it before its own vessel's checkpoint."""
+def _without_ends(made: State) -> None:
+    """References that came back without their other ends wait again."""
     for row in made.tables.rows("cross_references"):
         if not made.tables.dangling({"cross_references": row}):
             continue
         made.tables.delete("cross_references", row)
         _wait(made, row["id"])
-        ends = {row[column] for column in ENDS}
-        deleted = any(
-            one.step.before.tables.get("equipment", end) and not one.step.after.tables.get("equipment", end)
-            for one in group
-            for end in ends
-        )
-        if deleted and isinstance(row["id"], Ref) and row["id"].source_id in made.pending:
-            vessel, codes = made.pending[row["id"].source_id], frozenset({"cross_reference.end_missing"})
-            made.quarantine.setdefault(row["id"], Quarantined(codes, vessel, sure=False))
 
 
 def _check_unique(made: State) -> None:

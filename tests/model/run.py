@@ -9,7 +9,7 @@ from typing import Literal
 
 from tests.model.onboarding import Onboarding
 from tests.model.rules import Hits
-from tests.model.state import Base, Quarantined, State, Strategy
+from tests.model.state import Base, State, Strategy
 from tests.model.tables import THING_OF, Unit
 from tests.oracle.draft import Draft, Ref, World
 from tests.oracle.fate import OnError
@@ -85,7 +85,7 @@ class Run:
 
     def put_aside(self, ref: Ref, vessel: str | None, codes: Iterable[str], *, sure: bool = True) -> None:
         """Lists a row in quarantine; it keeps what is there of it."""
-        self.state.quarantine[ref] = Quarantined(frozenset(codes), vessel, sure)
+        self.state.put_aside(ref, vessel, codes, sure=sure)
         self.kept.add(ref)
 
     def release(self, ref: Ref) -> None:

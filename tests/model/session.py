@@ -100,10 +100,7 @@ class Session:
                 and base.unit[table].get(KEYS[table][0]) == row[KEYS[table][0]]
             ):
                 return True
-        return table == "maintenance_logs" and any(
-            base.gone and self.state.target_id(ref) == row["equipment_id"]
-            for ref, base in self.state.base.items()
-        )
+        return False
 
     async def migrate(self, vessels: frozenset[str] | None) -> None:
         """Migrates these vessels, or all."""
@@ -156,7 +153,7 @@ class Session:
         documents = await package.conflicts(self.settings(), "open")
         ids = [one["id"] for one in documents if one["source_id"] == conflict.ref.source_id]
         before = self.state.copy()
-        resolve(self.state, conflict, take, self.hits)
+        resolve(self.state, self.onboarding, conflict, take, self.hits)
         report = await package.resolve(self.settings(), ids, take)
         await self._record(report, before)
         await self.check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -122,6 +122,10 @@ class State:
                     continue
                 if vessel_of(self.tables, thing.table, row) == target:
                     yield thing.table, row["id"]
+
+    def put_aside(self, ref: Ref, vessel: str | None, codes: Iterable[str], *, sure: bool) -> None:
+        """Lists a row in quarantine."""
+        self.quarantine[ref] = Quarantined(frozenset(codes), vessel, sure)
 
     def of_vessel(self, vessel: str) -> list[Ref]:
         """The source rows of a vessel that bulkmig wrote."""

@@ -127,7 +127,7 @@ def test_resolved(case: Case, take: Decision, name: str) -> None:
     pump = both_change(case)
     case.sync(strategy="manual")
     (conflict,) = resolvable(case.state)
-    resolve(case.state, conflict, take, case.hits)
+    resolve(case.state, case.onboarding, conflict, take, case.hits)
     assert case.cell(pump, "name") == name
     assert not case.conflict().open
     case.sync(strategy="source_wins")

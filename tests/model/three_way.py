@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 from tests.model import fields
 from tests.model.rules import Hits
@@ -11,6 +12,8 @@ from tests.model.state import Base, Conflict, Field, Strategy, Values
 from tests.model.tables import THING_OF, Unit
 from tests.oracle.contract import KEYS
 from tests.oracle.draft import Ref
+
+_NUMBERS = count(1)  # a rollback takes conflicts back, and no number is given twice
 
 
 def result_of(run: Run, due: Due) -> Unit | None:
@@ -111,7 +114,7 @@ def record(
 ) -> None:
     """Records a conflict; a manual one stays open."""
     strategy: Strategy = run.options.strategy
-    number = len(run.state.conflicts) + 1
+    number = next(_NUMBERS)
     run.state.conflicts[number] = Conflict(
         number, ref, vessel, strategy, values, source, target, open=strategy == "manual"
     )

@@ -140,6 +140,7 @@ KILLED: dict[str, tuple[str, ...]] = {
         "COMMIT after UPDATE bulkmig.runs",
         "COPY bulkmig.checkpoint_parts",
         "INSERT bulkmig.checkpoints",
+        "UPDATE bulkmig.checkpoints",  # a reference of another vessel that goes along
         "COPY bulkmig.findings",
         "INSERT bulkmig.quarantine",
         "DELETE bulkmig.quarantine",
@@ -250,7 +251,7 @@ KILLED_IN_THE_LONG_FORM: dict[str, tuple[str, ...]] = {
 COPIES: dict[str, tuple[str, ...]] = {
     "checkpoint/parts.py:copy_part": ("COPY bulkmig.checkpoint_parts",),
     "checkpoint/parts.py:store": ("COPY bulkmig.checkpoint_parts",),
-    "checkpoint/stage.py:_merge": (),  # into temporary tables
+    "checkpoint/stage.py:merge": (),  # into temporary tables
     "ledger/write.py:base_parts": ("COPY bulkmig.base",),
     "ledger/write.py:findings": ("COPY bulkmig.findings",),
     "postgres/watch.py:copy_records_to_table": (),  # what the others call

@@ -70,7 +70,8 @@ SET session_replication_role = replica;
 UPDATE equipment SET name = name || ' II', updated_at = '2031-01-01'
  WHERE id IN ('{e[10]}', '{e[11]}', '{e[30]}');
 DELETE FROM cross_references
- WHERE ARRAY[source_equipment_id, target_equipment_id] && ARRAY(SELECT id FROM equipment WHERE {gone});
+ WHERE ARRAY[source_equipment_id, target_equipment_id] && ARRAY(SELECT id FROM equipment WHERE {gone})
+   AND vessel_id <> '{v[2]}';
 DELETE FROM critical_parts WHERE equipment_id IN (SELECT id FROM equipment WHERE {gone});
 DELETE FROM quality_scores WHERE equipment_id IN (SELECT id FROM equipment WHERE {gone});
 DELETE FROM quality_scores WHERE vessel_id = '{v[3]}';

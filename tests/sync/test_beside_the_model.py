@@ -294,3 +294,156 @@ async def test_rows_that_went_with_the_equipment_that_the_source_deleted_are_new
     await source(session, "cross_references", OF_RADAR["cross_references"], source_equipment_id=VALVE)
     await source(session, "quality_scores", OF_WINCH["quality_scores"], equipment_id=CRANE)
     await sync(session, "manual")
+
+
+async def test_a_reference_that_went_with_equipment_of_another_vessel_returns_with_the_run(
+    session: Session,
+) -> None:
+    reference = Ref("cross_reference", OF_VALVE["cross_references"])
+    await source_steps.delete_row(session, "equipment", CRANE, whole=False)
+    await sync(session)
+    assert not session.state.is_there(reference)
+    await session.rollback_run(session.runs[-1].run_id, force=False)
+    assert session.state.is_there(reference)
+
+
+async def test_that_a_reference_went_with_equipment_of_another_vessel_is_not_the_portals_doing(
+    session: Session,
+) -> None:
+    await source(session, "equipment", VALVE, notes="later")
+    await sync(session)
+    change = session.history.changes[-1]
+    await source_steps.delete_row(session, "equipment", CRANE, whole=False)
+    await sync(session)
+    await session.rollback(change, force=False)
+
+
+async def test_a_conflict_about_a_reference_is_decided_before_equipment_of_another_vessel_takes_it_along(
+    session: Session,
+) -> None:
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await sync(session, "target_wins")
+    assert session.state.is_there(Ref("cross_reference", OF_VALVE["cross_references"]))
+    assert session.state.is_there(Ref("equipment", CRANE))
+
+
+async def test_equipment_goes_when_its_last_log_is_gone(session: Session) -> None:
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
+    await source_steps.delete_row(session, "equipment", WINCH)
+    await sync(session)
+    log = portal_steps.rows(session, "maintenance_logs")[0]["id"]
+    await portal_steps.delete_row(session, "maintenance_logs", log)
+    await sync(session)
+    assert not session.state.is_there(Ref("equipment", WINCH))
+
+
+async def test_a_vessel_goes_when_the_last_log_is_gone(session: Session) -> None:
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
+    await source_steps.delete_row(session, "vessels", TWO)
+    released = Options("sync", allow_deletions=True)
+    await session.sync(released)
+    assert session.state.is_there(Ref("vessel", TWO))
+    log = portal_steps.rows(session, "maintenance_logs")[0]["id"]
+    await portal_steps.delete_row(session, "maintenance_logs", log)
+    await sync(session)
+    assert not session.state.is_there(Ref("vessel", TWO))
+
+
+async def test_a_document_that_a_decision_leaves_on_equipment_keeps_it_until_it_lets_go(
+    session: Session,
+) -> None:
+    await portal(session, Ref("document", OF_CRANE["documents"]), file_name="portal")
+    await source_steps.delete_row(session, "equipment", CRANE, whole=False)
+    await sync(session, "target_wins")
+    assert session.state.is_there(Ref("equipment", CRANE))
+    await source(session, "documents", OF_CRANE["documents"], name="later")
+    await sync(session)
+    assert not session.state.is_there(Ref("equipment", CRANE))
+    assert session.state.is_there(Ref("document", OF_CRANE["documents"]))
+
+
+async def test_a_document_in_conflict_that_moves_with_equipment_which_turns_erroneous_is_as_expected(
+    session: Session,
+) -> None:
+    await portal(session, Ref("document", OF_PUMP["documents"]), file_name="portal")
+    await source(session, "equipment", PUMP, name=" ")
+    await sync(session)
+    await move(session, PUMP, OF_PUMP, TWO)
+    await sync(session)
+
+
+async def test_a_part_that_waits_for_equipment_which_the_portal_deleted_moves_with_it(
+    session: Session,
+) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", CRANE))
+    await add(session, "critical_parts", equipment_id=CRANE, name="Hook")
+    await sync(session)
+    await move(session, CRANE, OF_CRANE, THREE)
+    await sync(session, "manual")
+
+
+async def test_a_deletion_that_a_decision_let_stand_is_none_since(session: Session) -> None:
+    document = Ref("document", OF_CRANE["documents"])
+    await portal_steps.delete_row(session, "equipment_documents", document)
+    await source(session, "documents", OF_CRANE["documents"], name="later")
+    await sync(session, "target_wins")
+    change = session.history.changes[-1]
+    await session.rollback(change, force=False)
+    assert not session.state.is_there(document)
+
+
+async def test_what_the_portal_changed_before_a_decision_for_it_is_its_doing_since_an_earlier_change(
+    session: Session,
+) -> None:
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session)
+    change = session.history.changes[-1]
+    await portal(session, Ref("equipment", CRANE), manufacturer="portal")
+    await source(session, "equipment", CRANE, notes="later")
+    await sync(session, "target_wins")
+    await session.rollback(change, force=False)
+    assert session.runs[-1].was_refused
+
+
+async def test_a_user_who_was_inactive_already_and_stayed_is_in_no_conflict_when_he_goes(
+    session: Session,
+) -> None:
+    ann = session.state.target_id(Ref("user", ANN))
+    await portal(session, Ref("user", ANN), is_active="false")
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"performed_by": ann})
+    await source_steps.delete_row(session, "users", ANN)
+    await sync(session)
+    log = portal_steps.rows(session, "maintenance_logs")[0]["id"]
+    await portal_steps.delete_row(session, "maintenance_logs", log)
+    await sync(session, "target_wins")
+    assert not session.state.is_there(Ref("user", ANN))
+
+
+async def test_a_reference_that_came_back_with_its_end_is_not_the_portals_doing(session: Session) -> None:
+    await session.rollback_vessel(TWO, force=False)
+    undone = session.history.changes[-1]
+    await source(session, "equipment", VALVE, notes="later")
+    await sync(session)
+    change = next(one for one in session.history.changes[::-1] if one.vessel == ONE)
+    await session.rollback(undone, force=False)
+    await session.rollback(change, force=False)
+    assert not session.runs[-1].was_refused
+
+
+async def test_a_user_who_is_to_go_by_a_decision_stays_while_rows_refer_to_him(session: Session) -> None:
+    ann = session.state.target_id(Ref("user", ANN))
+    await portal(session, Ref("user", ANN), first_name="portal")
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"performed_by": ann})
+    await source_steps.delete_row(session, "users", ANN)
+    await sync(session, "manual")
+    await session.resolve(0, "source")
+    assert session.state.is_there(Ref("user", ANN))
+
+
+async def test_a_vessel_gets_the_number_of_another_that_gets_a_new_one_though_the_portal_had_taken_its_own(
+    session: Session,
+) -> None:
+    await portal(session, Ref("vessel", TWO), imo_number=None)
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], "9319466")
+    await sync(session, "merge")

@@ -1,0 +1,95 @@
+"""Rows that the source has no more, and that stay as long as something hangs on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from bulkmig.checkpoint.take import Checkpoints
+from bulkmig.entities import ENTITIES
+from bulkmig.postgres.session import Connection
+from bulkmig.sync import conflicts
+from bulkmig.sync.row import placing
+from bulkmig.target.graph import Graph
+
+# Why equipment is retained: rows of the portal's own hang on it, or a row that stays itself. And vessels.
+BY_LOGS, BY_ROW = "maintenance_logs", "kept_row"
+ROWS_LEFT = "rows_left"
+
+_HELD = """
+SELECT source_id::text AS source, vessel_id::text AS vessel, target_id::text AS id, reason
+  FROM bulkmig.retained
+ WHERE entity = 'equipment' AND reason = ANY ($1::text[])
+   AND ($2::text[] IS NULL OR vessel_id = ANY ($2::text[]::uuid[]))
+"""
+_WRITTEN = {of.tables[0].name: of for of in ENTITIES if of.tables}
+_TABLES = {table.name for of in ENTITIES for table in of.tables}
+
+
+async def by_logs(connection: Connection, graph: Graph, ids: Collection[str]) -> set[str]:
+    """Those of this equipment (target ids) that rows of the portal's own tables name."""
+    used: set[str] = set()
+    for fk in graph.vessels.into("equipment") if ids else ():
+        if fk.child not in _TABLES:
+            rows = await connection.fetch(
+                f"SELECT DISTINCT {fk.column}::text AS id FROM {fk.child}"
+                f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
+                list(ids),
+            )
+            used.update(row["id"] for row in rows)
+    return used
+
+
+async def by_rows(
+    connection: Connection, graph: Graph, ids: Collection[str], *, but: Collection[str] = ()
+) -> set[str]:
+    """Those of this equipment on which a row stays: because of a conflict, or since it could be without
+    equipment and the target's side was kept. `but`: rows that go."""
+    used: set[str] = set()
+    kept = set(await conflicts.kept(connection)) if ids else set()  # of whatever vessel
+    for fk in graph.vessels.into("equipment") if ids else ():
+        of = _WRITTEN.get(fk.child)
+        if of is None or graph.tables[fk.child].key != ("id",):
+            continue
+        rows = await connection.fetch(
+            f"SELECT id::text AS id, {fk.column}::text AS equipment FROM {fk.child}"
+            f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
+            list(ids),
+        )
+        digit = "8" + of.digit if placing(of) is not None else None
+        used.update(
+            row["equipment"]
+            for row in rows
+            if (row["id"] in kept or row["id"][14:16] == digit) and row["id"] not in but
+        )
+    return used
+
+
+async def free(
+    connection: Connection, own: Checkpoints, vessels: Sequence[str] | None = None
+) -> Mapping[str, tuple[str, str]]:
+    """Source id -> vessel, target id of the equipment of these vessels (or of all) that stayed and needn't
+    any longer."""
+    rows = await connection.fetch(_HELD, [BY_LOGS, BY_ROW], None if vessels is None else list(vessels))
+    if not rows:
+        return {}
+    graph = await own.read_graph(connection)
+    ids = {reason: [row["id"] for row in rows if row["reason"] == reason] for reason in (BY_LOGS, BY_ROW)}
+    used = await by_logs(connection, graph, ids[BY_LOGS]) | await by_rows(connection, graph, ids[BY_ROW])
+    return {row["source"]: (row["vessel"], row["id"]) for row in rows if row["id"] not in used}
+
+
+async def anything_left(connection: Connection, graph: Graph, vessel: str) -> bool:
+    """Whether anything but its own row is left of a vessel (target id), or refers to it."""
+    scope, own = graph.vessels, {table.name for table in _WRITTEN["vessels"].tables}
+    left = [
+        f"EXISTS (SELECT FROM {table.name} t WHERE {scope.rows(table.name, [vessel])})"
+        for table in scope.tables
+        if table.name not in own
+    ]
+    left += [
+        f"EXISTS (SELECT FROM {fk.child} t WHERE t.{fk.column}::text = '{vessel}')"
+        for fk in scope.into(scope.root)
+        if fk.child not in scope
+    ]
+    found: bool = await connection.fetchval(f"SELECT {' OR '.join(left)}")
+    return found
