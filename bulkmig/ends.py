@@ -39,12 +39,12 @@ class Ends:
         """Opens anew what is lost; returns which ends that were. A new session on the source has a new
         snapshot. Raises SnapshotGone where that is another process's to take, and what `reach` raises."""
         mended = set()
-        if not await _answers(self.target):
+        if not await answers(self.target):
             self.target = await reach(
                 self.target_address, DURABLE, role="target", patience=self.patience, instead_of=self.target
             )
             mended.add("target")
-        if not await _answers(self.holder):
+        if not await answers(self.holder):
             self.holder = await reach(
                 self.source, SOURCE, role="source", patience=self.patience, instead_of=self.holder
             )
@@ -106,7 +106,7 @@ async def joined(source: Address, target: Address, snapshot: str, patience: Pati
         await close(ends.holder)
 
 
-async def _answers(connection: Connection) -> bool:
+async def answers(connection: Connection) -> bool:
     """Whether a session is good for another statement; else it is closed."""
     try:
         if not connection.is_closed():

@@ -5,7 +5,10 @@ which changes â–¶ one transaction a vessel (or a group that changed together) â–
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import anyio
@@ -20,17 +23,26 @@ from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.restore import Restored
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings
-from bulkmig.errors import CheckpointError, UsageError
+from bulkmig.ends import answers
+from bulkmig.errors import BulkmigError, CheckpointError, UsageError
 from bulkmig.events import Listener, RunStarted, VesselDone, VesselFailed, silent
 from bulkmig.ledger import access, audit, runs, schema
 from bulkmig.postgres.errors import describe
-from bulkmig.postgres.session import Connection, pairs, transaction
-from bulkmig.preflight import target_only
+from bulkmig.postgres.session import DURABLE, Connection, close, pairs, reach, transaction
+from bulkmig.preflight import address, patience, target_only
 from bulkmig.report import Failure, Report
 from bulkmig.security import keys
 
 _NAMES = "SELECT vessel_id::text, name FROM bulkmig.vessels"
 _PENDING = "SELECT count(*) FROM bulkmig.pending"
+_COMMITTED = """
+SELECT EXISTS (SELECT FROM bulkmig.checkpoints
+                WHERE run_id = $1::text::uuid AND restored = $2::text::uuid)
+"""
+_GAVE_UP = (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_LOOK = "see `bulkmig checkpoints list` for what is rolled back, then go on with the rest"
+_END_SECONDS = 10
+T = TypeVar("T")
 
 
 async def rollback(
@@ -56,33 +68,10 @@ async def rollback(
         await schema.upgrade(target)
         chosen = await _choose(target, checkpoint=checkpoint, run=run, vessel=vessel)
         await _allowed(target, settings, chosen, f"rollback {what}")
-        own = Checkpoints(report.run_id)
-        way = await Way.open(target, own, audit.who(settings.operator))
-        await runs.begin(
-            target,
-            report.run_id,
-            report.command,
-            operator=settings.operator,
-            selection=what,
-            version=__version__,
-        )
         names = pairs(await target.fetch(_NAMES))
-        steps = _Steps(way, report, listen, names, force=force)
-        stop = stop or Stop()
-        try:
-            with stop.scope() as scope:
-                await steps.take(chosen)
-                report.pending = await target.fetchval(_PENDING)
-            if scope.cancelled_caught:
-                report.status = "stopped"
-        except BaseException:
-            report.status = "failed"
-            raise
-        finally:
-            report.finish()
-            with anyio.move_on_after(10, shield=True):
-                await shown.in_report(target, report)
-                await runs.end(target, report.run_id, report.status, report.document())
+        steps = _Steps(target, settings, report, listen, names, force=force)
+        async with steps.to_their_end(what, stop or Stop()):
+            await steps.take(chosen)
     return report
 
 
@@ -106,13 +95,90 @@ async def _choose(connection: Connection, *, checkpoint: str, run: str, vessel: 
 
 
 class _Steps:
-    """Goes through the changes, the newest first."""
+    """Goes through the changes, the newest first, on a session that is opened anew when it is lost."""
 
     def __init__(
-        self, way: Way, report: Report, listen: Listener, names: dict[str, str], *, force: bool
+        self,
+        target: Connection,
+        settings: Settings,
+        report: Report,
+        listen: Listener,
+        names: dict[str, str],
+        *,
+        force: bool,
     ) -> None:
-        self.way, self.report, self.listen, self.force = way, report, listen, force
-        self.names = names
+        self.target, self.settings, self.report, self.listen = target, settings, report, listen
+        self.names, self.force = names, force
+        self.checkpoints, self.who = Checkpoints(report.run_id), audit.who(settings.operator)
+        self.patience = patience(settings, listen)
+        self.way: Way | None = None
+
+    @asynccontextmanager
+    async def to_their_end(self, what: str, stop: Stop) -> AsyncIterator[None]:
+        """Records the run around a block that `stop` cancels. A server or data that gave up are in the
+        report, other errors are raised."""
+        report, first = self.report, self.target
+        begin = partial(
+            runs.begin,
+            run_id=report.run_id,
+            command=report.command,
+            operator=self.settings.operator,
+            selection=what,
+            version=__version__,
+        )
+        await self._step("the beginning", lambda way: begin(way.connection))
+        try:
+            with stop.scope() as scope:
+                yield
+            if scope.cancelled_caught:
+                report.status = "stopped"
+        except _GAVE_UP as error:
+            report.fail(describe(error), getattr(error, "hint", "") or _LOOK)
+        except BaseException:
+            report.status = "failed"
+            raise
+        finally:
+            with anyio.CancelScope(shield=True, deadline=anyio.current_time() + _END_SECONDS):
+                try:
+                    await self._step("the end", self._end)
+                except _GAVE_UP as error:
+                    report.fail(f"how the run ended could not be recorded: {describe(error)}", _LOOK)
+            report.finish()
+            if self.target is not first:
+                await close(self.target)
+
+    async def _end(self, way: Way) -> None:
+        report = self.report
+        report.pending = await way.connection.fetchval(_PENDING)
+        await shown.in_report(way.connection, report)
+        report.finish()
+        await runs.end(way.connection, report.run_id, report.status, report.document())
+
+    async def _step(self, name: str, work: Callable[[Way], Awaitable[T]]) -> T:
+        async def attempt(number: int) -> T:
+            if number > 1 and not await answers(self.target):
+                to = address(self.settings, "target")
+                self.target = await reach(
+                    to, DURABLE, role="target", patience=self.patience, instead_of=self.target
+                )
+                await runs.hold(self.target, self.report.run_id)
+                self.way = None
+            if self.way is None:
+                self.way = await Way.open(self.target, self.checkpoints, self.who)
+            return await work(self.way)
+
+        return await self.patience.work(name, attempt)
+
+    async def _back(self, change: Change, work: Callable[[Way, Callable[[T], None]], Awaitable[T]]) -> T:
+        """A way back. Where the answer to its commit is lost, its own checkpoint says whether it was done."""
+        tried: list[T] = []
+
+        async def attempt(way: Way) -> T:
+            if tried and await way.connection.fetchval(_COMMITTED, self.report.run_id, change.id):
+                return tried[-1]
+            return await work(way, tried.append)
+
+        return await self._step("rollback", attempt)
 
     async def take(self, chosen: Sequence[Change]) -> None:
         """Restores these checkpoints."""
@@ -125,34 +191,31 @@ class _Steps:
             if change.vessel_id is None:
                 await self._companies(change)
             elif change.vessel_id not in taken:
-                group = await changes.joined(self.way.connection, change)
+                group = await self._vessels(change)
                 taken |= {one.vessel_id for one in group if one.vessel_id is not None}
                 report.selected = max(report.selected, len(taken))
-                await self._vessels(group)
 
-    async def _vessels(self, group: Sequence[Change]) -> None:
+    async def _vessels(self, change: Change) -> list[Change]:
+        """The checkpoints of the vessel and of those that changed with it: restored, or none of them."""
         try:
-            done = await back.go_back(self.way, group, force=self.force)
-        except (Refused, CheckpointError, asyncpg.PostgresError) as error:
-            for change in group:
-                await self._fail(change, error)
-            return
-        self._count(done)
-        for change in group:
-            self.report.done += 1
-            rows = done.restored
-            total = sum((rows.inserted + rows.updated + rows.deleted).values())
-            self.listen(
-                VesselDone(
-                    change.vessel_id or "",
-                    self.names.get(change.vessel_id or "", ""),
-                    "rolled back",
-                    total,
-                    0.0,
-                )
+            done = await self._back(
+                change, lambda way, tell: back.go_back(way, change, force=self.force, tell=tell)
             )
-        if len(group) > 1:
-            self.report.notes.setdefault("together", []).append([change.vessel_id for change in group])
+        except (Refused, CheckpointError, asyncpg.PostgresError) as error:
+            group = await self._step("rollback", lambda way: changes.joined(way.connection, change))
+            for one in group:
+                await self._fail(one, error)
+            return group
+        self._count(done)
+        rows = done.restored
+        for one in done.targets:
+            self.report.done += 1
+            total = sum((rows.inserted + rows.updated + rows.deleted).values())
+            vessel = one.vessel_id or ""
+            self.listen(VesselDone(vessel, self.names.get(vessel, ""), "rolled back", total, 0.0))
+        if len(done.targets) > 1:
+            self.report.notes.setdefault("together", []).append([one.vessel_id for one in done.targets])
+        return done.targets
 
     def _count(self, done: Back) -> None:
         report = self.report
@@ -166,7 +229,9 @@ class _Steps:
 
     async def _companies(self, change: Change) -> None:
         try:
-            done = await companies.go_back(self.way, change, force=self.force)
+            done = await self._back(
+                change, lambda way, tell: companies.go_back(way, change, force=self.force, tell=tell)
+            )
         except (Refused, CheckpointError, asyncpg.PostgresError) as error:
             await self._fail(change, error)
             return
@@ -189,15 +254,19 @@ class _Steps:
         report.failures.append(Failure(vessel, name, None, "rollback", message))
         report.failed += change.vessel_id is not None
         report.was_refused = True
-        async with transaction(self.way.connection):
-            await audit.entry(
-                self.way.connection,
-                self.way.who,
-                "refused",
-                f"rollback to checkpoint {change.id}",
-                run_id=report.run_id,
-                vessel_id=change.vessel_id,
-            )
+
+        async def record(way: Way) -> None:
+            async with transaction(way.connection):
+                await audit.entry(
+                    way.connection,
+                    way.who,
+                    "refused",
+                    f"rollback to checkpoint {change.id}",
+                    run_id=report.run_id,
+                    vessel_id=change.vessel_id,
+                )
+
+        await self._step("rollback", record)
         self.listen(VesselFailed(vessel, name, "rollback", message))
 
 

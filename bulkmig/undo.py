@@ -111,11 +111,12 @@ class Undo:
             raise CheckpointError(
                 "this run has changed nothing of it", "see `bulkmig checkpoints list` for earlier runs"
             )
-        group = await changes.joined(way.connection, change)
-        others = {str(one.vessel_id) for one in group} - {vessel.id}
-        if chain[-1].restored == change.id:
-            return Back(Restored(), [chain[-1].id]), others  # it was committed, and the answer was lost
-        return await back.go_back(way, group, force=False, as_written=True), others
+        if chain[-1].restored == change.id:  # it was committed, and the answer was lost
+            group = await changes.joined(way.connection, change)
+            done = Back(Restored(), group, [chain[-1].id])
+        else:
+            done = await back.go_back(way, change, force=False, as_written=True)
+        return done, {str(one.vessel_id) for one in done.targets} - {vessel.id}
 
     async def _mark(self, connection: Connection, who: audit.Who, vessel: Vessel, why: str) -> None:
         async with transaction(connection):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bulkmig.checkpoint import changes, ledger, others, parts
@@ -29,11 +29,13 @@ class Refused(Exception):
 
 @dataclass
 class Back:
-    """What a rollback did. `undone`: the changes that it undid, the oldest first; `discarded`: what others
-    wrote since and `--force` gave up; `returned`: rows of others that came along, back again; `waiting`: rows
-    of others that wait for this vessel again; both are in `restored` as well."""
+    """What a rollback did. `targets`: the checkpoints that it restored, one a vessel; `undone`: the changes
+    that it undid, the oldest first; `discarded`: what others wrote since and `--force` gave up;
+    `returned`: rows of others that came along, back again; `waiting`: rows of others that wait for this
+    vessel again; both are in `restored` as well."""
 
     restored: Restored
+    targets: list[Change] = field(default_factory=list)
     checkpoints: list[str] = field(default_factory=list)
     undone: list[Change] = field(default_factory=list)
     discarded: list[Drift] = field(default_factory=list)
@@ -69,67 +71,87 @@ class Way:
         return way
 
 
-async def go_back(way: Way, targets: Sequence[Change], *, force: bool, as_written: bool = False) -> Back:
-    """Restores these checkpoints of vessels. Raises Refused, Taken, CheckpointError: then nothing changed.
-    `as_written`: what a change's own transactions left otherwise than it was written, as triggers do, is
-    nobody's doing since."""
+async def go_back(
+    way: Way,
+    change: Change,
+    *,
+    force: bool,
+    as_written: bool = False,
+    tell: Callable[[Back], None] = lambda _: None,
+) -> Back:
+    """Restores a vessel's checkpoint, and those of the vessels that changed with it since. Raises Refused,
+    Taken, CheckpointError: then nothing changed. `as_written`: what a change's own transactions left
+    otherwise than it was written, as triggers do, is nobody's doing since. `tell` hears of the result before
+    it is committed."""
+    connection, locked = way.connection, await changes.joined(way.connection, change)
+    while True:
+        async with transaction(connection):
+            for key in sorted(lock_key(one.vessel_id or "") for one in locked):
+                await connection.execute("SELECT pg_advisory_xact_lock($1)", key)
+            # Who held a lock until now may have changed it together with vessels that are not locked.
+            targets = await changes.joined(connection, change)
+            if {one.vessel_id for one in targets} == {one.vessel_id for one in locked}:
+                back = await _go_back(way, targets, force=force, as_written=as_written)
+                tell(back)
+                return back
+        locked = targets
+
+
+async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_written: bool) -> Back:
     connection, stage, run_id = way.connection, way.vessels, way.checkpoints.run_id
-    async with transaction(connection):
-        for key in sorted(lock_key(change.vessel_id or "") for change in targets):
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", key)
-        roots = sorted({root for change in targets for root in change.roots})
-        undone = [later for change in targets for later in await changes.since(connection, change)]
-        await _expect(way, targets, roots)
-        waiting = await others.without_ends(stage)
-        hanging = await others.hanging(stage, way.graph)
-        own_writes = await changes.transactions(connection, undone) if as_written else []
-        drift = await stage.drift(MAX_LISTED, own_writes) + [row for one in hanging for row in one.drift]
-        if drift and not force:
-            raise Refused(drift)
-        own = {change.id: new_id() for change in targets}
-        for change in targets:
-            await way.checkpoints.of_vessel(
-                connection,
-                change.vessel_id or "",
-                change.roots[0],
-                id_=own[change.id],
-                restored=change.id,
-                together=[id_ for of, id_ in own.items() if of != change.id],
-                # Also what somebody moved to another vessel meanwhile, if it is clear from which one.
-                rows=_now(stage) if len(targets) == 1 else None,
-                hanging=[(one.table, one.query) for one in hanging],
-            )
-        for one in hanging:
-            if one.keys:
-                await others.let_wait(connection, one.table, one.keys, run_id)
-            await others.discard(connection, one)
-        await _restore_context(way, targets)
-        await _own_context(way, targets, own)
-        await ledger.keep_assigned(stage)
-        back = Back(await restore(stage), list(own.values()), undone, drift)
-        for one in hanging:
-            gone = [row for row in one.drift if row.change == "added"]
-            back.restored.deleted[one.table.name] += len(one.keys) + len(gone)
-        back.waiting = sum(len(one.keys) for one in hanging)
-        for change in changes.newest_first(undone):
-            hung = [part async for part in _read(way, change, "hanging")]
-            returned = await others.bring_back(connection, stage, way.graph, hung)
-            back.restored.inserted.update(returned)
-            back.returned += returned.total()
-        for change in targets:
-            await ledger.set_back(connection, way.graph, change, _read(way, change, "ledger"))
-        for table, keys in waiting.items():
-            await others.let_wait(connection, stage.tables[table], keys, run_id)
-        await prove(stage, roots)
-        for change in targets:
-            await audit.entry(
-                connection,
-                way.who,
-                "forced" if drift else "rolled back",
-                f"to checkpoint {change.id}, {len(drift)} rows of others given up",
-                run_id=run_id,
-                vessel_id=change.vessel_id,
-            )
+    roots = sorted({root for change in targets for root in change.roots})
+    undone = [later for change in targets for later in await changes.since(connection, change)]
+    await _expect(way, targets, roots)
+    waiting = await others.without_ends(stage)
+    hanging = await others.hanging(stage, way.graph)
+    own_writes = await changes.transactions(connection, undone) if as_written else []
+    drift = await stage.drift(MAX_LISTED, own_writes) + [row for one in hanging for row in one.drift]
+    if drift and not force:
+        raise Refused(drift)
+    own = {change.id: new_id() for change in targets}
+    for change in targets:
+        await way.checkpoints.of_vessel(
+            connection,
+            change.vessel_id or "",
+            change.roots[0],
+            id_=own[change.id],
+            restored=change.id,
+            together=[id_ for of, id_ in own.items() if of != change.id],
+            # Also what somebody moved to another vessel meanwhile, if it is clear from which one.
+            rows=_now(stage) if len(targets) == 1 else None,
+            hanging=[(one.table, one.query) for one in hanging],
+        )
+    for one in hanging:
+        if one.keys:
+            await others.let_wait(connection, one.table, one.keys, run_id)
+        await others.discard(connection, one)
+    await _restore_context(way, targets)
+    await _own_context(way, targets, own)
+    await ledger.keep_assigned(stage)
+    back = Back(await restore(stage), list(targets), list(own.values()), undone, drift)
+    for one in hanging:
+        gone = [row for row in one.drift if row.change == "added"]
+        back.restored.deleted[one.table.name] += len(one.keys) + len(gone)
+    back.waiting = sum(len(one.keys) for one in hanging)
+    for change in changes.newest_first(undone):
+        hung = [part async for part in _read(way, change, "hanging")]
+        returned = await others.bring_back(connection, stage, way.graph, hung)
+        back.restored.inserted.update(returned)
+        back.returned += returned.total()
+    for change in targets:
+        await ledger.set_back(connection, way.graph, change, _read(way, change, "ledger"))
+    for table, keys in waiting.items():
+        await others.let_wait(connection, stage.tables[table], keys, run_id)
+    await prove(stage, roots)
+    for change in targets:
+        await audit.entry(
+            connection,
+            way.who,
+            "forced" if drift else "rolled back",
+            f"to checkpoint {change.id}, {len(drift)} rows of others given up",
+            run_id=run_id,
+            vessel_id=change.vessel_id,
+        )
     return back
 
 

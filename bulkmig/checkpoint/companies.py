@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -31,8 +31,10 @@ class CompaniesBack:
     discarded: list[Drift] = field(default_factory=list)
 
 
-async def go_back(way: Way, change: Change, *, force: bool) -> CompaniesBack:
-    """Restores the companies and users of a run. Raises as `back.go_back`."""
+async def go_back(
+    way: Way, change: Change, *, force: bool, tell: Callable[[CompaniesBack], None]
+) -> CompaniesBack:
+    """Restores the companies and users of a run. Raises as `back.go_back`; `tell` as there."""
     connection, stage, run_id = way.connection, way.companies, way.checkpoints.run_id
     roots = list(change.roots)
     async with transaction(connection):
@@ -54,6 +56,7 @@ async def go_back(way: Way, change: Change, *, force: bool) -> CompaniesBack:
             f"companies and users to checkpoint {change.id}, {len(stayed)} rows in use stay",
             run_id=run_id,
         )
+        tell(back)
     return back
 
 
@@ -130,7 +133,8 @@ async def _keep_used(stage: Stage) -> list[Drift]:
                 outside = (
                     f"EXISTS (SELECT FROM {fk.child} c WHERE {refers} AND {stage.missing(child, 'c', 'now')})"
                 )
-                await keep(table.name, f"EXISTS (SELECT FROM was_{n} c WHERE {refers}) OR {outside}")
+                await keep(table.name, f"EXISTS (SELECT FROM was_{n} c WHERE {refers})")
+                await keep(table.name, outside)
     for table in stage.scope.tables:
         owner = stage.scope.owner.get(table.name)
         if owner is not None and table.key == (owner.column,):

@@ -6,7 +6,7 @@ be without it they stay, and lose the reference."""
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -30,13 +30,14 @@ WAITING = {e.tables[0].name: (e.name, e.digit) for e in PER_VESSEL if e.waits is
 @dataclass(frozen=True)
 class Hanging:
     """Rows outside of the stage that refer to rows which go. `keys`: of those that bulkmig wrote and that
-    will wait; `drift`: the others, of which those that are `changed` lose the references in `cut`."""
+    will wait; `drift`: the others, of which those that are `changed` lose the references in `cut` (column ->
+    condition)."""
 
     table: TargetTable
     query: str
     keys: tuple[str, ...]
     drift: tuple[Drift, ...]
-    cut: tuple[str, ...]
+    cut: Mapping[str, str]
 
 
 async def hanging(stage: Stage, graph: Graph) -> list[Hanging]:
@@ -50,29 +51,33 @@ async def hanging(stage: Stage, graph: Graph) -> list[Hanging]:
         table = graph.tables[name]
         if not table.key:
             continue
-        where = {
-            fk: f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o"
-            f" WHERE {stage.missing(stage.tables[fk.parent], 'o', 'was')})"
-            for fk in ends
-        }
         outside = f" AND {stage.missing(table, 't', 'now')}" if name in stage.number else ""
-        query = f"FROM {name} t WHERE ({' OR '.join(where.values())}){outside}"
-        firm = " OR ".join(condition for fk, condition in where.items() if not fk.nullable) or "false"
+        # Each foreign key by itself: of conditions joined by OR none becomes a join of sets.
+        where = {fk: f"{_ends_on_what_goes(stage, fk)}{outside}" for fk in ends}
         rows = await stage.connection.fetch(
-            f"SELECT {_id(table)} AS id, coalesce({firm}, false) AS firm {query} FOR UPDATE OF t"
+            " UNION ALL ".join(
+                f"SELECT * FROM (SELECT {_id(table)} AS id, {str(not fk.nullable).lower()} AS firm"
+                f" FROM {name} t WHERE {condition} FOR UPDATE OF t) AS of_{n}"
+                for n, (fk, condition) in enumerate(where.items())
+            )
         )
         if rows:
-            own = [row["id"] for row in rows if _waits(name, row["id"])]
-            change = {row["id"]: "added" if row["firm"] else "changed" for row in rows}
-            drift = tuple(Drift(name, id_, change[id_]) for id_ in change if id_ not in set(own))
-            columns = ", ".join(f"t.{column}" for column in table.columns)
-            cut = tuple(
-                f"{fk.column} = CASE WHEN {condition} THEN NULL ELSE t.{fk.column} END"
-                for fk, condition in where.items()
-                if fk.nullable
-            )
-            found.append(Hanging(table, f"SELECT {columns} {query}", tuple(own), drift, cut))
+            firm = {row["id"] for row in rows if row["firm"]}
+            ids = dict.fromkeys(row["id"] for row in rows)
+            own = {id_ for id_ in ids if _waits(name, id_)}
+            drift = [Drift(name, id_, "added" if id_ in firm else "changed") for id_ in ids if id_ not in own]
+            columns, key = (", ".join(f"t.{column}" for column in of) for of in (table.columns, table.key))
+            these = " UNION ALL ".join(f"SELECT {key} FROM {name} t WHERE {c}" for c in where.values())
+            query = f"SELECT {columns} FROM {name} t WHERE ({key}) IN ({these})"
+            cut = {fk.column: _ends_on_what_goes(stage, fk) for fk in ends if fk.nullable}
+            found.append(Hanging(table, query, tuple(own), tuple(drift), cut))
     return found
+
+
+def _ends_on_what_goes(stage: Stage, fk: ForeignKey) -> str:
+    """A condition over `t`, a row with this foreign key."""
+    gone = stage.missing(stage.tables[fk.parent], "o", "was")
+    return f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o WHERE {gone})"
 
 
 def _id(table: TargetTable) -> str:
@@ -83,8 +88,10 @@ async def discard(connection: Connection, one: Hanging) -> None:
     """Gives up what others let refer to rows that go: the reference, or the row that can't be without it."""
     these = f"{_id(one.table)} = ANY ($1::text[])"
     changed = [row.id for row in one.drift if row.change == "changed"]
-    if changed:
-        await connection.execute(f"UPDATE {one.table.name} t SET {', '.join(one.cut)} WHERE {these}", changed)
+    for column, condition in one.cut.items() if changed else ():
+        await connection.execute(
+            f"UPDATE {one.table.name} t SET {column} = NULL WHERE {these} AND {condition}", changed
+        )
     await connection.execute(
         f"DELETE FROM {one.table.name} t WHERE {these}",
         [row.id for row in one.drift if row.change == "added"],
@@ -207,28 +214,25 @@ def _there(fk: ForeignKey) -> str:
 
 async def without_ends(stage: Stage) -> dict[str, list[str]]:
     """Takes rows out of `was` and `due` whose other ends aren't there and don't come back: table -> keys."""
-    found: dict[str, list[str]] = {}
+    found: defaultdict[str, list[str]] = defaultdict(list)
     for name in WAITING:
-        if name not in stage.number:
-            continue
-        n, key = stage.number[name], stage.tables[name].key[0]
-        lost = " OR ".join(_lost(stage, fk) for fk in stage.scope.out_of(name) if fk.parent in stage.number)
-        rows = await stage.connection.fetch(
-            f"DELETE FROM was_{n} w WHERE {lost} RETURNING w.{key}::text AS id"
-        )
-        if rows:
-            found[name] = [row["id"] for row in rows]
+        for fk in stage.scope.out_of(name) if name in stage.number else ():
+            if fk.parent not in stage.number:
+                continue
+            n, key, parent = stage.number[name], stage.tables[name].key[0], stage.number[fk.parent]
+            same = f"p.{fk.parent_column} = w.{fk.column}"
+            # Two statements: of conditions joined by OR none becomes a join of sets.
+            for lost in (
+                f"NOT EXISTS (SELECT FROM {fk.parent} p WHERE {same})",
+                f"EXISTS (SELECT FROM now_{parent} p WHERE {same})",
+            ):
+                rows = await stage.connection.fetch(
+                    f"DELETE FROM was_{n} w WHERE w.{fk.column} IS NOT NULL AND {lost}"
+                    f" AND NOT EXISTS (SELECT FROM was_{parent} p WHERE {same}) RETURNING w.{key}::text AS id"
+                )
+                if rows:
+                    found[name] += [row["id"] for row in rows]
     return found
-
-
-def _lost(stage: Stage, fk: ForeignKey) -> str:
-    n = stage.number[fk.parent]
-    same = f"p.{fk.parent_column} = w.{fk.column}"
-    return (
-        f"(w.{fk.column} IS NOT NULL AND NOT EXISTS (SELECT FROM was_{n} p WHERE {same})"
-        f" AND NOT EXISTS (SELECT FROM {fk.parent} p WHERE {same} AND"
-        f" {stage.missing(stage.tables[fk.parent], 'p', 'now')}))"
-    )
 
 
 async def without_waiting(stage: Stage, vessels: Sequence[str]) -> None:

@@ -19,8 +19,9 @@ SELECT id::text AS id, vessel_id, restored::text AS restored, together::text[] A
 """
 # Parts of the base that no longer hold are kept for checkpoints alone.
 _UNUSED_BASE = """
-DELETE FROM bulkmig.base b WHERE NOT holds AND NOT EXISTS
-    (SELECT FROM bulkmig.checkpoints c WHERE b.id = ANY (c.base) OR c.id = b.checkpoint_id)
+DELETE FROM bulkmig.base b WHERE NOT holds
+   AND NOT EXISTS (SELECT FROM bulkmig.checkpoints c WHERE c.id = b.checkpoint_id)
+   AND NOT EXISTS (SELECT FROM (SELECT unnest(base) AS id FROM bulkmig.checkpoints) c WHERE c.id = b.id)
 """
 
 

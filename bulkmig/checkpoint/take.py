@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -249,19 +250,20 @@ def _context(graph: Graph, roots: Sequence[str]) -> list[tuple[str, str]]:
     vessels, companies = graph.vessels, graph.companies
     wanted: dict[str, str] = {}
     for table in reversed(companies.tables):
-        needed = [
-            f"t.{fk.parent_column} IN (SELECT c.{fk.column} FROM {fk.child} c"
-            f" WHERE {vessels.rows(fk.child, roots, 'c')})"
-            for fk in vessels.into(table.name)
-            if fk.child in vessels
-        ]
-        needed += [
-            f"t.{fk.parent_column} IN (SELECT t.{fk.column} FROM {fk.child} t WHERE {wanted[fk.child]})"
-            for fk in companies.into(table.name)
-            if fk.child in wanted and fk.child in companies and fk.child != table.name
-        ]
+        needed: defaultdict[str, list[str]] = defaultdict(list)
+        for key in vessels.into(table.name):
+            if key.child in vessels:
+                where = vessels.rows(key.child, roots, "c")
+                needed[key.parent_column].append(f"SELECT c.{key.column} FROM {key.child} c WHERE {where}")
+        for key in companies.into(table.name):
+            if key.child in wanted and key.child in companies and key.child != table.name:
+                needed[key.parent_column].append(
+                    f"SELECT t.{key.column} FROM {key.child} t WHERE {wanted[key.child]}"
+                )
         if needed:
-            wanted[table.name] = f"({' OR '.join(needed)})"
+            # One set for a column: of conditions joined by OR none becomes a join of sets.
+            sets = (f"t.{column} IN ({' UNION '.join(queries)})" for column, queries in needed.items())
+            wanted[table.name] = f"({' OR '.join(sets)})"
     for table in companies.tables:
         # Details: one row each, under their parent's key.
         fk = companies.owner.get(table.name)

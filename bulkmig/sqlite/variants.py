@@ -46,6 +46,14 @@ _PAIRS: list[tuple[str, str]] = [
         " DESC) > $1 AND epoch(created_at) < epoch(clock_timestamp()) - $2 * 86400.0 AS old"
         " FROM bulkmig_checkpoints ORDER BY seq",
     ),
+    (
+        "DELETE FROM bulkmig.base b WHERE NOT holds AND NOT EXISTS (SELECT FROM bulkmig.checkpoints c WHERE"
+        " c.id = b.checkpoint_id) AND NOT EXISTS (SELECT FROM (SELECT unnest(base) AS id FROM"
+        " bulkmig.checkpoints) c WHERE c.id = b.id)",
+        "DELETE FROM bulkmig_base AS b WHERE NOT holds AND NOT EXISTS (SELECT 1 FROM bulkmig_checkpoints c"
+        " WHERE c.id = b.checkpoint_id) AND b.id NOT IN (SELECT u.value FROM bulkmig_checkpoints c,"
+        " json_each(c.base) u)",
+    ),
     ("LOCK TABLE bulkmig.checkpoints IN SHARE ROW EXCLUSIVE MODE", "SELECT 1"),
     ("LOCK TABLE bulkmig.access, bulkmig.permissions IN SHARE ROW EXCLUSIVE MODE", "SELECT 1"),
 ]

@@ -11,9 +11,9 @@ from tests.support.workloads import Workloads
 
 
 @pytest.fixture(scope="session")
-def workloads(embedded_servers: EmbeddedServers) -> Workloads:
+def workloads(embedded_servers: EmbeddedServers, tmp_path_factory: pytest.TempPathFactory) -> Workloads:
     """`await workloads("plain")`: a command with its databases and what it ends in."""
-    return Workloads(embedded_servers)
+    return Workloads(embedded_servers, tmp_path_factory.mktemp("workloads"))
 
 
 # Commits that don't wait for the disk stay in memory for long: a crash undoes them for sure.
@@ -21,10 +21,10 @@ LAZY = {"wal_writer_delay": "10s", "wal_writer_flush_after": "512MB"}
 
 
 @pytest.fixture(scope="module")
-def own_workloads() -> Iterator[Workloads]:
+def own_workloads(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workloads]:
     """The same on servers of this module's own, that its tests may stop."""
     with EmbeddedServers() as servers:
         for name, value in LAZY.items():
             servers.get(servers.newest).execute(f"ALTER SYSTEM SET {name} = '{value}'")
         servers.get(servers.newest).execute("SELECT pg_reload_conf()")
-        yield Workloads(servers)
+        yield Workloads(servers, tmp_path_factory.mktemp("workloads"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -11,7 +12,15 @@ from dataclasses import dataclass, field
 import asyncpg
 import msgspec
 
+from bulkmig._core.frames import from_csv
+from bulkmig.checkpoint import changes, parts
 from bulkmig.encode import read_base
+from bulkmig.ledger import base
+from bulkmig.ledger.write import quarantine_place
+from bulkmig.postgres.dsn import parse
+from bulkmig.postgres.session import TARGET, session
+from bulkmig.security.seal import NO_KEYS, Keyring
+from bulkmig.sync.conflicts import place as conflict_place
 
 LINGER = 15.0  # seconds that a server may take to notice that a program is gone
 PAUSE = 0.02  # seconds between two looks of the bystander
@@ -237,14 +246,32 @@ _LEDGER = {
     "slugs": "*",
     "qr_codes": "*",
     "pending": "entity, source_id, vessel_id",
-    "quarantine": "entity, source_id, vessel_id, code, message, row",
+    "quarantine": "entity, source_id, vessel_id, code, message",
     "findings": "DISTINCT severity, code, vessel_id, entity, source_id, field, message",
-    "conflicts": "vessel_id, entity, source_id, target_id, kind, status, strategy, fields",
+    "conflicts": "vessel_id, entity, source_id, target_id, kind, status, strategy",
     "retained": "entity, source_id, vessel_id, target_id, reason",
 }
 
 
-async def ledger(url: str) -> dict[str, bytes]:
+# What may be encrypted -> by what it is known, and its place.
+_SEALED: dict[str, tuple[str, str, Callable[[asyncpg.Record], bytes]]] = {
+    "quarantine": (
+        "row",
+        "SELECT entity || ' ' || source_id AS of, row AS text, entity, source_id::text, vessel_id::text,"
+        " run_id::text FROM bulkmig.quarantine",
+        lambda r: quarantine_place(r["entity"], r["source_id"], r["vessel_id"], r["run_id"]),
+    ),
+    "conflicts": (
+        "fields",
+        "SELECT entity || ' ' || source_id AS of, fields AS text, id::text, vessel_id::text"
+        " FROM bulkmig.conflicts",
+        lambda r: conflict_place(r["id"], r["vessel_id"]),
+    ),
+}
+_TEXT = re.compile(r"sealed:[\w+/=]*")  # encrypted anew, it looks otherwise
+
+
+async def ledger(url: str, keys: Keyring = NO_KEYS) -> dict[str, bytes]:
     """What the ledger says of the vessels, without what differs from run to run; `apart` compares it."""
     connection = await asyncpg.connect(url)
     try:
@@ -252,12 +279,18 @@ async def ledger(url: str) -> dict[str, bytes]:
         for table, columns in _LEDGER.items():
             query = f"SELECT t::text FROM (SELECT {columns} FROM bulkmig.{table}) t ORDER BY 1"
             found[f"bulkmig.{table}"] = "\n".join(row[0] for row in await connection.fetch(query)).encode()
+        for table, (column, query, place) in _SEALED.items():
+            texts = [
+                f"{row['of']} {keys.open_text(row['text'], place(row))}"
+                for row in await connection.fetch(query)
+            ]
+            found[f"bulkmig.{table}.{column}"] = "\n".join(sorted(texts)).encode()
         # Row by row: how many go together depends on when they came, and what pads a buffer on chance.
-        parts = await connection.fetch("SELECT vessel_id::text, entity, kind, payload FROM bulkmig.base")
+        held = await connection.fetch(f"SELECT {base.SEALED} FROM bulkmig.base")
         lines = sorted(
-            f"{vessel} {entity} {kind} {row}"
-            for vessel, entity, kind, payload in parts
-            for row in _held(kind, payload)
+            f"{part['vessel_id']} {part['entity']} {part['kind']} {row}"
+            for part in held
+            for row in _held(part["kind"], keys.open(part["payload"], base.place_of(part)))
         )
         found["bulkmig.base"] = "\n".join(lines).encode()
         return found
@@ -271,6 +304,23 @@ def _held(kind: str, payload: bytes) -> list[object]:
         return list(read_base(payload).rows())
     ids = msgspec.msgpack.decode(payload)
     return [(table, id_) for table, of in ids.items() for id_ in of] if isinstance(ids, dict) else list(ids)
+
+
+async def checkpoints(url: str, keys: Keyring = NO_KEYS) -> dict[str, bytes]:
+    """What every checkpoint holds, by its id. Raises CheckpointError where one can't be restored whole."""
+    async with session(parse(url, keys=keys), TARGET, role="target") as connection:
+        if await connection.fetchval("SELECT to_regclass('bulkmig.checkpoints')") is None:
+            return {}
+        found = {}
+        for change in await changes.find(connection):
+            await parts.complete(connection, change.id, change.parts)
+            held = [
+                f"{part.role} {part.table} {row}"
+                async for part in parts.read(connection, change, parts.ROLES)
+                for row in from_csv(part.data, part.columns).rows()
+            ]
+            found[change.id] = _TEXT.sub("", "\n".join(held)).encode()
+        return found
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import asyncpg
 
 from bulkmig import Selection, Settings, verify
 from bulkmig.embedded import Server
 from bulkmig.generate import FleetSpec, generate_fleet
+from bulkmig.security.keys import from_settings
+from bulkmig.security.seal import Keyring
 from tests.support import canaries
-from tests.support.aftermath import Bystander, State, ledger, left_behind, look, marks
+from tests.support.aftermath import Bystander, State, checkpoints, ledger, left_behind, look, marks
 from tests.support.dumps import apart, dump
 from tests.support.programs import Ended, run, sentences
 from tests.support.proxy import Proxy
@@ -185,6 +188,26 @@ async def execute(url: str, statement: str) -> str:
         await connection.close()
 
 
+@dataclass(frozen=True)
+class Keys:
+    """Files of keys: what a command begins with is encrypted with those in `file`, what it ends in with
+    those in `last_file` alone. Empty: with none."""
+
+    file: str = ""
+    last_file: str = ""
+
+    @property
+    def all(self) -> Keyring:
+        return from_settings(Settings(key_file=self.file))
+
+    @property
+    def last(self) -> Keyring:
+        return from_settings(Settings(key_file=self.last_file))
+
+
+NO_KEYS = Keys()
+
+
 @dataclass
 class Workload:
     """A command, the databases that it begins with, and what it ends in where nothing disturbs it."""
@@ -199,6 +222,8 @@ class Workload:
     ledger: dict[str, bytes]
     statements: list[Statement]
     ended: Ended
+    checkpoints: dict[str, bytes]  # what those that it begins with hold
+    keys: Keys
 
     @property
     def server(self) -> Server:
@@ -228,13 +253,21 @@ class Workload:
         await self.check(target)
         return ended
 
+    async def is_whole(self, target: str) -> None:
+        """Every checkpoint can be restored, and holds what it held."""
+        now, old = await checkpoints(target, self.keys.all), self.checkpoints
+        both = now.keys() & old.keys()
+        differences = apart({id_: old[id_] for id_ in both}, {id_: now[id_] for id_ in both})
+        assert not differences, "\n".join(differences)
+
     async def check(self, target: str) -> None:
         """The target is as the undisturbed run left its own, `verify` agrees, and nothing is left behind."""
         differences = apart(self.rows, await dump(target, schema="public"))
-        differences += apart(self.ledger, await ledger(target))
+        differences += apart(self.ledger, await ledger(target, self.keys.last))
         assert not differences, "\n".join(differences)
         if "migrated" in {state for state, _ in (await marks(target)).of.values()}:
-            verified = await verify(Settings(source=self.source, target=target), Selection(all=True))
+            settings = Settings(source=self.source, target=target, key_file=self.keys.last_file)
+            verified = await verify(settings, Selection(all=True))
             assert verified.status == "completed"
             assert verified.verified.difference_count == 0
             assert verified.done > 0
@@ -250,16 +283,18 @@ def _copy(servers: EmbeddedServers, template: str) -> str:
     return server.url(name)
 
 
-async def _undisturbed(servers: EmbeddedServers, source: str, template: str, *command: str) -> Workload:
+async def _undisturbed(
+    servers: EmbeddedServers, source: str, template: str, *command: str, keys: Keys = NO_KEYS
+) -> Workload:
     target = _copy(servers, template)
-    before = await _state(target)
+    before, held = await _state(target), await checkpoints(target, keys.all)
     async with Proxy(target) as proxy:
         ended = await run(source, proxy.url, *command)
     assert ended.document, sentences([ended])
     workload = Workload(
         servers, source, template, command,
-        before, await _state(target), await dump(target, schema="public"), await ledger(target),
-        proxy.statements, ended,
+        before, await _state(target), await dump(target, schema="public"), await ledger(target, keys.last),
+        proxy.statements, ended, held, keys,
     )  # fmt: skip
     servers.get(servers.newest).drop_database(target.rpartition("/")[2])
     return workload
@@ -274,10 +309,10 @@ async def _state(url: str) -> State:
 
 
 class Workloads:
-    """Makes each workload when first asked for: `await workloads("plain")`."""
+    """Makes each workload when first asked for: `await workloads("plain")`. Files go into `folder`."""
 
-    def __init__(self, servers: EmbeddedServers) -> None:
-        self._servers = servers
+    def __init__(self, servers: EmbeddedServers, folder: Path) -> None:
+        self._servers, self._folder = servers, folder
         self._made: dict[str, Workload] = {}
         self._makers: dict[str, Callable[[], Awaitable[Workload]]] = {
             "plain": self._plain,
@@ -291,6 +326,7 @@ class Workloads:
             "return": self._return,
             "resolve": self._resolve,
             "prune": self._prune,
+            "rotate": self._rotate,
         }
 
     async def __call__(self, name: str) -> Workload:
@@ -331,7 +367,7 @@ class Workloads:
         command = ("migrate", "--all", "--on-error", "quarantine", *SMALL)
         return await _undisturbed(self._servers, source, target.rpartition("/")[2], *command)
 
-    async def _fleet(self, *, change: bool = False, mend: bool = False) -> tuple[str, str, str]:
+    async def _fleet(self, *more: str, change: bool = False, mend: bool = False) -> tuple[str, str, str]:
         """What the migration with quarantine has left, and its run; the source, and where `change` says so
         the portal too, has moved on since."""
         source, target = self._database("source"), self._database("target")
@@ -339,7 +375,7 @@ class Workloads:
         await execute(source, _LEFT_OUT + _ACROSS + _BROKEN + _TWINS)
         await canaries.plant(source)
         await _portal(source, target)
-        run_id = await _done(source, target, "migrate", "--all", "--on-error", "quarantine", *SMALL)
+        run_id = await _done(source, target, "migrate", "--all", "--on-error", "quarantine", *SMALL, *more)
         if mend:
             await execute(source, _MENDED)
         if change:
@@ -393,6 +429,22 @@ class Workloads:
         await _done(source, target, *SYNC)
         return await self._on(source, target, "checkpoints", "prune", "--keep", "1", "--days", "0")
 
+    async def _rotate(self) -> Workload:
+        """A new key for all that there is to encrypt: base, quarantine, conflicts, checkpoints."""
+        old, new = "01" * 32, "02" * 32
+        alone, keys = self._file("old", old), Keys(self._file("both", new, old), self._file("new", new))
+        source, target, _ = await self._fleet("--key-file", alone, change=True)
+        await _done(source, target, *SYNC, "--conflict", "manual", "--key-file", alone)
+        name = target.rpartition("/")[2]
+        return await _undisturbed(
+            self._servers, source, name, "keys", "rotate", "--key-file", keys.file, keys=keys
+        )
+
+    def _file(self, name: str, *lines: str) -> str:
+        file = self._folder / name
+        file.write_text("\n".join(lines))
+        return str(file)
+
 
 async def _done(source: str, target: str, *command: str) -> str:
     """Runs a command that has to succeed; returns its run."""
@@ -418,16 +470,26 @@ async def _vessels_that_others_refer_to(target: str) -> list[str]:
 
 async def told(ended: Ended, target: str) -> list[str]:
     """What a report claims that the target's marks don't bear out: a vessel that it calls done and that isn't
-    committed, or failed and is. A run that lost the target may know less than there is, never more."""
+    committed, or failed and is. Only a run whose end the target did not get may know less than there is."""
     if not ended.document or not ended.document["run_id"]:
         return []
     found, run_id = await marks(target), ended.document["run_id"]
     lines = []
     committed, done = found.of_run(run_id, "migrated", "quarantined"), ended.vessels["done"]
-    if done > len(committed) or (done < len(committed) and ended.document["status"] != "failed"):
+    if done > len(committed) or (done < len(committed) and await has_ended(target, run_id)):
         lines.append(f"{done} vessels are reported done, {len(committed)} are committed")
     for failure in ended.document["failures"]:
         state, by = found.of.get(failure["vessel_id"], ("", ""))
         if by == run_id and state == "migrated" and failure["name"]:
             lines.append(f"reported failed, committed: {failure}")
     return lines
+
+
+async def has_ended(target: str, run_id: str) -> bool:
+    """Whether the ledger has recorded how a run ended."""
+    connection = await asyncpg.connect(target)
+    try:
+        query = "SELECT finished_at IS NOT NULL FROM bulkmig.runs WHERE id = $1::text::uuid"
+        return bool(await connection.fetchval(query, run_id))
+    finally:
+        await connection.close()
