@@ -244,7 +244,9 @@ async def test_the_fleet_is_gone_through_by_keyboard(settings: Settings, tab: Op
         assert await one.page.evaluate("document.activeElement.closest('#fleet')") is None
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize(
+    "dark", [pytest.param(False, id="light"), pytest.param(True, id="dark", marks=pytest.mark.long)]
+)
 async def test_there_is_no_serious_accessibility_fault_and_no_scrolling_sideways(
     settings: Settings, tab: Open, tmp_path: Path, dark: bool
 ) -> None:

@@ -179,9 +179,7 @@ def jobs(embedded_servers: EmbeddedServers, fleets: Fleets, tmp_path_factory: py
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    ("name", "journal"), [("migrate", "WAL"), ("migrate", "DELETE"), ("sync", "WAL"), ("rollback", "DELETE")]
-)
+@pytest.mark.parametrize(("name", "journal"), [("migrate", "WAL"), ("rollback", "DELETE")])
 async def test_killed_at_writes_all_over_a_run_the_same_command_again_ends_undisturbed(
     jobs: Jobs, tmp_path: Path, name: str, journal: str
 ) -> None:

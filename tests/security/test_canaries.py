@@ -75,7 +75,7 @@ def source(onboarding_url: str) -> str:
     return onboarding_url
 
 
-@pytest.fixture(params=["postgresql", "sqlite"])
+@pytest.fixture(params=["postgresql", pytest.param("sqlite", marks=pytest.mark.long)])
 def heard(
     request: pytest.FixtureRequest,
     room: Path,
