@@ -33,6 +33,8 @@ async def version(connection: Connection) -> int:
     ledger is newer than this program."""
     if await connection.fetchval("SELECT to_regclass('bulkmig.migrations')") is None:
         return 0
+    if (file := on_file(connection)) is not None:
+        await file.ledger_is_there()
     applied: int = await connection.fetchval("SELECT coalesce(max(version), 0) FROM bulkmig.migrations")
     newest = migrations(_folder(connection))[-1][0]
     if applied > newest:

@@ -41,6 +41,11 @@ class Ids:
                 self._connection.execute(f"INSERT INTO temp.{IDS} SELECT * FROM main.{IDS}")
         self.forget()
 
+    @property
+    def temporary(self) -> bool:
+        """Whether what is noted is gone with the session."""
+        return self._scratch
+
     def drop_scratch(self) -> None:
         """Its name would hide the ledger's."""
         if self._scratch:

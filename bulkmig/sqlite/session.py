@@ -197,6 +197,12 @@ class Session:
         """Reads which tables there are, and shows them in PostgreSQL's shape; again where that changed."""
         await self.work(self._look)
 
+    async def ledger_is_there(self) -> None:
+        """Goes over to the ledger's numbers, where it has come since this session last looked: another
+        process may have made it."""
+        if self.ids.temporary and not self.address.scratch:
+            await self.look()
+
     async def pragma(self, sql: str) -> list[tuple[Any, ...]]:
         """A query in SQLite's own words."""
         return await self.work(lambda: self.connection.execute(sql).fetchall())
