@@ -14,7 +14,7 @@ import pytest
 
 from bulkmig import Settings
 from bulkmig.cli import configuration
-from bulkmig.cli.options import settings
+from bulkmig.cli.settings import in_force
 from bulkmig.postgres.dsn import masked
 
 BULKMIG = [sys.executable, "-m", "bulkmig"]
@@ -45,7 +45,7 @@ def test_the_example_names_every_setting_once_with_its_default() -> None:
 def test_the_example_uncommented_is_a_file_that_bulkmig_reads(tmp_path: Path) -> None:
     file = tmp_path / "bulkmig.toml"
     file.write_text(uncommented(configuration.example()))
-    read, origins = settings({"config": file})
+    read, origins = in_force({"config": file})
     default = Settings()
     for name in set(Settings.__struct_fields__) - set(configuration._SAMPLES):
         assert getattr(read, name) == getattr(default, name)
