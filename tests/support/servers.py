@@ -84,15 +84,18 @@ class EmbeddedServers:
     def create(self, major: int, content: Content) -> str:
         """A fresh database; returns its name. A schema is loaded once, then copied with its database."""
         pg = self.get(major)
-        template: str | None = None
-        if content != "empty":
-            template = f"template_{content}"
-            if (major, content) not in self._templates:
-                pg.create_database(template)
-                pg.execute(schemas.read(_SCHEMAS[content]), template)
-                self._templates.add((major, content))
         name = f"{content}_{next(self._numbers)}"
-        pg.create_database(name, template=template)
+        if content == "empty":
+            pg.create_database(name)
+            return name
+        template = f"template_{content}"
+        if (major, content) not in self._templates:
+            pg.create_database(template)
+            pg.execute(schemas.read(_SCHEMAS[content]), template)
+            self._templates.add((major, content))
+        # Files copied as files take half the time of pages that go through the log.
+        strategy = " STRATEGY file_copy" if major >= 15 else ""
+        pg.execute(f"CREATE DATABASE {name} TEMPLATE {template}{strategy}")
         return name
 
 
