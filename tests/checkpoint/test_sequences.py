@@ -159,6 +159,10 @@ async def test_companies_and_users_that_another_run_s_vessels_use_stay_and_are_l
     back = await undone(config, first)
     kept = [row["table"] for row in back.notes["stayed"]]
     assert kept.count("companies") == 1
+    found = (await verify(config, other)).verified
+    # Users whom nobody uses went, and come with the next run.
+    assert (found.difference_count, found.drift, found.stale) == (0, 0, 2 * back.deleted["users"])
+    assert back.deleted["users"] > 0
     assert await fetchval(maintenance_url, "SELECT count(*) FROM vessels") == len(pair) - 1
     await undone(config, back)
     assert apart(complete, await state(maintenance_url)) == []
