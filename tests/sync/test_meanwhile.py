@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 import msgspec
 import pytest
 
-from bulkmig import Report, Selection, Settings, migrate, verify
+from bulkmig import Report, Selection, Settings, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, rows, settings, state, undone
+from tests.checkpoint.support import EQUIPMENT_OF, execute, fetchval, migrated, rows, state, undone
 from tests.support.dumps import apart
-from tests.support.fleets import Fleets, Origin
+from tests.support.fleets import Fleets
 from tests.support.proxy import Proxy
 from tests.sync.test_rules import gone_vessel
 
@@ -61,17 +61,10 @@ async def about_to_lock(
         await going
 
 
-async def migrated(fleets: Fleets, target: str) -> tuple[Origin, Settings]:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, target)
-    await migrate(config, ALL)
-    return origin, config
-
-
 async def test_it_is_left_alone_and_the_others_of_its_unit_are_synced(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin, config = await migrated(fleets, maintenance_url)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
     vessel, *others = sorted(origin.approved)
     await execute(origin.url, CHANGE)
     async with about_to_lock(config, ALL, OF_A_UNIT) as going:
@@ -85,28 +78,23 @@ async def test_it_is_left_alone_and_the_others_of_its_unit_are_synced(
 
 
 async def test_so_it_is_where_it_went_back_to_an_earlier_sync(fleets: Fleets, maintenance_url: str) -> None:
-    origin, config = await migrated(fleets, maintenance_url)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
     vessel = sorted(origin.approved)[0]
-    before = await fetchval(maintenance_url, "SELECT string_agg(name, ' ' ORDER BY name) FROM equipment")
+    names = f"SELECT e.name {EQUIPMENT_OF} ORDER BY e.id"
+    before = await rows(maintenance_url, names, vessel)
     await execute(origin.url, "UPDATE equipment SET name = name || '!', updated_at = now()")
     await sync(config, Selection(vessels=(vessel,)))
     await execute(origin.url, CHANGE)
     async with about_to_lock(config, ALL, OF_A_UNIT) as going:
         await undone(config, vessel=vessel)
     assert (going.result().status, going.result().skipped) == ("completed", 1)
-    mine = (
-        "SELECT string_agg(e.name, ' ' ORDER BY e.name) FROM equipment e JOIN bulkmig.identities i"
-        " ON i.target_id = e.vessel_id WHERE i.source_id = $1::text::uuid"
-    )
-    now = await fetchval(maintenance_url, mine, vessel)
-    assert "!" not in now
-    assert set(now.split()) <= set(before.split())
+    assert await rows(maintenance_url, names, vessel) == before
 
 
 async def test_a_vessel_that_changes_in_one_commit_with_it_fails_and_is_synced_by_the_same_command_again(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin, config = await migrated(fleets, maintenance_url)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
     vessel, other, _ = sorted(origin.approved)
     await execute(origin.url, MOVE, vessel, other)
     async with about_to_lock(config, ALL, OF_A_UNIT) as going:
@@ -125,7 +113,7 @@ async def test_a_vessel_that_changes_in_one_commit_with_it_fails_and_is_synced_b
 async def test_one_that_was_named_fails_and_the_same_command_again_migrates_it(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin, config = await migrated(fleets, maintenance_url)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
     vessel = sorted(origin.approved)[0]
     await execute(origin.url, CHANGE)
     named = Selection(vessels=(vessel,))
@@ -142,7 +130,7 @@ async def test_one_that_was_named_fails_and_the_same_command_again_migrates_it(
 async def test_one_that_the_source_has_no_more_is_not_deleted_and_not_marked(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin, config = await migrated(fleets, maintenance_url)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
     vessel = await gone_vessel(origin)
     allowed = msgspec.structs.replace(config, allow_deletions=True)
     async with about_to_lock(allowed, ALL, OF_ONE) as going:
