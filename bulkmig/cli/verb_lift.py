@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.options import CONNECT, LOAD, Call, verb
 from bulkmig.cli.running import run
 from bulkmig.lift.run import lift
 
 
-@verb(CONNECT)
+@verb(CONNECT, {"fk_check": LOAD["fk_check"]})
 def command(
     call: Call,
     sqlite_url: Annotated[str, typer.Argument(metavar="SQLITE_URL", help="sqlite:///path/to/portal.db")],
