@@ -16,6 +16,7 @@ from bulkmig._core.ids import derive_one
 from bulkmig.entities import DIGITS
 from bulkmig.generate import FleetSpec
 from bulkmig.lift.run import lift
+from tests.checkpoint.support import execute
 from tests.oracle.contract import KEYS, TABLES
 from tests.oracle.file import path_of
 from tests.oracle.target import TargetRow, read_rows
@@ -214,3 +215,41 @@ async def test_a_target_that_holds_anything_is_refused(
         await lift(Settings(), file, target)
     assert apart(there, await dump(target, schema="public")) == []
     assert KEYS["companies"] == ("id",)
+
+
+@pytest.mark.parametrize("when", ["at once", "with a later table"])
+async def test_a_target_whose_triggers_change_what_is_written_gets_nothing(
+    databases: Databases, tmp_path: Path, when: str
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(
+        file,
+        "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')",
+        "INSERT INTO vessels (id, company_id, name) VALUES (1, 1, 'First')",
+    )
+    change, fired = {
+        "at once": ("NEW.name := NEW.name || '!'", "BEFORE INSERT ON companies"),
+        "with a later table": ("UPDATE companies SET name = name || '!'", "BEFORE INSERT ON vessels"),
+    }[when]
+    await execute(
+        target,
+        f"CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change};"
+        f" RETURN NEW; END $$; CREATE TRIGGER changes {fired} FOR EACH ROW EXECUTE FUNCTION change()",
+    )
+    report = await lift(Settings(), file, target)
+    assert [(d.table, d.field, d.expected, d.actual) for d in report.verified.differences] == [
+        ("companies", "name", "One", "One!")
+    ]
+    assert report.exit_status != 0
+    assert not any((await read_rows(target)).values())
+    assert (await lift(Settings(fk_check="set"), file, target)).exit_status == 0  # triggers are off
+
+
+async def test_a_reference_that_leads_nowhere_is_found_with_the_triggers_off(
+    databases: Databases, tmp_path: Path
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(file, "INSERT INTO vessels (id, company_id, name) VALUES (1, 7, 'Of no company')")
+    with pytest.raises(asyncpg.ForeignKeyViolationError, match="vessels"):
+        await lift(Settings(fk_check="set"), file, target)
+    assert not any((await read_rows(target)).values())
