@@ -61,9 +61,10 @@ def _cells(
             made.append(values)
         else:
             numbers = ids.numbers(of, values)
-            made.append(
-                [NOWHERE if n is None and v is not None else n for n, v in zip(numbers, values, strict=True)]
-            )
+            if None in numbers:
+                pairs = zip(numbers, values, strict=True)
+                numbers = [NOWHERE if n is None and v is not None else n for n, v in pairs]
+            made.append(numbers)
     return made
 
 
