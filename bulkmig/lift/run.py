@@ -30,7 +30,7 @@ from bulkmig._core.unit import FINDING, Catalogue
 from bulkmig._version import __version__
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
-from bulkmig.errors import PreflightError, UsageError
+from bulkmig.errors import BulkmigError, PreflightError, UsageError
 from bulkmig.ledger import access, audit, chain, schema, write
 from bulkmig.ledger import keys as ledger_keys
 from bulkmig.lift import compare, ledger
@@ -155,6 +155,12 @@ class _Lift:
         except BaseExceptionGroup as errors:
             cause = first_error(errors)
             raise cause from cause.__cause__
+        ((held,),) = await self.file.pragma(f'SELECT count(*) FROM main."{table.name}"')
+        if lost := held - self.report.inserted[table.name]:
+            raise BulkmigError(
+                f"rows of {table.name} refer to rows that aren't there: {lost}",
+                "correct them in the SQLite portal (PRAGMA foreign_key_check names them), then lift again",
+            )
 
     async def _read(self, table: PortalTable, fit: Fit, out: MemoryObjectSendStream[bytes]) -> None:
         key = _key(table)
@@ -164,7 +170,7 @@ class _Lift:
             return data, compare.sent(frame[key], data)
 
         async with out:
-            async for frame in self.file.frames(_query(table)):
+            async for frame in self.file.frames(table, _columns(table), key):
                 try:
                     data, sent = await to_thread.run_sync(made, frame)
                 except Unfit as error:  # the portal knows its rows by their numbers
@@ -185,7 +191,7 @@ class _Lift:
             if found is not None:
                 self.report.verified.add(found)
                 continue
-            async for frame in self.file.frames(_query(table, sent.between(key))):
+            async for frame in self.file.frames(table, columns, key, sent.between(key)):
                 due = fit.table(table.name, frame, key, quiet=True)
                 self.report.verified.add(await compare.table(self.target, table.name, key, due, personal))
         count = await self.target.fetchval(f"SELECT count(*) FROM {table.name}")
@@ -276,11 +282,6 @@ def _columns(table: PortalTable) -> list[str]:
 def _key(table: PortalTable) -> str:
     """The column whose values tell the rows apart."""
     return "document_id" if table.name == "vessel_documents" else table.key[0].name
-
-
-def _query(table: PortalTable, where: str = "TRUE") -> str:
-    columns, key = _columns(table), _key(table)
-    return f"SELECT {', '.join(columns)} FROM {table.name} WHERE {where} ORDER BY {key}"
 
 
 async def _both(file: Connection, target: Connection) -> Catalogue:

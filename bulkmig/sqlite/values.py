@@ -23,6 +23,7 @@ _D = "[0-9]"
 _DATE = f"{_D * 4}-{_D * 2}-{_D * 2}"
 _TIME = f"{_D * 2}:{_D * 2}:{_D * 2}"
 _STORED = f"{_DATE}T{_TIME}.{_D * 6}Z"
+_USUAL = rf"^{_STORED}$".replace(".", r"\.")
 _PRINTED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00$"
 _NO_FRACTION = len("2024-05-01 07:30:00+00")
 _WITH_FRACTION = len("2024-05-01 07:30:00.120000")
@@ -95,6 +96,18 @@ def store(kind: str, name: str) -> pl.Expr:
     if kind == "bool":
         return column.replace({"t": "1", "f": "0"})
     return column
+
+
+def show(name: str) -> pl.Expr:
+    """`printed` of a whole column of times: the inverse of `store`."""
+    column = pl.col(name)
+    plain = column.str.strip_suffix("Z").str.replace("T", " ", literal=True).str.strip_chars_end("0")
+    return (
+        pl.when(column.str.contains(_USUAL))
+        .then(plain.str.strip_suffix(".") + "+00")
+        .otherwise(column)
+        .alias(name)
+    )
 
 
 def odd(value: Any) -> str | None:

@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 from msgspec.structs import replace as replace_settings
 
-from bulkmig import PreflightError, Selection, Settings, migrate, rollback, sync, verify
+from bulkmig import BulkmigError, PreflightError, Selection, Settings, migrate, rollback, sync, verify
 from bulkmig._core.ids import derive_one
+from bulkmig.config import FkCheck
 from bulkmig.entities import DIGITS
 from bulkmig.generate import FleetSpec
 from bulkmig.lift.run import lift
@@ -245,11 +246,22 @@ async def test_a_target_whose_triggers_change_what_is_written_gets_nothing(
     assert (await lift(Settings(fk_check="set"), file, target)).exit_status == 0  # triggers are off
 
 
-async def test_a_reference_that_leads_nowhere_is_found_with_the_triggers_off(
-    databases: Databases, tmp_path: Path
+@pytest.mark.parametrize("fk_check", ["row", "set"])
+async def test_a_portal_with_references_that_lead_nowhere_is_not_moved(
+    fleets: Fleets, databases: Databases, tmp_path: Path, fk_check: FkCheck
 ) -> None:
-    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
-    on_file(file, "INSERT INTO vessels (id, company_id, name) VALUES (1, 7, 'Of no company')")
-    with pytest.raises(asyncpg.ForeignKeyViolationError, match="vessels"):
-        await lift(Settings(fk_check="set"), file, target)
+    config = Settings(fk_check=fk_check)
+    # SQLite refuses neither, unless a connection asks it to.
+    never = portal(tmp_path / "never.db")
+    on_file(never, "INSERT INTO vessels (id, company_id, name) VALUES (1, 7, 'Of no company')")
+    target = databases("maintenance")
+    with pytest.raises(BulkmigError, match="rows of vessels refer to rows that aren't there: 1"):
+        await lift(config, never, target)
+    assert not any((await read_rows(target)).values())
+    origin = await fleets(SPEC)
+    gone = portal(tmp_path / "gone.db")
+    await migrate(settings(origin.url, gone), ALL)
+    on_file(gone, "DELETE FROM equipment WHERE id IN (SELECT min(equipment_id) FROM critical_parts)")
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await lift(config, gone, target)
     assert not any((await read_rows(target)).values())
