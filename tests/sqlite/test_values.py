@@ -13,7 +13,7 @@ import pytest
 from bulkmig import Selection, Settings, migrate
 from bulkmig.generate import FleetSpec
 from bulkmig.lift.run import lift
-from bulkmig.sqlite import values
+from bulkmig.sqlite import functions, values
 from tests.oracle.file import path_of
 from tests.support.dumps import apart, dump
 from tests.support.files import portal
@@ -44,6 +44,7 @@ UPDATE equipment e SET manufacturer = t.text, model = t.text, serial_number = NU
 )
 def test_a_column_of_times_is_spelled_as_each_of_them_alone(moment: str | None) -> None:
     connection = sqlite3.connect(":memory:")
+    functions.register(connection)
     (there,) = connection.execute(f"SELECT {values.stored('timestamptz', '?1')}", (moment,)).fetchone()
     (back,) = connection.execute(f"SELECT {values.printed('timestamptz', '?1')}", (there,)).fetchone()
     connection.close()
