@@ -230,8 +230,8 @@ class Session:
         await self.work(work)
 
     async def insert(self, table: str, frame: pl.DataFrame) -> int:
-        """Inserts rows of texts."""
-        return await self.work(lambda: self._copy_in(table, frame))
+        """Inserts rows as they are stored, but that ids and references are UUIDs."""
+        return await self.work(lambda: self._copy_in(table, frame, respelled=True))
 
     async def refresh(self) -> None:
         """Gives the portal's new rows their UUIDs."""
@@ -358,12 +358,13 @@ class Session:
         cursor = self._open(sql, values)
         return rows_of(tuple(column[0] for column in cursor.description or ()), cursor)
 
-    def _copy_in(self, name: str, frame: pl.DataFrame) -> int:
+    def _copy_in(self, name: str, frame: pl.DataFrame, *, respelled: bool = False) -> int:
         table = self.tables.get(name)
         if table is None:
             bulk.copy_plain(self.connection, name, frame)
         else:
-            bulk.copy_in(self.connection, self.ids, table, frame)
+            texts = frame if respelled else bulk.respelled(table, frame)
+            bulk.copy_in(self.connection, self.ids, table, texts)
         return frame.height
 
     def _look(self) -> None:

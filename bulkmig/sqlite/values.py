@@ -86,15 +86,15 @@ def stored(kind: str, value: str) -> str:
 
 
 def store(kind: str, name: str) -> pl.Expr:
-    """The same for a whole column of texts that bulkmig's transform made."""
-    column = pl.col(name)
+    """The same for a whole column of values that bulkmig's transform made."""
+    column = pl.col(name).cast(pl.String)
     if kind == "timestamptz":
         plain = column.str.strip_suffix("+00")
         dotted = pl.when(column.str.len_bytes() == _NO_FRACTION).then(plain + ".").otherwise(plain)
         made = dotted.str.pad_end(_WITH_FRACTION, "0").str.replace(" ", "T", literal=True) + "Z"
         return pl.when(column.str.contains(_PRINTED)).then(made).otherwise(column).alias(name)
     if kind == "bool":
-        return column.replace({"t": "1", "f": "0"})
+        return column.replace({"t": "1", "f": "0"}).alias(name)
     return column
 
 
