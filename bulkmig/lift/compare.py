@@ -1,5 +1,6 @@
-"""Compares what PostgreSQL holds with what the SQLite portal has, cell by cell, before the commit: rows as
-they were sent by the digest of their CSV, and where that differs, value by value."""
+"""Compares what PostgreSQL holds with what the SQLite portal has, cell by cell, before the commit: rows by
+the digest of the CSV that was sent; `jsonb`, which has its own spelling, by PostgreSQL; and where either
+differs, value by value."""
 
 from __future__ import annotations
 
@@ -53,12 +54,26 @@ async def as_sent(
         digest.update(data)
 
     query = f"SELECT {', '.join(columns)} FROM {name} WHERE {rows.between(key)} ORDER BY {key}"
-    status = await target.copy_from_query(query, output=add, format="csv", force_quote=True)
+    status: str = await target.copy_from_query(query, output=add, format="csv", force_quote=True)
     if digest.digest() != rows.digest:
         return None
     result = Verified(checks=1)
     result.rows[name] = int(status.rpartition(" ")[2])
     return result
+
+
+async def same_json(target: Connection, name: str, key: str, expected: pl.DataFrame) -> bool:
+    """Whether rows of the target have these values of `jsonb`. `expected`: the key, then these columns."""
+    for column in expected.columns[1:]:
+        differs: bool = await target.fetchval(
+            f"SELECT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS u (key, value) JOIN {name} t"
+            f" ON t.{key} = u.key::uuid WHERE t.{column} IS DISTINCT FROM u.value::jsonb)",
+            expected[key].to_list(),
+            expected[column].to_list(),
+        )
+        if differs:
+            return False
+    return True
 
 
 async def table(

@@ -218,29 +218,37 @@ async def test_a_target_that_holds_anything_is_refused(
     assert KEYS["companies"] == ("id",)
 
 
-@pytest.mark.parametrize("when", ["at once", "with a later table"])
+@pytest.mark.parametrize(
+    ("fired", "change", "differs"),
+    [
+        ("companies", "NEW.name := 'Two'", ("companies", "name", "One", "Two")),
+        ("vessels", "UPDATE companies SET name = 'Two'", ("companies", "name", "One", "Two")),
+        (
+            "equipment",
+            """NEW.specifications := '{"a": 1.0}'""",
+            ("equipment", "specifications", '{"bb":2, "a": 1.00}', '{"a": 1.0}'),
+        ),
+    ],
+)
 async def test_a_target_whose_triggers_change_what_is_written_gets_nothing(
-    databases: Databases, tmp_path: Path, when: str
+    databases: Databases, tmp_path: Path, fired: str, change: str, differs: tuple[str, ...]
 ) -> None:
     file, target = portal(tmp_path / "portal.db"), databases("maintenance")
     on_file(
         file,
         "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')",
         "INSERT INTO vessels (id, company_id, name) VALUES (1, 1, 'First')",
+        "INSERT INTO equipment (id, vessel_id, qr_code, name, status, specifications)"
+        """ VALUES (1, 1, 'Q', 'Pump', 'fault', '{"bb":2, "a": 1.00}')""",
     )
-    change, fired = {
-        "at once": ("NEW.name := NEW.name || '!'", "BEFORE INSERT ON companies"),
-        "with a later table": ("UPDATE companies SET name = name || '!'", "BEFORE INSERT ON vessels"),
-    }[when]
     await execute(
         target,
         f"CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change};"
-        f" RETURN NEW; END $$; CREATE TRIGGER changes {fired} FOR EACH ROW EXECUTE FUNCTION change()",
+        f" RETURN NEW; END $$; CREATE TRIGGER changes BEFORE INSERT ON {fired} FOR EACH ROW"
+        " EXECUTE FUNCTION change()",
     )
     report = await lift(Settings(), file, target)
-    assert [(d.table, d.field, d.expected, d.actual) for d in report.verified.differences] == [
-        ("companies", "name", "One", "One!")
-    ]
+    assert [(d.table, d.field, d.expected, d.actual) for d in report.verified.differences] == [differs]
     assert report.exit_status != 0
     assert not any((await read_rows(target)).values())
     assert (await lift(Settings(fk_check="set"), file, target)).exit_status == 0  # triggers are off
