@@ -7,9 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.model import package, portal_steps, source_steps
-from tests.model.machine import Databases
-from tests.model.mirror import Mirror
-from tests.model.rules import Hits
+from tests.model.beginnings import Beginnings
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.model.start import new_row
@@ -40,18 +38,16 @@ OF_RADAR = {
 }
 
 
+@pytest.fixture(scope="module")
+def beginnings(embedded_servers: EmbeddedServers) -> Beginnings:
+    return Beginnings(embedded_servers)
+
+
 @pytest.fixture
-async def session(embedded_servers: EmbeddedServers) -> AsyncIterator[Session]:
+async def session(beginnings: Beginnings) -> AsyncIterator[Session]:
     """All vessels migrated, and one thing that the model and the package agree on."""
-    databases = Databases(embedded_servers)
-    urls = databases.fresh()
-    made = Session(Mirror(*urls), Hits(), "quarantine")
-    await made.mirror.open()
-    await made.begin()
-    await made.migrate(None)
-    yield made
-    await made.mirror.close()
-    databases.drop(*urls)
+    async with beginnings("quarantine") as made:
+        yield made
 
 
 async def sync(session: Session, strategy: Strategy = "source_wins") -> None:
