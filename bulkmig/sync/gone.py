@@ -11,7 +11,7 @@ from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base, write
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
-from bulkmig.sync import held
+from bulkmig.sync import alone, held
 from bulkmig.sync.apply import Means, Step, apply
 from bulkmig.sync.gather import Found
 from bulkmig.sync.plan import FOR_NOW, Rules, plan
@@ -41,10 +41,12 @@ async def named(target: Connection, vessels: Collection[str]) -> list[Vessel]:
 async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules: Rules) -> Loaded:
     """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
     logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
-    released."""
+    released. One that was rolled back since the run has chosen it is skipped."""
     result = Loaded(vessel, "migrated")
     async with transaction(target, commit=not options.dry_run):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
+        if await alone.rolled_back(target, [vessel.id]):
+            return Loaded(vessel, "skipped")
         written = {
             entity.name: await base.read(target, [vessel.id], entity.name, shape=base.only("source_id"))
             for entity in PER_VESSEL
