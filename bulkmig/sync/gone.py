@@ -12,10 +12,11 @@ from bulkmig.ledger import base, write
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.sync import alone, held
-from bulkmig.sync.apply import Means, Step, apply
+from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Found
 from bulkmig.sync.plan import FOR_NOW, Rules, plan
 from bulkmig.sync.record import BRAKE
+from bulkmig.sync.step import Means, Step
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
 
 _TARGET = """

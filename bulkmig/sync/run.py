@@ -35,13 +35,13 @@ from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.source.changes import Seen
 from bulkmig.sync import along, gone, held, shared
 from bulkmig.sync.alone import rolled_back
-from bulkmig.sync.apply import Applied
 from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.plan import Rules
 from bulkmig.sync.record import BRAKE
 from bulkmig.sync.released import released
+from bulkmig.sync.step import Applied
 from bulkmig.sync.strategies import named
 from bulkmig.sync.vessel import Finished, work
 from bulkmig.target import state as target_state

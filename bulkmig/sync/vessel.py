@@ -27,13 +27,14 @@ from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.sync import abroad
 from bulkmig.sync.abroad import Foretold
 from bulkmig.sync.alone import rolled_back
-from bulkmig.sync.apply import Means, Step, apply, key_of
+from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Gather
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.plan import Plan, Rules, plan
 from bulkmig.sync.plan import pending as _pending
 from bulkmig.sync.record import record
+from bulkmig.sync.step import Means, Step, key_of
 from bulkmig.target.graph import Graph
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
 from bulkmig.workers import Lane, Queue, Work

@@ -171,9 +171,13 @@ def test_a_conflict_left_to_a_person_writes_nothing_and_keeps_the_base(
     assert (found.conflict.kind, found.conflict.open) == (kind, True)
 
 
-def merged(column: str, base: str | None, source: str | None, target: str | None) -> str | None:
+def merged(
+    column: str, base: str | None, source: str | None, target: str | None, type_: str | None = None
+) -> str | None:
+    """A cell of the merged row; `type_`: its column's, where that is not the one in `TYPES`."""
+    cell = f"things.{column}"
     sides = [row(False, **{column: value}) for value in (base, source, target)]
-    return merge(THING, TYPES, *sides)[f"things.{column}"]
+    return merge(THING, {**TYPES, cell: type_ or TYPES[cell]}, *sides)[cell]
 
 
 @pytest.mark.parametrize(
@@ -200,6 +204,18 @@ def test_of_two_numbers_the_larger_stands_and_of_two_moments_the_later(
 ) -> None:
     assert merged(column, None, less, more) == more
     assert merged(column, None, more, less) == more
+
+
+@pytest.mark.parametrize(
+    ("type_", "less", "more"),
+    [
+        *((name, "9", "10") for name in ("int2", "int4", "int8", "numeric", "float4", "float8")),
+        *((name, "9999-12-31", "10000-01-01") for name in ("date", "timestamp", "timestamptz")),
+    ],
+)
+def test_so_it_is_for_every_type_of_numbers_and_moments(type_: str, less: str, more: str) -> None:
+    assert merged("name", None, less, more, type_) == more
+    assert merged("name", None, more, less, type_) == more
 
 
 @pytest.mark.parametrize(
