@@ -22,6 +22,7 @@ NOTHING = pl.lit(None)
 #: One column of each kind that a merge tells apart.
 TYPES = {
     "things.id": "uuid",
+    "things.vessel_id": "uuid",
     "things.equipment_id": "uuid",
     "things.name": "text",
     "things.extra": "jsonb",
@@ -40,13 +41,17 @@ THING = Entity(
     source="things",
     digit="f",
     columns=(),
-    references=(Reference("equipment", "equipment_id", "@equipment"),),
+    references=(
+        Reference("vessel", "vessel_id", "@vessel"),
+        Reference("equipment", "equipment_id", "@equipment"),
+    ),
     tables=(
         Table(
             "things",
             ("id",),
             {
                 "id": Cell(pl.col("@id"), "id"),
+                "vessel_id": Cell(NOTHING, "vessel_id"),
                 "equipment_id": Cell(NOTHING, "equipment_id"),
                 "name": Cell(NOTHING, "name"),
                 "extra": Cell(NOTHING, "extra", json=True),
@@ -244,7 +249,7 @@ def test_of_two_states_without_a_rank_the_sources_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    "column", [name.partition(".")[2] for name in TYPES if name.startswith("things.")][2:]
+    "column", [name.partition(".")[2] for name in TYPES if name.startswith("things.")][3:]
 )
 def test_a_value_beats_none_whichever_side_has_it(column: str) -> None:
     assert merged(column, "0", "1", None) == "1"
