@@ -18,8 +18,9 @@ import sqlite3
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,6 +37,7 @@ from bulkmig.embedded import installs
 from bulkmig.generate import FleetSpec
 
 MIGRATE, ALONE, LIFT, PGLOADER = "bulkmig into a file", "file alone", "bulkmig lift", "pgloader"
+LIFT_SET = "bulkmig lift --fk-check set"
 # pgloader would copy bulkmig's own tables as well; these are the portal's, as it makes them of a file.
 LEAVES_OUT = (
     "foreign keys (it can't read those that name no column); UUIDs (ids stay bigint); the contract's types"
@@ -59,7 +61,8 @@ class Contest:
 
     def turns(self, *, pgloader: bool) -> list[Callable[[Costs], None]]:
         """What one repetition consists of; the file is migrated before it is lifted."""
-        found: list[Callable[[Costs], None]] = [self._pipe, self._migrate, self._alone, self._lift]
+        lifts = [partial(self._lift, LIFT, ()), partial(self._lift, LIFT_SET, ("--fk-check", "set"))]
+        found: list[Callable[[Costs], None]] = [self._pipe, self._migrate, self._alone, *lifts]
         return [*found, self._pgloader] if pgloader else found
 
     def _pipe(self, costs: Costs) -> None:
@@ -85,10 +88,10 @@ class Contest:
         cost.wall, cost.cpu = cost.document["seconds"], cost.document["cpu"]
         costs[ALONE].append(cost)
 
-    def _lift(self, costs: Costs) -> None:
+    def _lift(self, name: str, options: Sequence[str], costs: Costs) -> None:
         with self.ends.fresh_target() as target:
-            costs[LIFT].append(self._bulkmig("lift", url(self.migrated), target))
-            self._same(LIFT, {table: rows for table, (rows, _) in contents(target).items()})
+            costs[name].append(self._bulkmig("lift", url(self.migrated), target, *options))
+            self._same(name, {table: rows for table, (rows, _) in contents(target).items()})
 
     def _pgloader(self, costs: Costs) -> None:
         with self.ends.fresh_target(None) as target:
@@ -192,7 +195,7 @@ def document(costs: Costs, contest: Contest, spec: FleetSpec) -> dict[str, Any]:
 
 def pairs(costs: Costs) -> list[tuple[str, str]]:
     """Who is compared with whom."""
-    wanted = [(MIGRATE, PIPE), (ALONE, PIPE), (MIGRATE, ALONE), (LIFT, PGLOADER)]
+    wanted = [(MIGRATE, PIPE), (ALONE, PIPE), (MIGRATE, ALONE), (LIFT, PGLOADER), (LIFT_SET, PGLOADER)]
     return [(one, other) for one, other in wanted if one in costs and other in costs]
 
 

@@ -16,6 +16,8 @@ from bulkmig._core.frames import from_csv, runs, to_csv
 from bulkmig._core.ids import canonical, raw
 from bulkmig._core.parcel import Parcel, TableLoad
 from bulkmig._core.stored import compress, expand, unreadable
+from bulkmig.sqlite.portal import contract
+from bulkmig.sqlite.values import store
 
 if TYPE_CHECKING:
     from bulkmig.transform import Outcome
@@ -82,7 +84,7 @@ def _places(found: list[tuple[str | None, int]]) -> Places:
 
 
 def encode(outcome: Outcome, vessels: Iterable[str], *, frames: bool = False) -> list[Parcel]:
-    """The parcels with their tables' CSV (`frames`: and frames) and their base instead of images.
+    """The parcels with their tables' CSV (`frames`: and rows for a file) and their base instead of images.
 
     Everything is made once for all vessels together and then cut: a call into polars costs as much for one
     vessel's rows as for a hundred's."""
@@ -115,7 +117,11 @@ def table_loads(entity: Entity, image: pl.DataFrame, *, frames: bool = False) ->
         names = (table.own_key, *(name for name in table.cells if name != table.own_key))
         frame = rows.select(pl.col(f"{table.name}.{name}").alias(name) for name in names)
         load = TableLoad(table.name, table.key, names, rows["source_id"], to_csv(frame))
-        loads.append(replace(load, frame=frame.cast(pl.String)) if frames else load)
+        if frames:
+            load.frame = frame.select(
+                store(contract().get((table.name, name), "text"), name) for name in names
+            )
+        loads.append(load)
     return loads
 
 

@@ -7,15 +7,19 @@ comes in later, it stands where it belongs. Numbers are recorded for good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import anyio
 import polars as pl
+from anyio import to_thread
+from anyio.streams.memory import MemoryObjectSendStream
 
 from bulkmig._core import ids
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv, runs, spread
 from bulkmig.decide.fleet import Fleet
 from bulkmig.entities import PER_VESSEL
+from bulkmig.pipeline import first_error
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.source import queries
@@ -43,21 +47,26 @@ async def assign(source: Connection, target: Connection, fleet: Fleet, vessels: 
             )
             await _number(
                 file,
-                outcome.entity.tables[0].name,
+                outcome.entity,
                 [
                     (known.get(id_) or ids.derive_one(of, id_, outcome.entity.digit)) + id_ + born
                     for id_, of, born in rows
                 ],
             )
-        due = sorted(vessels, key=lambda vessel: vessel.id)
-        for entity in PER_VESSEL:
-            if entity.tables:
-                for start in range(0, len(due), _VESSELS):
-                    await _rows(source, file, entity, due[start : start + _VESSELS], fleet)
+        out, into = anyio.create_memory_object_stream[tuple[Entity, bytes]](1)
+        try:
+            async with into, anyio.create_task_group() as group:
+                group.start_soon(_read, source, sorted(vessel.id for vessel in vessels), out)
+                async for entity, data in into:
+                    keys = await to_thread.run_sync(_keys, entity, data, fleet)
+                    await _number(file, entity, keys)
+        except BaseExceptionGroup as errors:
+            cause = first_error(errors)
+            raise cause from cause.__cause__
 
 
-async def _number(file: Session, table: str, rows: Sequence[str]) -> None:
-    await file.work(lambda: file.ids.number(file.tables[table], rows))
+async def _number(file: Session, entity: Entity, rows: Sequence[str]) -> None:
+    await file.work(lambda: file.ids.number(file.tables[entity.tables[0].name], rows))
 
 
 def _born(entity: Entity) -> pl.Expr:
@@ -65,28 +74,42 @@ def _born(entity: Entity) -> pl.Expr:
     return store("timestamptz", BORN) if BORN in entity.column_names else pl.lit("").alias(BORN)
 
 
-async def _rows(
-    source: Connection, file: Session, entity: Entity, vessels: Sequence[Vessel], fleet: Fleet
+async def _read(
+    source: Connection, vessels: Sequence[str], out: MemoryObjectSendStream[tuple[Entity, bytes]]
 ) -> None:
+    """The keys of each entity, some vessels at a time, while those before are recorded."""
+    chunks: list[bytes] = []
+    async with out:
+        for entity in (entity for entity in PER_VESSEL if entity.tables):
+
+            async def send(of: Entity = entity) -> None:
+                data = b"".join(chunks)
+                chunks.clear()
+                await out.send((of, data))
+
+            async def take(data: bytes, send: Callable[[], Awaitable[None]] = send) -> None:
+                chunks.append(data)
+                if sum(map(len, chunks)) > _BYTES:
+                    await send()
+
+            for start in range(0, len(vessels), _VESSELS):
+                query = queries.keys(entity, vessels[start : start + _VESSELS], *_also(entity))
+                await copy_out(source, f"{query} ORDER BY 2, 1", take)
+                await send()
+
+
+def _also(entity: Entity) -> list[str]:
+    return [BORN] if BORN in entity.column_names else []
+
+
+def _keys(entity: Entity, data: bytes, fleet: Fleet) -> list[str]:
+    """Keys as `Ids.number` takes them."""
     kept = fleet.decisions.kept_ids.get(entity.name, {})
     if entity.name == "vessel":
         kept = dict(fleet.decisions.identity("vessel").iter_rows())
-    also = [BORN] if BORN in entity.column_names else []
-    chunks: list[bytes] = []
-
-    async def record() -> None:
-        frame = from_csv(b"".join(chunks), ("id", "owner", *also))
-        chunks.clear()
-        row = pl.concat_str(_uuid(frame, entity.digit, kept), "id", _born(entity))
-        await _number(file, entity.tables[0].name, frame.select(row)["id"].to_list())
-
-    async def take(data: bytes) -> None:
-        chunks.append(data)
-        if sum(map(len, chunks)) > _BYTES:
-            await record()
-
-    await copy_out(source, f"{queries.keys(entity, [v.id for v in vessels], *also)} ORDER BY 2, 1", take)
-    await record()
+    frame = from_csv(data, ("id", "owner", *_also(entity)))
+    row = pl.concat_str(_uuid(frame, entity.digit, kept), "id", _born(entity))
+    return frame.select(row)["id"].to_list()
 
 
 def _uuid(frame: pl.DataFrame, digit: str, kept: Mapping[str, str]) -> pl.Series:

@@ -26,8 +26,9 @@ _ESCAPE = re.compile(
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NUMBER = re.compile(r"-?(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?")
 _BRACKET = re.compile(r"[\[\]{}]")
-# A number that could leave numeric's range has an exponent of four digits or is itself that long.
-_SUSPECT_NUMBER = r"[0-9][eE][+-]?0*[1-9][0-9]{3}"
+# A number that could leave numeric's range has an exponent of four digits or is itself that long. What
+# follows it tells it from a piece of a UUID.
+_SUSPECT_NUMBER = r"[0-9][eE][+-]?0*[1-9][0-9]{3,}(?:[\s,\]}]|$)"
 _LONG = 15_000
 
 

@@ -13,7 +13,8 @@ from bulkmig._core.frames import from_csv
 @dataclass
 class TableLoad:
     """CSV for one target table. `columns` in the order of the CSV's fields, `key` its primary key,
-    `source_ids` one per row; `frame`: the same rows, where the target takes them so."""
+    `source_ids` one per row; `frame`: the same rows as a file stores them (`sqlite/values.py`),
+    where the target is one."""
 
     table: str
     key: tuple[str, ...]

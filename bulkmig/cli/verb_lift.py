@@ -8,12 +8,12 @@ import typer
 
 from bulkmig.cli import output, summary
 from bulkmig.cli.call import Call, verb
-from bulkmig.cli.options import CONNECT
+from bulkmig.cli.options import CONNECT, LOAD
 from bulkmig.cli.running import run
 from bulkmig.lift.run import lift
 
 
-@verb(CONNECT)
+@verb(CONNECT, {"fk_check": LOAD["fk_check"]})
 def command(
     call: Call,
     sqlite_url: Annotated[str, typer.Argument(metavar="SQLITE_URL", help="sqlite:///path/to/portal.db")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -28,6 +29,7 @@ SELECT id, {sealed} FROM bulkmig.base
 _HOLDING = _PARTS.format(sealed=SEALED, which="vessel_id = ANY ($1::text[]::uuid[]) AND holds")
 _THESE = _PARTS.format(sealed=SEALED, which="id = ANY ($1::bigint[])")
 Shape = Callable[[pl.DataFrame], pl.DataFrame]
+R = TypeVar("R")
 _ids = msgspec.msgpack.Decoder(list[str])
 _keys = msgspec.msgpack.Decoder(dict[str, list[str]])
 
@@ -96,7 +98,7 @@ async def _read(
         last = rows[-1]["id"]
         for entity in entities:
             parts = [(row, opened(connection, row)) for row in rows if row["entity"] == entity]
-            for together in _small_enough(parts):
+            for together in small_enough(parts):
                 written = [part for part in together if part[0]["kind"] != "forgotten"]
                 if written:
                     frames[entity].append(shape(_joined(written)))
@@ -124,9 +126,9 @@ def _latest(found: pl.DataFrame, forgotten: Mapping[tuple[str, str], int]) -> pl
     return found.unique("source_id", keep="last", maintain_order=True)
 
 
-def _small_enough(parts: Iterable[tuple[Record, bytes]]) -> Iterator[list[tuple[Record, bytes]]]:
-    """Parts, in their order, that are small enough to be read at once."""
-    together: list[tuple[Record, bytes]] = []
+def small_enough(parts: Iterable[tuple[R, bytes]]) -> Iterator[list[tuple[R, bytes]]]:
+    """Parts (what they are of, payload), in their order, that are small enough to be read at once."""
+    together: list[tuple[R, bytes]] = []
     size = 0
     for part in parts:
         if together and size + len(part[1]) > _TOGETHER:

@@ -1,8 +1,12 @@
-"""Compares what PostgreSQL holds with what the SQLite portal has, cell by cell, before the commit."""
+"""Compares what PostgreSQL holds with what the SQLite portal has, cell by cell, before the commit: rows by
+the digest of the CSV that was sent; `jsonb`, which has its own spelling, by PostgreSQL; and where either
+differs, value by value."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import polars as pl
 
@@ -20,6 +24,56 @@ _SAME = """
 SELECT n FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (a, b, n)
  WHERE a::{type} IS NOT DISTINCT FROM b::{type}
 """
+
+
+class Sent(NamedTuple):
+    """Rows in order of their keys as they were sent: the first and the last key, and their CSV's digest."""
+
+    low: str
+    high: str
+    digest: bytes
+
+    def between(self, key: str) -> str:
+        """The condition for a row to be one of these."""
+        return f"{key} BETWEEN '{self.low}' AND '{self.high}'"
+
+
+def sent(keys: pl.Series, data: bytes) -> Sent:
+    """What is kept of rows with these keys."""
+    return Sent(keys[0], keys[-1], hashlib.sha256(data).digest())
+
+
+async def as_sent(
+    target: Connection, name: str, key: str, columns: Sequence[str], rows: Sent
+) -> Verified | None:
+    """What is to be said of rows that PostgreSQL gives back byte by byte as they were sent; None where it
+    doesn't: then its spelling may differ, or a value."""
+    digest = hashlib.sha256()
+
+    async def add(data: bytes) -> None:
+        digest.update(data)
+
+    query = f"SELECT {', '.join(columns)} FROM {name} WHERE {rows.between(key)} ORDER BY {key}"
+    status: str = await target.copy_from_query(query, output=add, format="csv", force_quote=True)
+    if digest.digest() != rows.digest:
+        return None
+    result = Verified(checks=1)
+    result.rows[name] = int(status.rpartition(" ")[2])
+    return result
+
+
+async def same_json(target: Connection, name: str, key: str, expected: pl.DataFrame) -> bool:
+    """Whether rows of the target have these values of `jsonb`. `expected`: the key, then these columns."""
+    for column in expected.columns[1:]:
+        differs: bool = await target.fetchval(
+            f"SELECT EXISTS (SELECT FROM unnest($1::text[], $2::text[]) AS u (key, value) JOIN {name} t"
+            f" ON t.{key} = u.key::uuid WHERE t.{column} IS DISTINCT FROM u.value::jsonb)",
+            expected[key].to_list(),
+            expected[column].to_list(),
+        )
+        if differs:
+            return False
+    return True
 
 
 async def table(

@@ -18,14 +18,19 @@ from bulkmig.sqlite.values import MARK, is_uuid, plain
 REPLACEMENT = "\ufffd"
 _INTEGERS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
+_JSON = frozenset({"json", "jsonb"})
+# Years of four digits, but for leap days at the turn of a century.
+_DATE = (
+    r"([1-9]\d{3}-((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    r"|[1-9]\d(0[48]|[2468][048]|[13579][26])-02-29)"
+)
 _USUAL = {
-    "date": r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])$",
-    "timestamptz": r"^[1-9]\d{3}-(0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])[ T]([01]\d|2[0-3]):[0-5]\d:[0-5]\d"
-    r"(\.\d{1,6})?(\+00|Z)$",
+    "date": rf"^{_DATE}$",
+    "timestamptz": rf"^{_DATE}[ T]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{{1,6}})?(\+00|Z)$",
     "numeric": r"^-?\d{1,8}(\.\d{1,2})?$",
     "uuid": r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
     "bool": r"^[tf]$",
-}  # fmt: skip
+}
 _json = msgspec.json.Decoder(msgspec.Raw)
 
 Found = tuple[str, str, list[str]]  # code, column, keys of the rows
@@ -53,14 +58,30 @@ class Fit:
     def table(self, name: str, frame: pl.DataFrame, key: str, *, quiet: bool = False) -> pl.DataFrame:
         """A frame of a table's rows, as PostgreSQL can hold them. `key`: the column that names them; `quiet`:
         what is changed is known from the table itself. Raises Unfit."""
-        for column in frame.columns:
-            kind = self.catalogue.get(name, {}).get(column)
-            if kind is not None and frame.height:
-                made, codes = self._column(frame[column], kind, f"{name}.{column}", frame[key])
-                frame = frame.with_columns(made.alias(column))
-                if not quiet:
-                    self.found.setdefault(name, []).extend((code, column, keys) for code, keys in codes)
+        for column in self.doubtful(name, frame):
+            made, codes = self._column(
+                frame[column], self.catalogue[name][column], f"{name}.{column}", frame[key]
+            )
+            frame = frame.with_columns(made.alias(column))
+            if not quiet:
+                self.found.setdefault(name, []).extend((code, column, keys) for code, keys in codes)
         return frame
+
+    def doubtful(self, name: str, frame: pl.DataFrame) -> list[str]:
+        """The columns of a table's rows in which there may be something that PostgreSQL's can't hold: one
+        look at all of them, since nearly always there is none."""
+        kinds = {
+            column: kind for column, kind in self.catalogue.get(name, {}).items() if column in frame.columns
+        }
+        if not frame.height or not kinds:
+            return []
+        found = frame.select(_doubt(column, kind).any().alias(column) for column, kind in kinds.items())
+        texts = {column for column, kind in kinds.items() if kind.type in _JSON}
+        return [
+            column
+            for column, doubt in found.row(0, named=True).items()
+            if doubt or (column in texts and not _all_json(frame[column]))
+        ]
 
     def _column(
         self, values: pl.Series, kind: TargetColumn, where: str, keys: pl.Series
@@ -80,7 +101,7 @@ class Fit:
                     values = values.str.slice(0, kind.limit)
                     codes.append(("value.truncated", keys.filter(long).to_list()))
             return values, codes
-        if kind.type in ("json", "jsonb"):
+        if kind.type in _JSON:
             texts, repaired = _repaired(values)
             values = texts
             if repaired.any():
@@ -92,6 +113,32 @@ class Fit:
             values = pl.select(pl.when(bad).then(None).otherwise(values)).to_series()
             codes.append(("value.out_of_range", keys.filter(bad).to_list()))
         return values, codes
+
+
+def _doubt(column: str, kind: TargetColumn) -> pl.Expr:
+    """True for every value that `Fit._column` would change, of JSON but for what is none, and perhaps for
+    others."""
+    value = pl.col(column)
+    doubt = value.str.starts_with(MARK)
+    if kind.type in _TEXTS:
+        doubt |= value.str.contains("\0", literal=True)
+        return doubt if kind.limit is None else doubt | (value.str.len_chars() > kind.limit)
+    if kind.type in _INTEGERS:
+        number, bound = value.cast(pl.Int64, strict=False), _INTEGERS[kind.type]
+        return doubt | (value.is_not_null() & ~number.is_between(-bound, bound - 1).fill_null(value=False))
+    if kind.type in _JSON:
+        return doubt | value.str.contains("\0", literal=True) | jsontext.suspicious(column)
+    usual = _USUAL.get(kind.type)
+    return doubt if usual is None else doubt | ~value.str.contains(usual)
+
+
+def _all_json(values: pl.Series) -> bool:
+    try:
+        for text in values.drop_nulls().to_list():
+            _json.decode(text)
+    except (msgspec.DecodeError, ValueError):
+        return False
+    return True
 
 
 def _apply(values: pl.Series, where: pl.Series, function: Callable[[str], str | None]) -> pl.Series:
@@ -128,7 +175,7 @@ def _unfit(values: pl.Series, kind: TargetColumn) -> pl.Series:
         number = values.cast(pl.Int64, strict=False)
         bound = _INTEGERS[kind.type]
         return there & (number.is_null() | (number < -bound) | (number > bound - 1))
-    if kind.type in ("json", "jsonb"):
+    if kind.type in _JSON:
         return pl.Series([text is not None and not _is_json(text) for text in values], dtype=pl.Boolean)
     usual = _USUAL.get(kind.type)
     if usual is None:

@@ -4,24 +4,28 @@ and what checkpoints hold, with the values that PostgreSQL's columns can hold.""
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import orjson
 import polars as pl
+from anyio import to_thread
 
 from bulkmig._core.frames import from_csv, to_csv
 from bulkmig._core.stored import compress
 from bulkmig.checkpoint.parts import Owner, opened, sealed
-from bulkmig.encode import base, read_base
+from bulkmig.encode import base, read_base, read_bases
 from bulkmig.entities import ENTITIES, entity
 from bulkmig.ledger.base import place as base_place
+from bulkmig.ledger.base import small_enough
 from bulkmig.lift.fit import Fit
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.examine import ledger as ledger_of
 from bulkmig.sqlite.session import Session
 from bulkmig.target.postgres import copy_in
 
+_ENTITIES = frozenset(e.name for e in ENTITIES)
 _NOT = frozenset({"ids", "locks", "migrations"})
 # What a new ledger has a row of: a chain without entries, and access control that is off.
 _BEGINS_WITH = frozenset({"audit_head", "access"})
@@ -47,14 +51,7 @@ async def move(file: Session, target: Connection, fit: Fit) -> None:
             if name in _BEGINS_WITH:
                 await target.execute(f"DELETE FROM bulkmig.{name}")
             elif name == "base":
-                for row in given:
-                    at = base_place(
-                        *(row[c] for c in ("vessel_id", "run_id", "entity", "kind", "checkpoint_id"))
-                    )
-                    written = file.keys.open(row["payload"], at)
-                    made = rewritten(row["kind"], row["entity"], written, fit)
-                    if made is not written:
-                        row["payload"] = file.keys.close(made, at)
+                await to_thread.run_sync(_bases, file, given, fit)
             elif name == "checkpoint_parts":
                 await _parts(file, given, fit)
             frame = pl.DataFrame(
@@ -77,10 +74,34 @@ async def _batches(file: Session, query: str) -> AsyncIterator[list[tuple[Any, .
         yield rows
 
 
-def rewritten(kind: str, of: str, payload: bytes, fit: Fit) -> bytes:
-    """A part of the base as a direct migration would have written it."""
-    if kind not in ("rows", "standing") or of not in {e.name for e in ENTITIES}:
-        return payload
+def _bases(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> None:
+    """Parts of the base, as a direct migration would have written them."""
+    parts: defaultdict[str, list[tuple[dict[str, Any], bytes]]] = defaultdict(list)
+    for row in rows:
+        if row["kind"] in ("rows", "standing") and row["entity"] in _ENTITIES:
+            parts[row["entity"]].append((row, file.keys.open(row["payload"], _place(row))))
+    for of, written in parts.items():
+        for together in small_enough(written):
+            # Nearly always PostgreSQL can hold all of it, which one look at many parts says.
+            frame, _ = read_bases([payload for _, payload in together])
+            if any(fit.doubtful(table, cells) for table, cells in _tables(of, frame)):
+                for row, payload in together:
+                    row["payload"] = file.keys.close(rewritten(of, payload, fit), _place(row))
+
+
+def _place(row: Mapping[str, Any]) -> bytes:
+    return base_place(*(row[name] for name in ("vessel_id", "run_id", "entity", "kind", "checkpoint_id")))
+
+
+def _tables(of: str, frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Each table's cells in an image of an entity."""
+    for table in entity(of).tables:
+        cells = {f"{table.name}.{name}": name for name in table.cells}
+        yield table.name, frame.select(list(cells)).rename(cells)
+
+
+def rewritten(of: str, payload: bytes, fit: Fit) -> bytes:
+    """A part of an entity's base as a direct migration would have written it."""
     frame = read_base(payload)
     made = frame
     for table in entity(of).tables:

@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
+import anyio
 import asyncpg
 import orjson
 import polars as pl
+from anyio import to_thread
+from anyio.streams.memory import MemoryObjectSendStream
 
 from bulkmig._core.frames import to_csv
 from bulkmig._core.stop import Stop
@@ -26,11 +30,13 @@ from bulkmig._core.unit import FINDING, Catalogue
 from bulkmig._version import __version__
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
-from bulkmig.errors import PreflightError, UsageError
+from bulkmig.errors import BulkmigError, PreflightError, UsageError
 from bulkmig.ledger import access, audit, chain, schema, write
 from bulkmig.ledger import keys as ledger_keys
 from bulkmig.lift import compare, ledger
+from bulkmig.lift.compare import Sent
 from bulkmig.lift.fit import Fit, Unfit
+from bulkmig.pipeline import first_error
 from bulkmig.postgres import dsn
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import DURABLE, Connection, session, transaction
@@ -96,6 +102,7 @@ class _Lift:
     ) -> None:
         self.settings, self.file, self.target = settings, file, target
         self.report, self.where = report, where
+        self._sent: defaultdict[str, list[Sent]] = defaultdict(list)
         self.who = audit.who(settings.operator)
 
     async def run(self, held: Connection) -> None:
@@ -137,29 +144,62 @@ class _Lift:
                 await self._end()
 
     async def _rows(self, table: PortalTable, fit: Fit) -> None:
-        columns, key = _columns(table), _key(table)
+        """Copies a table; the next rows are read while the server takes the ones before."""
+        out, into = anyio.create_memory_object_stream[bytes](1)
+        try:
+            async with into, anyio.create_task_group() as group:
+                group.start_soon(self._read, table, fit, out)
+                await self.target.copy_to_table(
+                    table.name, source=into, columns=_columns(table), format="csv"
+                )
+        except BaseExceptionGroup as errors:
+            cause = first_error(errors)
+            raise cause from cause.__cause__
+        ((held,),) = await self.file.pragma(f'SELECT count(*) FROM main."{table.name}"')
+        if lost := held - self.report.inserted[table.name]:
+            raise BulkmigError(
+                f"rows of {table.name} refer to rows that aren't there: {lost}",
+                "correct them in the SQLite portal (PRAGMA foreign_key_check names them), then lift again",
+            )
 
-        async def chunks() -> AsyncIterator[bytes]:
-            async for frame in self.file.frames(_query(table, columns, key)):
-                self.report.inserted[table.name] += frame.height
+    async def _read(self, table: PortalTable, fit: Fit, out: MemoryObjectSendStream[bytes]) -> None:
+        key, (exact, spelled) = _key(table), _spelled(table, fit.catalogue)
+
+        def made(frame: pl.DataFrame) -> tuple[bytes, Sent]:
+            fitting = fit.table(table.name, frame, key)
+            data = to_csv(fitting)
+            return data, compare.sent(frame[key], to_csv(fitting.select(exact)) if spelled else data)
+
+        async with out:
+            async for frame in self.file.frames(table, _columns(table), key):
                 try:
-                    fitting = fit.table(table.name, frame, key)
+                    data, sent = await to_thread.run_sync(made, frame)
                 except Unfit as error:  # the portal knows its rows by their numbers
                     known = dict(await self.file.work(partial(self.file.ids.known, {error.row})))
                     raise Unfit(error.cell, str(known.get(error.row, error.row)), error.kind) from None
-                yield to_csv(fitting)
-
-        await self.target.copy_to_table(table.name, source=chunks(), columns=columns, format="csv")
+                self.report.inserted[table.name] += frame.height
+                self._sent[table.name].append(sent)
+                await out.send(data)
 
     async def _compare(self, table: PortalTable, fit: Fit) -> None:
-        columns, key = _columns(table), _key(table)
+        columns, key, (exact, spelled) = _columns(table), _key(table), _spelled(table, fit.catalogue)
         personal = frozenset(
             name for e in ENTITIES for t in e.tables if t.name == table.name
             for name, cell in t.cells.items() if cell.personal
         )  # fmt: skip
-        async for frame in self.file.frames(_query(table, columns, key)):
-            due = fit.table(table.name, frame, key, quiet=True)
-            self.report.verified.add(await compare.table(self.target, table.name, key, due, personal))
+        for sent in self._sent[table.name]:
+            found = await compare.as_sent(self.target, table.name, key, exact, sent)
+            if spelled and found is not None:
+                async for frame in self.file.frames(table, [key, *spelled], key, sent.between(key)):
+                    due = fit.table(table.name, frame, key, quiet=True)
+                    if not await compare.same_json(self.target, table.name, key, due):
+                        found = None
+            if found is not None:
+                self.report.verified.add(found)
+                continue
+            async for frame in self.file.frames(table, columns, key, sent.between(key)):
+                due = fit.table(table.name, frame, key, quiet=True)
+                self.report.verified.add(await compare.table(self.target, table.name, key, due, personal))
         count = await self.target.fetchval(f"SELECT count(*) FROM {table.name}")
         if count != self.report.inserted[table.name]:
             self.report.verified.difference_count += 1
@@ -245,13 +285,16 @@ def _columns(table: PortalTable) -> list[str]:
     return [column.name for column in table.columns if column.name in known]
 
 
+def _spelled(table: PortalTable, catalogue: Catalogue) -> tuple[list[str], list[str]]:
+    """The columns whose values PostgreSQL gives back as they were sent, and those that it spells anew."""
+    columns = _columns(table)
+    anew = [column for column in columns if catalogue[table.name][column].type == "jsonb"]
+    return [column for column in columns if column not in anew], anew
+
+
 def _key(table: PortalTable) -> str:
     """The column whose values tell the rows apart."""
     return "document_id" if table.name == "vessel_documents" else table.key[0].name
-
-
-def _query(table: PortalTable, columns: Sequence[str], key: str) -> str:
-    return f"SELECT {', '.join(columns)} FROM {table.name} ORDER BY {key}"
 
 
 async def _both(file: Connection, target: Connection) -> Catalogue:

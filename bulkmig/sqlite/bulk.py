@@ -18,12 +18,17 @@ from bulkmig.sqlite.values import store
 _row_number = itemgetter(0)
 
 
-def copy_in(connection: sqlite3.Connection, ids: Ids, table: PortalTable, frame: pl.DataFrame) -> None:
-    """Inserts rows of a portal's table; ids and references are UUIDs. Raises the driver's errors, which name
-    the row as COPY does."""
+def respelled(table: PortalTable, frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows as `copy_in` takes them, of a portal's table."""
+    kinds = {column.name: column.kind for column in table.columns}
+    return frame.select(store(kinds[name], name) for name in frame.columns)
+
+
+def copy_in(connection: sqlite3.Connection, ids: Ids, table: PortalTable, texts: pl.DataFrame) -> None:
+    """Inserts rows of a portal's table as they are stored, but that ids and references are UUIDs. Raises the
+    driver's errors, which name the row as COPY does."""
     by_name = {column.name: column for column in table.columns}
-    columns = [by_name[name] for name in frame.columns]
-    texts = frame.select(store(column.kind, column.name) for column in columns)
+    columns = [by_name[name] for name in texts.columns]
     if table.own is None:
         _insert(connection, table, columns, _cells(ids, table, columns, texts))
         return
@@ -61,9 +66,10 @@ def _cells(
             made.append(values)
         else:
             numbers = ids.numbers(of, values)
-            made.append(
-                [NOWHERE if n is None and v is not None else n for n, v in zip(numbers, values, strict=True)]
-            )
+            if None in numbers:
+                pairs = zip(numbers, values, strict=True)
+                numbers = [NOWHERE if n is None and v is not None else n for n, v in pairs]
+            made.append(numbers)
     return made
 
 

@@ -16,6 +16,9 @@ from bulkmig.sqlite.values import own_number, own_uuid
 
 _KEPT = 200_000  # numbers that are remembered between two look-ups
 _LENGTH = 36  # of a UUID
+_GAPS = 100  # numbers of a vessel's rows that are in quarantine, or are loaded otherwise
+_OTHERS = 0  # instead of `born` where the row is none that bulkmig created
+_FOUND = f"i.uuid, i.id, CASE WHEN i.source_id IS NULL THEN {_OTHERS} ELSE i.born END"
 
 
 class Ids:
@@ -122,20 +125,36 @@ class Ids:
     def arrive(self, table: PortalTable, uuids: Sequence[str], born: Sequence[str | None]) -> None:
         """Rows are about to be inserted, with such a `created_at`: gives those a number that have none, and
         notes what tells them from later ones."""
-        query = (
-            "SELECT i.uuid, i.id, i.born, i.source_id IS NOT NULL"
-            f" FROM json_each(?1) j CROSS JOIN {IDS} i ON i.uuid = j.value"
-        )
-        found = self._connection.execute(query, (orjson.dumps(uuids).decode(),)).fetchall()
         if len(self._known) > _KEPT:
             self._known.clear()
-        self._known.update((uuid, number) for uuid, number, _, _ in found)
-        if born:
-            now = dict(zip(uuids, born, strict=True))
-            changed = [(now[uuid], uuid) for uuid, _, was, ours in found if ours and was != now[uuid]]
-            self._connection.executemany(f"UPDATE {IDS} SET born = ?1 WHERE uuid = ?2", changed)
-        if len(found) < len(uuids):
+        found = self._around(table, uuids)
+        missing = [uuid for uuid in uuids if uuid not in found]
+        if missing:
+            query = f"SELECT {_FOUND} FROM json_each(?1) j CROSS JOIN {IDS} i ON i.uuid = j.value"
+            rows = self._connection.execute(query, (orjson.dumps(missing).decode(),))
+            found.update({uuid: (number, was) for uuid, number, was in rows})
+        self._known.update({uuid: number for uuid, (number, _) in found.items()})
+        changed = [
+            (now, uuid)
+            for uuid, now in zip(uuids, born, strict=False)
+            if uuid in found and found[uuid][1] not in (now, _OTHERS)
+        ]
+        self._connection.executemany(f"UPDATE {IDS} SET born = ?1 WHERE uuid = ?2", changed)
+        if any(uuid not in found for uuid in missing):
             self.number_arriving(table, uuids)
+
+    def _around(self, table: PortalTable, uuids: Sequence[str]) -> dict[str, tuple[int, str | None]]:
+        """The rows of the table of ids around that of the first of these, where a vessel's lie together, so
+        that most are found by one short scan instead of one by one."""
+        found = self.known(uuids[:1])
+        if not found:
+            return {}
+        query = (
+            f"SELECT {_FOUND} FROM {IDS} i WHERE i.tbl = ?1 AND i.id BETWEEN ?2 - ?3 AND ?2 + ?3"
+            " AND i.uuid BETWEEN ?4 AND ?5"
+        )
+        near = (table.name, found[0][1], len(uuids) + _GAPS, min(uuids), max(uuids))
+        return {uuid: (number, was) for uuid, number, was in self._connection.execute(query, near)}
 
     def number_arriving(self, table: PortalTable, uuids: Sequence[str]) -> None:
         """Rows are about to be inserted: gives those a number that have none, or whose number the portal has

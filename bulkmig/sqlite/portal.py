@@ -224,17 +224,24 @@ def views(tables: dict[str, PortalTable]) -> list[str]:
     return [statement for table in tables.values() if table.shaped for statement in _view(table)]
 
 
-def _view(table: PortalTable) -> list[str]:
+def select(table: PortalTable, *, times: bool = True) -> str:
+    """The query of a table's rows as PostgreSQL prints them; without `times`, these stay as they are stored,
+    for `values.show`."""
     joins, shown = [], []
     for n, column in enumerate(table.columns):
         at = f"t.{column.quoted}"
         holder = table.name if column is table.own else column.parent
         if holder is None:
-            shown.append(f"{printed(column.kind, at)} AS {column.quoted}")
+            kind = column.kind if times or column.kind != "timestamptz" else "text"
+            shown.append(f"{printed(kind, at)} AS {column.quoted}")
             continue
         outer = "LEFT JOIN" if column.nullable else "JOIN"
         joins.append(f"{outer} {IDS} i{n} ON i{n}.tbl = '{holder}' AND i{n}.id = {at}")
         shown.append(f"i{n}.uuid AS {column.quoted}")
+    return f'SELECT {", ".join(shown)} FROM main."{table.name}" t {" ".join(joins)}'
+
+
+def _view(table: PortalTable) -> list[str]:
     name = f"{VIEW}{table.name}"
     writable = [column for column in table.columns if column.writable]
     names = ", ".join(column.quoted for column in writable)
@@ -254,9 +261,7 @@ def _view(table: PortalTable) -> list[str]:
         if c is not table.own
     )
     note = note_id(table) if table.own is not None else ""
-    made = [
-        f'CREATE TEMP VIEW {name} AS SELECT {", ".join(shown)} FROM main."{table.name}" t {" ".join(joins)}'
-    ]
+    made = [f"CREATE TEMP VIEW {name} AS {select(table)}"]
     made.append(
         f"CREATE TEMP TRIGGER {name}_i INSTEAD OF INSERT ON {name} BEGIN {note}"
         f' INSERT INTO "{table.name}" ({names}) VALUES ({new}); END'

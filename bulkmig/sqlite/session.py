@@ -27,6 +27,7 @@ from bulkmig.sqlite.ids import Ids
 from bulkmig.sqlite.portal import PortalTable
 from bulkmig.sqlite.rows import Row, bound, csv_of, frame_of, rows_of
 from bulkmig.sqlite.translate import VIEW, Statement, apart, split, translate
+from bulkmig.sqlite.values import show
 
 T = TypeVar("T")
 BUSY_SECONDS = 30.0  # how long the write lock is waited for: the lock time-out of sessions on PostgreSQL
@@ -229,19 +230,27 @@ class Session:
         await self.work(work)
 
     async def insert(self, table: str, frame: pl.DataFrame) -> int:
-        """Inserts rows of texts."""
-        return await self.work(lambda: self._copy_in(table, frame))
+        """Inserts rows as they are stored, but that ids and references are UUIDs."""
+        return await self.work(lambda: self._copy_in(table, frame, respelled=True))
 
     async def refresh(self) -> None:
         """Gives the portal's new rows their UUIDs."""
         await self.work(self.ids.note_new)
 
-    async def frames(self, query: str) -> AsyncIterator[pl.DataFrame]:
-        """A query's rows as frames of texts."""
-        cursor = await self.work(lambda: self._open(query))
-        names = [column[0] for column in cursor.description]
+    async def frames(
+        self, table: PortalTable, columns: Sequence[str], order: str, where: str = "TRUE"
+    ) -> AsyncIterator[pl.DataFrame]:
+        """A table's rows as PostgreSQL prints them, as frames of texts."""
+        listed = ", ".join(f'"{column}"' for column in columns)
+        query = f"SELECT {listed} FROM ({portal.select(table, times=False)}) WHERE {where} ORDER BY {order}"
+        cursor = await self.work(lambda: self.connection.execute(query))
+        times = [show(c.name) for c in table.columns if c.name in columns and c.kind == "timestamptz"]
+
+        def made(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
+            return frame_of(rows, columns).with_columns(times)
+
         while rows := await self.work(lambda: cursor.fetchmany(_ROWS)):
-            yield await to_thread.run_sync(frame_of, rows, names, limiter=self._thread)
+            yield await to_thread.run_sync(made, rows)
 
     async def cursor(self, sql: str) -> Callable[[int], Coroutine[Any, Any, list[tuple[Any, ...]]]]:
         """A query in SQLite's own words; what is returned fetches so many rows more."""
@@ -349,12 +358,13 @@ class Session:
         cursor = self._open(sql, values)
         return rows_of(tuple(column[0] for column in cursor.description or ()), cursor)
 
-    def _copy_in(self, name: str, frame: pl.DataFrame) -> int:
+    def _copy_in(self, name: str, frame: pl.DataFrame, *, respelled: bool = False) -> int:
         table = self.tables.get(name)
         if table is None:
             bulk.copy_plain(self.connection, name, frame)
         else:
-            bulk.copy_in(self.connection, self.ids, table, frame)
+            texts = frame if respelled else bulk.respelled(table, frame)
+            bulk.copy_in(self.connection, self.ids, table, texts)
         return frame.height
 
     def _look(self) -> None:

@@ -23,8 +23,10 @@ _D = "[0-9]"
 _DATE = f"{_D * 4}-{_D * 2}-{_D * 2}"
 _TIME = f"{_D * 2}:{_D * 2}:{_D * 2}"
 _STORED = f"{_DATE}T{_TIME}.{_D * 6}Z"
+_USUAL = rf"^{_STORED}$".replace(".", r"\.")
 _PRINTED = r"^[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?\+00$"
 _NO_FRACTION = len("2024-05-01 07:30:00+00")
+_WITH_FRACTION = len("2024-05-01 07:30:00.120000")
 
 
 def own_uuid(table: str, number: int) -> str:
@@ -84,25 +86,28 @@ def stored(kind: str, value: str) -> str:
 
 
 def store(kind: str, name: str) -> pl.Expr:
-    """The same for a whole column of texts that bulkmig's transform made."""
-    column = pl.col(name)
+    """The same for a whole column of values that bulkmig's transform made."""
+    column = pl.col(name).cast(pl.String)
     if kind == "timestamptz":
-        fraction = column.str.slice(20).str.strip_suffix("+00")
-        date, time = column.str.slice(0, 10), column.str.slice(11, 8)
-        made = pl.concat_str(date, pl.lit("T"), time, pl.lit("."), fraction.str.pad_end(6, "0"), pl.lit("Z"))
-        whole = pl.concat_str(date, pl.lit("T"), time, pl.lit(".000000Z"))
-        usual = column.str.contains(_PRINTED)
-        return (
-            pl.when(usual & (column.str.len_bytes() == _NO_FRACTION))
-            .then(whole)
-            .when(usual)
-            .then(made)
-            .otherwise(column)
-            .alias(name)
-        )
+        plain = column.str.strip_suffix("+00")
+        dotted = pl.when(column.str.len_bytes() == _NO_FRACTION).then(plain + ".").otherwise(plain)
+        made = dotted.str.pad_end(_WITH_FRACTION, "0").str.replace(" ", "T", literal=True) + "Z"
+        return pl.when(column.str.contains(_PRINTED)).then(made).otherwise(column).alias(name)
     if kind == "bool":
-        return column.replace({"t": "1", "f": "0"})
+        return column.replace({"t": "1", "f": "0"}).alias(name)
     return column
+
+
+def show(name: str) -> pl.Expr:
+    """`printed` of a whole column of times: the inverse of `store`."""
+    column = pl.col(name)
+    plain = column.str.strip_suffix("Z").str.replace("T", " ", literal=True).str.strip_chars_end("0")
+    return (
+        pl.when(column.str.contains(_USUAL))
+        .then(plain.str.strip_suffix(".") + "+00")
+        .otherwise(column)
+        .alias(name)
+    )
 
 
 def odd(value: Any) -> str | None:

@@ -18,6 +18,16 @@ _PAIRS: list[tuple[str, str]] = [
         " xmin::text FROM bulkmig.base WHERE checkpoint_id = ANY ($1::text[]::uuid[])",
         "SELECT NULL AS x WHERE $1 IS NULL",
     ),
+    # Equipment by source id: through the view, which spells the column, no index would find it.
+    (
+        "SELECT i.id::text AS source_id, m.equipment_id::text AS target_id, q.source_id IS NOT NULL AS out"
+        " FROM unnest($1::uuid[]) AS i (id) LEFT JOIN equipment_metadata m ON m.original_id = i.id LEFT JOIN"
+        " bulkmig.quarantine q ON q.entity = 'equipment' AND q.source_id = i.id",
+        "SELECT i.value AS source_id, n.uuid AS target_id, q.source_id IS NOT NULL AS out"
+        " FROM json_each($1) i LEFT JOIN main.equipment_metadata m ON m.original_id = i.value"
+        " LEFT JOIN bulkmig_ids n ON n.tbl = 'equipment' AND n.id = m.equipment_id"
+        " LEFT JOIN bulkmig_quarantine q ON q.entity = 'equipment' AND q.source_id = i.value",
+    ),
     # Whether a column may be NULL and holds text.
     (
         "SELECT NOT a.attnotnull AS nullable, t.typcategory = 'S' AS text FROM pg_attribute a JOIN pg_type t"

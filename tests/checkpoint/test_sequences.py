@@ -195,6 +195,7 @@ async def waits(target: str) -> bool:
     return bool(await fetchval(target, query))
 
 
+@pytest.mark.only_postgresql("a file has one writer: nothing is about to commit meanwhile")
 async def test_a_change_that_commits_meanwhile_goes_back_with_all_that_it_changed(
     fleets: Fleets, databases: Databases
 ) -> None:
@@ -223,6 +224,7 @@ async def test_a_change_that_commits_meanwhile_goes_back_with_all_that_it_change
     assert (await verify(settings(origin, raced), ALL)).verified.difference_count == 0
 
 
+@pytest.mark.only_postgresql("no answer of a file is lost")
 @pytest.mark.parametrize("by", ["vessel", "run"])
 async def test_a_rollback_whose_answer_is_lost_is_done_and_says_so(
     fleets: Fleets, maintenance_url: str, by: str

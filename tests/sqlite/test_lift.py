@@ -11,11 +11,13 @@ import asyncpg
 import pytest
 from msgspec.structs import replace as replace_settings
 
-from bulkmig import PreflightError, Selection, Settings, migrate, rollback, sync, verify
+from bulkmig import BulkmigError, PreflightError, Selection, Settings, migrate, rollback, sync, verify
 from bulkmig._core.ids import derive_one
+from bulkmig.config import FkCheck
 from bulkmig.entities import DIGITS
 from bulkmig.generate import FleetSpec
 from bulkmig.lift.run import lift
+from tests.checkpoint.support import execute
 from tests.oracle.contract import KEYS, TABLES
 from tests.oracle.file import path_of
 from tests.oracle.target import TargetRow, read_rows
@@ -214,3 +216,60 @@ async def test_a_target_that_holds_anything_is_refused(
         await lift(Settings(), file, target)
     assert apart(there, await dump(target, schema="public")) == []
     assert KEYS["companies"] == ("id",)
+
+
+@pytest.mark.parametrize(
+    ("fired", "change", "differs"),
+    [
+        ("companies", "NEW.name := 'Two'", ("companies", "name", "One", "Two")),
+        ("vessels", "UPDATE companies SET name = 'Two'", ("companies", "name", "One", "Two")),
+        (
+            "equipment",
+            """NEW.specifications := '{"a": 1.0}'""",
+            ("equipment", "specifications", '{"bb":2, "a": 1.00}', '{"a": 1.0}'),
+        ),
+    ],
+)
+async def test_a_target_whose_triggers_change_what_is_written_gets_nothing(
+    databases: Databases, tmp_path: Path, fired: str, change: str, differs: tuple[str, ...]
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(
+        file,
+        "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')",
+        "INSERT INTO vessels (id, company_id, name) VALUES (1, 1, 'First')",
+        "INSERT INTO equipment (id, vessel_id, qr_code, name, status, specifications)"
+        """ VALUES (1, 1, 'Q', 'Pump', 'fault', '{"bb":2, "a": 1.00}')""",
+    )
+    await execute(
+        target,
+        f"CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {change};"
+        f" RETURN NEW; END $$; CREATE TRIGGER changes BEFORE INSERT ON {fired} FOR EACH ROW"
+        " EXECUTE FUNCTION change()",
+    )
+    report = await lift(Settings(), file, target)
+    assert [(d.table, d.field, d.expected, d.actual) for d in report.verified.differences] == [differs]
+    assert report.exit_status != 0
+    assert not any((await read_rows(target)).values())
+    assert (await lift(Settings(fk_check="set"), file, target)).exit_status == 0  # triggers are off
+
+
+@pytest.mark.parametrize("fk_check", ["row", "set"])
+async def test_a_portal_with_references_that_lead_nowhere_is_not_moved(
+    fleets: Fleets, databases: Databases, tmp_path: Path, fk_check: FkCheck
+) -> None:
+    config = Settings(fk_check=fk_check)
+    # SQLite refuses neither, unless a connection asks it to.
+    never = portal(tmp_path / "never.db")
+    on_file(never, "INSERT INTO vessels (id, company_id, name) VALUES (1, 7, 'Of no company')")
+    target = databases("maintenance")
+    with pytest.raises(BulkmigError, match="rows of vessels refer to rows that aren't there: 1"):
+        await lift(config, never, target)
+    assert not any((await read_rows(target)).values())
+    origin = await fleets(SPEC)
+    gone = portal(tmp_path / "gone.db")
+    await migrate(settings(origin.url, gone), ALL)
+    on_file(gone, "DELETE FROM equipment WHERE id IN (SELECT min(equipment_id) FROM critical_parts)")
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await lift(config, gone, target)
+    assert not any((await read_rows(target)).values())

@@ -93,3 +93,15 @@ def test_a_statement_means_something_on_sqlite(
         made = translate(one, tables)
         values = [None] * (made.given + len(made.zipped))
         connection.execute(f"EXPLAIN {made.sql}", values)
+
+
+def test_equipment_is_looked_up_by_its_source_id_and_not_searched_for(
+    file: tuple[sqlite3.Connection, frozenset[str]],
+) -> None:
+    connection, tables = file
+    (sql,) = {sql for _, sql in STATEMENTS if "m.original_id = i.id" in sql}
+    plan = connection.execute(f"EXPLAIN QUERY PLAN {translate(sql, tables).sql}", [None]).fetchall()
+    steps = [step for *_, step in plan]
+    assert any(
+        re.match(r"SEARCH m USING (COVERING )?INDEX \w+ \(original_id=\?\)", step) for step in steps
+    ), steps

@@ -7,10 +7,13 @@ import sqlite3
 from pathlib import Path
 
 import asyncpg
+import polars as pl
+import pytest
 
 from bulkmig import Selection, Settings, migrate
 from bulkmig.generate import FleetSpec
 from bulkmig.lift.run import lift
+from bulkmig.sqlite import functions, values
 from tests.oracle.file import path_of
 from tests.support.dumps import apart, dump
 from tests.support.files import portal
@@ -29,6 +32,26 @@ UPDATE equipment e SET manufacturer = t.text, model = t.text, serial_number = NU
   FROM (SELECT id, (ARRAY{list(TEXTS)})[row_number() OVER (ORDER BY id)] AS text FROM equipment) t
  WHERE t.id = e.id;
 """
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        *("2024-05-01 07:30:00+00", "2024-05-01 07:30:00.12+00", "2024-05-01 07:30:00.000001+00"),
+        *("2024-12-31 23:50:00.100000+00", "2000-10-10 10:00:10+00", "infinity", "0044-03-15 00:00:00+00 BC"),
+        *("12345-01-01 00:00:00+00", "2024-05-01T07:30:00.123Z", "2024-05-01T07:30:00Z", "soon", "", None),
+    ],
+)
+def test_a_column_of_times_is_spelled_as_each_of_them_alone(moment: str | None) -> None:
+    connection = sqlite3.connect(":memory:")
+    functions.register(connection)
+    (there,) = connection.execute(f"SELECT {values.stored('timestamptz', '?1')}", (moment,)).fetchone()
+    (back,) = connection.execute(f"SELECT {values.printed('timestamptz', '?1')}", (there,)).fetchone()
+    connection.close()
+    column = pl.DataFrame({"at": [moment, None]}, schema={"at": pl.String})
+    stored = column.select(values.store("timestamptz", "at"))
+    assert stored["at"].to_list() == [there, None]
+    assert stored.select(values.show("at"))["at"].to_list() == [back, None]
 
 
 async def test_numbers_decimals_booleans_and_texts_that_look_like_numbers_are_exact_both_ways(
