@@ -40,6 +40,7 @@ from bulkmig.sync.numbers import holders
 from bulkmig.sync.plan import Rules
 from bulkmig.sync.record import BRAKE
 from bulkmig.sync.released import released
+from bulkmig.sync.resolve import COMMAND as RESOLVE
 from bulkmig.sync.strategies import named
 from bulkmig.sync.vessel import Finished, work
 from bulkmig.target import state as target_state
@@ -49,11 +50,13 @@ from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
 _CHANGES = """
-SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state
+SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state, r.command
   FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
+  LEFT JOIN bulkmig.runs r ON r.id = c.run_id
  WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
    AND NOT c.incidental ORDER BY c.seq
 """
+
 _OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 _STAYING = "SELECT source_id::text FROM bulkmig.retained WHERE entity = 'company' AND reason <> 'brake'"
 # Companies of these users, and those of these companies that are there.
@@ -194,6 +197,8 @@ async def _rolled_back(target: Connection, state: TargetState) -> set[str]:
     for row in await target.fetch(_CHANGES) if state.ledger else ():
         vessel, to = row["vessel"], row["restored"]
         was = away.get(vessel, False)
+        if row["command"] == RESOLVE:
+            continue  # it decides about what is there, and migrates nothing
         # A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
         away[vessel] = before.get(to, True) if to is not None else row["state"] == "quarantined" and was
         if to is not None:
@@ -275,9 +280,13 @@ class _Steps:
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""
         run, ends = self.run, self.run.ends
+        settled = {result.vessel.id for result in run.counted.done} | self.moves.vanished
         for vessel in self.chosen.vanished:
             if vessel.id not in run.counted.ended:
-                result = await gone.delete(ends.target, vessel, run.options(), self.rules)
+                stays = self.moves.stays[vessel.id]
+                if self.moves.partners(vessel.id) - settled:
+                    continue  # what it gives away, or decides about with another, is on it still
+                result = await gone.delete(ends.target, vessel, run.options(), self.rules, stays)
                 run.report.selected += 1
                 run.counted.add(result)
 
