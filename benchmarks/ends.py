@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import hashlib
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import anyio
 import asyncpg
 import orjson
 
+import bulkmig
 from bulkmig import schemas
 from bulkmig.embedded import Install, Server, server
 from bulkmig.generate import FleetSpec, generate_fleet
@@ -66,6 +68,8 @@ class Ends:
 def ends(spec: FleetSpec, *, install: Install | None, directory: Path | None) -> Iterator[Ends]:
     """Starts both servers and generates the fleet. With a directory the source stays there, and the next run
     with the same fleet finds it."""
+    # As pip leaves an installed package: else each process might compile it, for a quarter of a second.
+    compileall.compile_dir(Path(bulkmig.__file__).parent, quiet=1)
     with ExitStack() as stack:
         kept = directory / "source" if directory is not None else None
         source = stack.enter_context(server(kept, install=install, settings=SETTINGS))

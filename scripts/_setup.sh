@@ -11,6 +11,9 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 fail() { say "$*"; exit 2; }
 
+# What runs here starts this program by the hundred: where nothing may keep its byte code, each start compiles all of it.
+unset PYTHONDONTWRITEBYTECODE
+
 PINS=requirements/tests.txt
 pip() { PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip install --quiet "$@"; }
 

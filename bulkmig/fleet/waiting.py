@@ -9,7 +9,7 @@ from bulkmig.fleet.run import Run
 from bulkmig.ledger import seen, write
 from bulkmig.report import Failure
 from bulkmig.settle import Settled, settle
-from bulkmig.source.changes import Seen, see
+from bulkmig.source.changes import Seen, compare, look
 
 
 async def finish_waiting(run: Run) -> None:
@@ -49,6 +49,6 @@ async def _remember(run: Run) -> None:
         now = run.looked.get(run.ends.seen) or Seen("", 0)
         new = [vessel for vessel in due if vessel not in now.keys]
         if new:
-            found, _ = await see(run.ends.holder, dict.fromkeys(new, 0))
+            found, _ = compare(await look(run.ends.holder, new), dict.fromkeys(new, 0))
             now = replace(found, keys=now.keys | found.keys)
         await seen.remember(run.ends.target, now, due)

@@ -14,19 +14,26 @@ EACH, EACH_OF_SYNC = 300, 2000
 # The seconds that comparing takes for each second that loading took: a sync writes little, and one that looks
 # at all rows compares all of them, too.
 VERIFYING, VERIFYING_OF_SYNC, VERIFYING_OF_ALL = 0.6, 0.75, 1.4
+ENOUGH = 0.05  # of the rows must be compared, before the pace says something
 PRIOR = 0.25  # how much that counts against what is measured, at the beginning
 
 
 class Work:
     """Vessels, each with its weight, that one phase handles."""
 
-    def __init__(self, vessels: Iterable[Due] = (), each: int = EACH) -> None:
+    def __init__(
+        self, vessels: Iterable[Due] = (), each: int = EACH, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
+        self.began: float | None = None  # before its first vessel a phase connects and starts processes
         self.weights = {v.id: each + v.equipment * ROWS_PER_EQUIPMENT for v in vessels}
         self.total = sum(self.weights.values())
         self._behind: set[str] = set()
         self._under_way: set[str] = set()
 
     def start(self, vessel: str) -> None:
+        if self.began is None:
+            self.began = self._clock()
         self._under_way.add(vessel)
 
     def end(self, vessel: str) -> None:
@@ -69,8 +76,10 @@ class Estimate:
     def expect(self, vessels: Sequence[Due], command: str, *, verifies: bool, full: bool) -> None:
         """The vessels that are due; see `RunStarted`."""
         syncs = full or command == "sync"
-        self.loading = Work(vessels if command != "verify" else (), EACH_OF_SYNC if syncs else EACH)
-        self.comparing = Work(vessels)
+        self.loading = Work(
+            vessels if command != "verify" else (), EACH_OF_SYNC if syncs else EACH, self._clock
+        )
+        self.comparing = Work(vessels, clock=self._clock)
         verifying = VERIFYING_OF_ALL if full else VERIFYING_OF_SYNC if syncs else VERIFYING
         self._verifying = verifying if verifies else 0.0
 
@@ -107,7 +116,9 @@ class Estimate:
 
     def _left_to_compare(self, spent: float, expected: float) -> float | None:
         """By the pace so far, and at the beginning by what loading took."""
-        behind = self.comparing.likely if self.comparing.share else 0.0
+        if self.comparing.began is not None:
+            spent = min(spent, self._clock() - self.comparing.began)
+        behind = self.comparing.likely if self.comparing.share > ENOUGH else 0.0
         prior = PRIOR * (1 - behind) if expected else 0.0
         if not behind + prior:
             return None

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from bulkmig._core.declare import Entity
 from bulkmig.entities import PER_VESSEL
@@ -38,20 +39,36 @@ class Seen:
     keys: dict[str, str] = field(default_factory=dict)
 
 
-async def see(source: Connection, horizons: Mapping[str, int]) -> tuple[Seen, dict[str, set[str]]]:
-    """What is seen of these vessels now, and per entity the vessels with rows of transactions that are not
-    older than the vessel's horizon. Within a transaction: ages count from its first look."""
+@dataclass
+class Looked:
+    """What one look at vessels' rows has found. `latest`: the newest transaction id that it knows of,
+    as ages count it; `rows`: (entity, vessel, number of rows, sum over their keys, age of the newest)."""
+
+    cluster: str
+    horizon: int
+    latest: int
+    rows: Sequence[Any]
+
+
+async def look(source: Connection, vessels: Collection[str]) -> Looked:
+    """Looks at these vessels' rows. Within a transaction: ages count from its first look."""
     row = (await source.fetch(_CLUSTER))[0]
-    now, latest = Seen(row["cluster"], row["horizon"]), row["latest"] + row["since"]
+    query = " UNION ALL ".join(f"({_query(entity)})" for entity in PER_VESSEL)
+    rows = await source.fetch(query, list(vessels))
+    return Looked(row["cluster"], row["horizon"], row["latest"] + row["since"], rows)
+
+
+def compare(looked: Looked, horizons: Mapping[str, int]) -> tuple[Seen, dict[str, set[str]]]:
+    """What is seen of these vessels now, all of which were looked at, and per entity those with rows of
+    transactions that are not older than the vessel's horizon."""
     changed: defaultdict[str, set[str]] = defaultdict(set)
     sums: defaultdict[str, list[str]] = defaultdict(list)
-    query = " UNION ALL ".join(f"({_query(entity)})" for entity in PER_VESSEL)
-    for entity, vessel, n, keys, age in await source.fetch(query, list(horizons)):
+    for entity, vessel, n, keys, age in looked.rows:
         sums[vessel].append(f"{entity} {n} {keys}")
-        if age <= latest - horizons[vessel]:
+        if age <= looked.latest - horizons[vessel]:
             changed[entity].add(vessel)
-    now.keys = {vessel: _digest(sums[vessel]) for vessel in horizons}
-    return now, changed
+    keys = {vessel: _digest(sums[vessel]) for vessel in horizons}
+    return Seen(looked.cluster, looked.horizon, keys), changed
 
 
 def _query(entity: Entity) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from bulkmig.ledger import seen
 from bulkmig.postgres.session import Connection
-from bulkmig.source.changes import Seen, see
+from bulkmig.source.changes import Looked, Seen, compare, look
 
 _LOCATION_ACROSS = """
 SELECT DISTINCT c.vessel_id::text AS id FROM locations c LEFT JOIN locations p ON p.id = c.parent_id
@@ -43,11 +43,14 @@ async def detect(
     *,
     users: Collection[str],
     vanished: bool = False,
+    looked: Looked | None = None,
 ) -> Detected:
     """Looks for changes in these vessels. `users`: source ids of those who came to the target or left it;
-    `vanished`: others are gone from the source, and their locations with them."""
+    `vanished`: others are gone from the source, and their locations with them; `looked`: what a look at these
+    vessels' rows in the same snapshot has found, if there was one."""
     known = await seen.read(target)
-    now, changed = await see(source, {v: known[v].horizon if v in known else 0 for v in vessels})
+    horizons = {vessel: known[vessel].horizon if vessel in known else 0 for vessel in vessels}
+    now, changed = compare(looked or await look(source, vessels), horizons)
     found = Detected(now)
     for vessel in vessels:
         before = known.get(vessel)

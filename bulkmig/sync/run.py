@@ -33,6 +33,7 @@ from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.source.changes import Seen
 from bulkmig.sync import along, gone, held, shared
+from bulkmig.sync.ahead import Ahead, looking_ahead
 from bulkmig.sync.apply import Applied
 from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
@@ -115,7 +116,8 @@ async def _run(
         run.syncs = True
         await run.begin(str(selection))
         steps = _Steps(run, settings, chosen)
-        async with to_its_end(run):
+        at_once = [vessel.id for vessel in steps.looked_at] if state.ledger else []
+        async with to_its_end(run), looking_ahead(run.site, at_once) as steps.ahead:
             run.after = steps.emails
             await write_companies(
                 run,
@@ -216,6 +218,12 @@ class _Steps:
         self.detected = Detected(Seen("", 0))
         self.moves = Moves()
         self.due: list[Vessel] = []
+        self.ahead: Ahead | None = None
+
+    @property
+    def looked_at(self) -> list[Vessel]:
+        """Vessels whose rows may have changed."""
+        return [*self.chosen.old, *self.chosen.others]
 
     @property
     def rules(self) -> Rules:
@@ -325,9 +333,10 @@ class _Steps:
         self.detected = await detect(
             ends.holder,
             ends.target,
-            [vessel.id for vessel in (*chosen.old, *chosen.others)],
+            [vessel.id for vessel in self.looked_at],
             users=came | self.gone["user"],
             vanished=bool(chosen.vanished),
+            looked=await self.ahead.found(ends.snapshot) if self.ahead is not None else None,
         )
         run.looked[ends.seen] = self.detected.now
         affected = {vessel.id for vessel in chosen.old} if self.settings.full else self.detected.affected
@@ -348,7 +357,7 @@ class _Steps:
         await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
-        there = [vessel for vessel in (*chosen.old, *chosen.others) if vessel.id in self.detected.shuffled]
+        there = [vessel for vessel in self.looked_at if vessel.id in self.detected.shuffled]
         run.grown = [*there, *chosen.new]
         if not self.settings.dry_run:
             await numbers.assign(ends.holder, ends.target, run.fleet, run.grown)

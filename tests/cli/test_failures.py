@@ -3,11 +3,8 @@ that was asked for, and nothing touched where the status says so."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import re
 import signal
-from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
@@ -55,20 +52,12 @@ def test_the_document_of_a_command_that_is_stopped_at_once_has_every_key() -> No
             assert value.items() <= full[key].items() or key in ("phases", "verification"), key
 
 
-def catches(pid: int, number: int) -> bool:
-    """Whether a process has a handler of its own for a signal."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
-    caught = re.search(r"^SigCgt:\s+([0-9a-f]+)", status, re.M)
-    return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
-
-
 async def test_a_signal_while_the_program_is_being_loaded_ends_it_with_a_document(
     onboarding_url: str, maintenance_url: str
 ) -> None:
     """Whenever it comes: the program may be anywhere between its first import and its first query."""
     async with program(onboarding_url, maintenance_url, "migrate", "--all") as started:
-        while started.is_running and not catches(started.pid, signal.SIGTERM):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await started.until(lambda: started.catches(signal.SIGTERM))
         await started.kill(signal.SIGTERM)
         ended = await started.ended()
     assert ended.status == 4

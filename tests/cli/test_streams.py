@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import signal
@@ -74,8 +73,7 @@ async def test_a_terminal_that_goes_away_ends_a_run_in_good_order(
     origin = await fleets(SPEC)
     words = ("migrate", "--all", "--parallel-vessels", "1", "--max-rows-per-second", "1")
     async with program(origin.url, maintenance_url, *words) as started:
-        while started.is_running and started.phase != "vessels":  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await started.until(lambda: started.phase == "vessels")
         started.send(signal.SIGHUP)
         await started.kill(signal.SIGHUP)
         ended = await started.ended()

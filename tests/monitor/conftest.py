@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -9,10 +10,11 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 NEEDED = "BULKMIG_NEEDS_BROWSER"
+PATIENCE = 30  # seconds that a page may take to show what happened
 
 Open = Callable[..., Coroutine[Any, Any, "Tab"]]
 
@@ -35,10 +37,25 @@ class Tab:
 
     async def figure(self, name: str) -> str:
         """What the page shows as one of the run's figures."""
-        return await self.page.inner_text(f'#figures [data-figure="{name}"] dd')
+        return await self._figure(name).inner_text()
 
     async def number(self, name: str) -> int:
-        return int((await self.figure(name)).replace(",", "").replace("–", "-1"))
+        return _number(await self.figure(name))
+
+    async def reached(self, name: str, least: int) -> int:
+        """Waits until the page shows at least so much as one of the run's figures; returns what it shows.
+        Raises TimeoutError or AssertionError where it never does."""
+        async with asyncio.timeout(PATIENCE):
+            while _number(shown := await self.figure(name)) < least:
+                await expect(self._figure(name)).not_to_have_text(shown, timeout=PATIENCE * 1000)
+        return _number(shown)
+
+    def _figure(self, name: str) -> Locator:
+        return self.page.locator(f'#figures [data-figure="{name}"] dd')
+
+
+def _number(figure: str) -> int:
+    return int(figure.replace(",", "").replace("–", "-1"))
 
 
 @pytest.fixture

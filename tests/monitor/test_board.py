@@ -200,6 +200,24 @@ def test_after_a_sync_of_all_rows_comparing_is_expected_to_take_longer_than_afte
     assert left(full=True) > left(full=False) > 5
 
 
+def test_the_pace_of_comparing_is_that_from_its_first_vessel_on_and_not_guessed_from_too_few() -> None:
+    clock = Clock()
+    board = Board(clock)
+    fleet = [Due(f"v{i}", f"MV {i}", None, 100) for i in range(100)]
+    board.hear(RunStarted("verify", "run", len(fleet), 0, verifies=True))
+    board.hear(FleetListed(tuple(fleet)))
+    board.hear(PhaseStarted("verification", len(fleet)))
+    clock.now += 1000  # further processes start
+    said = []
+    for vessel in fleet[:10]:
+        board.hear(VesselReached(vessel.id, "", "verify"))
+        clock.now += 10
+        board.hear(VesselVerified(vessel.id, "", 0))
+        said.append(board.estimate.left)
+    assert said[:5] == [None] * 5
+    assert said[5:] == pytest.approx([940, 930, 920, 910, 900])
+
+
 def test_a_long_run_has_no_more_points_than_a_short_one() -> None:
     clock = Clock()
     timeline = Timeline(clock)

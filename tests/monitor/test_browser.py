@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import re
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bulkmig import Report, Selection, Settings, migrate
 from bulkmig.embedded import Server
 from bulkmig.events import (
     Due,
+    Event,
     FleetListed,
     PhaseStarted,
     RunStarted,
@@ -34,7 +35,7 @@ from bulkmig.events import (
 from bulkmig.generate import FleetSpec, generate_fleet
 from bulkmig.monitor import serve
 from bulkmig.monitor.board import Board
-from tests.monitor.conftest import Open, Tab
+from tests.monitor.conftest import Open
 from tests.support.programs import Program, program, run
 
 SPEC = FleetSpec(seed=3, vessels=14, equipment=12, nasty=0.05)
@@ -57,12 +58,6 @@ async def value(url: str, query: str) -> Any:
         await connection.close()
 
 
-async def eventually(holds: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
-    async with asyncio.timeout(seconds):
-        while not await holds():  # noqa: ASYNC110 - a page tells nobody
-            await asyncio.sleep(0.1)
-
-
 @pytest.fixture
 async def settings(pg: Server, onboarding_url: str, maintenance_url: str) -> Settings:
     await generate_fleet(onboarding_url, SPEC)
@@ -75,14 +70,31 @@ async def settings(pg: Server, onboarding_url: str, maintenance_url: str) -> Set
     )
 
 
+@dataclass
+class Watched:
+    """A migration in progress: its dashboard, its end, and a word for each vessel done, None for the end."""
+
+    url: str
+    task: asyncio.Task[Report]
+    done: asyncio.Queue[VesselDone | None]
+
+
 @asynccontextmanager
-async def watched(settings: Settings, board: Board) -> AsyncIterator[tuple[str, asyncio.Task[Report]]]:
-    """A migration slow enough to be watched, with its dashboard."""
+async def watched(settings: Settings) -> AsyncIterator[Watched]:
+    """A migration slow enough to be watched."""
     slow = msgspec.structs.replace(settings, max_rows_per_second=700, parallel_vessels=2, memory=2**21)
+    board, done = Board(), asyncio.Queue[VesselDone | None]()
+
+    def hear(event: Event) -> None:
+        board.hear(event)
+        if isinstance(event, VesselDone):
+            done.put_nowait(event)
+
     with serve.serving(serve.place("127.0.0.1:0"), settings, board) as url:
-        task = asyncio.create_task(migrate(slow, ALL, listen=board.hear))
+        task = asyncio.create_task(migrate(slow, ALL, listen=hear))
+        task.add_done_callback(lambda _: done.put_nowait(None))
         try:
-            yield url, task
+            yield Watched(url, task, done)
             await task
         finally:
             task.cancel()
@@ -99,39 +111,30 @@ async def test_figures_of_a_run_in_progress_and_of_its_end_are_the_ledgers(
             )
         )
 
-    board = Board()
-    async with watched(settings, board) as (url, task):
-        one = await tab(url)
+    async with watched(settings) as running:
+        one = await tab(running.url)
         await expect(one.page.locator("#connection")).to_have_text("live", timeout=20_000)
         seen = set()
-        for _ in range(12):
-            await asyncio.sleep(0.5)
-            if not await one.number("done") or task.done():
-                continue
+        while await running.done.get() is not None:
             before = await done()
-            await eventually(functools.partial(_is_least, one, before))
-            shown = await one.number("done")
+            shown = await one.reached("done", before)
             assert before <= shown <= await done()
             seen.add(shown)
         assert seen
-        report = await task
+        report = await running.task
         await expect(one.page.locator("#title")).to_contain_text("completed", timeout=20_000)
-        await eventually(lambda: _is_least(one, report.done))
+        await one.reached("done", report.done)
         assert await one.number("done") == report.done == await done()
         assert await one.number("failed") == report.failed
         assert await one.number("differences") == 0
         # Cross references that waited are of no vessel: they are in the ledger's figure only.
         assert await one.number("target rows") <= report.inserted.total() + report.updated.total()
         await _has_tables_like(one.page, report)
-        assert all(request.startswith((url, "data:")) for request in one.requests)
-
-
-async def _is_least(one: Tab, least: int) -> bool:
-    return await one.number("done") >= least
+        assert all(request.startswith((running.url, "data:")) for request in one.requests)
 
 
 async def _has_tables_like(page: Page, report: Report) -> None:
-    await eventually(lambda: _has_rows(page, "t-findings", len(report.findings)))
+    await _has_rows(page, "t-findings", len(report.findings))
     rows = await page.locator("#t-findings tbody tr").all_inner_texts()
     shown = sum(int(row.split("\t")[3].replace(",", "")) for row in rows)
     assert shown == report.errors + report.warnings
@@ -139,8 +142,8 @@ async def _has_tables_like(page: Page, report: Report) -> None:
         assert await page.locator(f"#t-{table} tbody tr").count() > 0, table
 
 
-async def _has_rows(page: Page, table: str, least: int) -> bool:
-    return await page.locator(f"#{table} tbody tr").count() >= least
+async def _has_rows(page: Page, table: str, least: int) -> None:
+    await expect(page.locator(f"#{table} tbody tr").nth(least - 1)).to_be_attached(timeout=30_000)
 
 
 async def test_texts_of_databases_are_text(settings: Settings, tab: Open) -> None:
@@ -212,7 +215,7 @@ async def test_two_thousand_vessels_stay_fluid(settings: Settings, tab: Open) ->
                 board.hear(VesselDone(f"v{i:05}", f"MV {i}", "migrated", 12_000, 0.5))
             if i % 400 == 0:
                 board.hear(Sampled(1, 50_000_000, 268_435_456, 300_000_000))
-                await eventually(functools.partial(_is_least, one, board.counts["migrated"]))
+                await one.reached("done", board.counts["migrated"])
                 took.append(await one.page.evaluate("Number(document.body.dataset.script)"))
         await expect(one.page.locator('#legend [data-state="failed"]')).to_have_text("20 failed")
         took.append(await one.page.evaluate("Number(document.body.dataset.script)"))
@@ -295,13 +298,11 @@ async def test_the_dashboard_alone_shows_the_ledger_and_its_history(settings: Se
         await expect(one.page.locator("#title")).to_contain_text(again.run_id[:8], timeout=20_000)
         await one.page.select_option("#runs", first.run_id)
         await expect(one.page.locator("#title")).to_contain_text(first.run_id[:8])
-        await eventually(lambda: _is_least(one, first.done))
+        await one.reached("done", first.done)
         await started.kill(2)
         assert (await started.ended()).status == 0
 
 
 async def _url(started: Program) -> str:
-    async with asyncio.timeout(30):
-        while "}" not in started.printed:  # noqa: ASYNC110 - it is another process
-            await asyncio.sleep(0.1)
+    await started.until(lambda: "}" in started.printed)
     return str(json.loads(started.printed)["url"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO, Any
 from tests.support.canaries import in_text
 
 LIMIT = 100.0  # seconds: no run of these tests takes a fraction of it
+_PAUSE = 0.005  # seconds
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,22 @@ class Program:
     def printed(self) -> str:
         """What it has written to standard output so far."""
         return os.pread(self._out.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def catches(self, number: int) -> bool:
+        """Whether it has a handler of its own for a signal."""
+        status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii", errors="replace")
+        caught = re.search(r"^SigCgt:\s+([0-9a-f]+)", status, re.M)
+        return caught is not None and bool(int(caught[1], 16) >> (number - 1) & 1)
+
+    async def until(self, holds: Callable[[], bool], limit: float = LIMIT) -> None:
+        """Waits until that holds of it, or it has ended. Raises TimeoutError, with what it has said, where
+        neither comes."""
+        clock = asyncio.get_running_loop()
+        end = clock.time() + limit
+        while self.is_running and not holds():
+            if clock.time() > end:
+                raise TimeoutError(f"still not so after {limit} s:\n{self._read(self._err)}")
+            await asyncio.sleep(_PAUSE)  # another process tells nobody
 
     def send(self, number: int) -> None:
         """Sends the process a signal."""
