@@ -21,10 +21,11 @@ from bulkmig.source.onboarding import read_all
 class Moves:
     """`came`: vessel -> entity -> source id -> the vessel that it was written on; `left`: vessel -> entity ->
     source ids that are another vessel's now; `stays`: vessel -> entity -> source id -> the vessel to which it
-    doesn't go after all; `ids`: entity -> source id -> the target id that it keeps. `vanished`: vessels that the source has no more; `arriving`: vessels that are not in the target yet;
-    `unsettled`: vessels between which rows would move and stay; `renumbered`: vessels that get another IMO
-    number; `going`: equipment (target ids) that the source has no more; `touched`: vessel ->
-    those of which references end on equipment of it that is to go."""
+    doesn't go after all; `ids`: entity -> source id -> the target id that it keeps. `vanished`: vessels that
+    the source has no more; `arriving`: vessels that are not in the target yet; `unsettled`: vessels between
+    which rows would move and stay; `renumbered`: vessels that get another IMO number; `going`: equipment
+    (target ids) that the source has no more; `touched`: vessel -> those of which references end on equipment
+    of it that is to go."""
 
     came: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(dict))
@@ -70,8 +71,8 @@ class Moves:
         return vessel in special or moves or vessel in self.touched
 
     def partners(self, vessel: str) -> set[str]:
-        """The vessel, and those that don't change without it: between which and it rows move or that are bound
-        to it, directly or by way of others."""
+        """The vessel, and those that don't change without it, since rows move between them or they are bound;
+        directly or by way of others."""
         pairs = {(to, then) for to, of in self.came.items() for rows in of.values() for then in rows.values()}
         pairs |= self._bound
         found, todo = {vessel}, [vessel]
@@ -102,6 +103,17 @@ class Moves:
                 for source_id, to in rows.items():
                     self.came[to][entity][source_id] = then
                     self.left[then][entity].add(source_id)
+
+    def still_due(self) -> Moves:
+        """What a second look has to know: the rows that stayed would move still."""
+        made = Moves(vanished=self.vanished, ids=self.ids)
+        for then, of in self.stays.items():
+            for entity, rows in of.items():
+                made.stays[then][entity] |= rows
+                for to in rows.values():
+                    made.join(to, then)
+        made.look_anew([*made.stays])
+        return made
 
     def groups(self, vessels: Sequence[Vessel]) -> list[list[Vessel]]:
         """The vessels, in their order, those together that change in one commit."""

@@ -457,7 +457,11 @@ class _Steps:
             freed |= {result.vessel.id for result in counted.done if result.unsettled}
         there = {
             *self.chosen.old,
+            *self.chosen.vanished,
             *(result.vessel for result in counted.done if result.state == "migrated"),
         }
-        due = sorted((vessel for vessel in there if vessel.id in freed), key=lambda vessel: vessel.id)
-        await self._change(self._units(due, Moves()), Moves(), Report("sync"), counted.finished_again)
+        moves = self.moves.still_due()
+        known = sorted(there, key=lambda vessel: vessel.id)
+        due = [vessel for vessel in known if vessel.id in freed]
+        due += moves.joined(freed, [vessel for vessel in known if vessel.id not in freed])
+        await self._change(self._units(due, moves), moves, Report("sync"), counted.finished_again)

@@ -1,5 +1,5 @@
-"""Rows that were to move to another vessel and are kept as they were last written: they stay on the vessel where
-the target has them, so that whatever becomes of them later has a checkpoint of that vessel."""
+"""Rows that were to move to another vessel and are kept as they were last written: they stay on the vessel
+where the target has them, so that whatever becomes of them later has a checkpoint of that vessel."""
 
 from __future__ import annotations
 
@@ -56,5 +56,6 @@ def _give_back(source: str, found: Found, other: Found, vessel: str, then: str) 
     other.held[source] = then
     if found.with_parent.pop(source, None) is not None:
         other.with_parent[source] = then
+        found.ids.pop(source, None)
     found.written[vessel] -= 1
     other.written[then] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -16,6 +17,7 @@ from tests.model.start import new_row
 from tests.model.state import Strategy
 from tests.model.tables import THING_OF
 from tests.oracle.draft import Ref
+from tests.oracle.fate import OnError
 from tests.support.servers import EmbeddedServers
 
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
@@ -40,18 +42,32 @@ OF_RADAR = {
 }
 
 
-@pytest.fixture
-async def session(embedded_servers: EmbeddedServers) -> AsyncIterator[Session]:
+@asynccontextmanager
+async def migrated(servers: EmbeddedServers, on_error: OnError) -> AsyncIterator[Session]:
     """All vessels migrated, and one thing that the model and the package agree on."""
-    databases = Databases(embedded_servers)
+    databases = Databases(servers)
     urls = databases.fresh()
-    made = Session(Mirror(*urls), Hits(), "quarantine")
+    made = Session(Mirror(*urls), Hits(), on_error)
     await made.mirror.open()
     await made.begin()
     await made.migrate(None)
     yield made
     await made.mirror.close()
     databases.drop(*urls)
+
+
+@pytest.fixture
+async def session(embedded_servers: EmbeddedServers) -> AsyncIterator[Session]:
+    """With `--on-error quarantine`."""
+    async with migrated(embedded_servers, "quarantine") as made:
+        yield made
+
+
+@pytest.fixture
+async def failing(embedded_servers: EmbeddedServers) -> AsyncIterator[Session]:
+    """With `--on-error fail`."""
+    async with migrated(embedded_servers, "fail") as made:
+        yield made
 
 
 async def sync(session: Session, strategy: Strategy = "source_wins") -> None:
@@ -510,3 +526,31 @@ async def test_a_vessel_that_was_rolled_back_is_left_alone_after_a_conflict_of_i
     await source(session, "equipment", WINCH, notes="later still")
     await sync(session)
     assert session.state.rolled_back == {TWO}
+
+
+@pytest.mark.parametrize("gone", ["equipment", "vessel"])
+async def test_equipment_stays_while_the_vessel_fails_whose_reference_to_it_the_portal_has_changed(
+    failing: Session, gone: str
+) -> None:
+    reference = Ref("cross_reference", OF_RADAR["cross_references"])
+    await portal(failing, reference, notes="portal")
+    await source(failing, "equipment", RADAR, name=" ")
+    if gone == "vessel":
+        await source_steps.delete_row(failing, "vessels", ONE)
+    else:
+        await source_steps.delete_row(failing, "equipment", PUMP)
+    await failing.sync(Options("sync", strategy="target_wins", allow_deletions=True))
+    assert failing.state.is_there(reference)
+    await source(failing, "equipment", RADAR, name="Radar again")
+    await failing.sync(Options("sync", strategy="target_wins", allow_deletions=True))
+    assert failing.state.is_there(reference)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_equipment_that_would_move_to_a_vessel_that_fails_stays(failing: Session, gone: bool) -> None:
+    await move(failing, PUMP, OF_PUMP, TWO)
+    await source(failing, "equipment", CRANE, name=" ")
+    if gone:
+        await source_steps.delete_row(failing, "vessels", ONE)
+    await failing.sync(Options("sync", allow_deletions=True))
+    assert failing.state.is_there(Ref("critical_part", SEAL))
