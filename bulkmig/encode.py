@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
-import zstandard
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv, runs, to_csv
 from bulkmig._core.ids import canonical, raw
 from bulkmig._core.parcel import Parcel, TableLoad
-from bulkmig._core.stored import expand, unreadable
+from bulkmig._core.stored import compress, expand, unreadable
 
 if TYPE_CHECKING:
     from bulkmig.transform import Outcome
@@ -174,7 +173,7 @@ def _base(ids: bytes, flags: dict[str, list[bool]], loads: Sequence[TableLoad]) 
     """The very CSV that is loaded, at zstd's fastest level: a third of the CPU that a frame of its own takes,
     and less room, since an id that two tables have costs next to nothing the second time."""
     tables = [(load.table, load.columns, load.data) for load in loads]
-    return zstandard.ZstdCompressor(level=1).compress(_pack.encode((ids, flags, tables)))
+    return compress(_pack.encode((ids, flags, tables)))
 
 
 def read_base(payload: bytes) -> pl.DataFrame:

@@ -102,9 +102,16 @@ def _uuid(vessel: str) -> str:
 
 
 async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], set[str]]:
-    """The vessels with quarantined rows that the source still has, and the companies of quarantined users."""
+    """The vessels with quarantined rows that the source still has, and the companies of quarantined users.
+    Raises UsageError where one that was named is neither in quarantine nor in the source."""
     entries = await ends.target.fetch(_ENTRIES, list(vessels))
     wanted = {row["vessel_id"] for row in entries if row["vessel_id"]}
+    unlisted = sorted(set(vessels) - wanted)
+    there = await ends.holder.fetch(
+        "SELECT id::text FROM vessels WHERE id::text = ANY ($1::text[])", unlisted
+    )
+    if missing := sorted(set(unlisted) - {row[0] for row in there}):
+        raise UsageError(f"the source has no vessel {', '.join(missing)}", "see `bulkmig quarantine list`")
     companies = {
         str(document(values(ends.target, row), "a quarantined row").get("company_id"))
         for row in entries

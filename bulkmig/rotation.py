@@ -10,11 +10,11 @@ import hashlib
 from collections import Counter
 
 import polars as pl
-import zstandard
 from asyncpg import Record
 
 from bulkmig._core.frames import from_csv, to_csv
 from bulkmig._core.stop import Stop
+from bulkmig._core.stored import compress
 from bulkmig.checkpoint import changes, parts
 from bulkmig.checkpoint.changes import Change
 from bulkmig.config import Settings
@@ -141,7 +141,7 @@ class _Steps:
             last = rows[-1]["part"]
             for row in rows:
                 part = parts.opened(change, row, self.ring)
-                packed = zstandard.ZstdCompressor(level=1).compress(self._inner(part))
+                packed = compress(self._inner(part))
                 payload = parts.sealed(owner, row["part"], part, packed, self.ring)
                 size += len(payload)
                 await self.connection.execute(

@@ -1,7 +1,8 @@
-"""Reads what the ledger stores as if somebody else had written it: bounded, and wary."""
+"""Compresses what the ledger stores, and reads it as if somebody else had written it: bounded, and wary."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import orjson
@@ -12,6 +13,24 @@ from bulkmig.errors import CheckpointError
 # No value that PostgreSQL stores is larger than a gigabyte, and a part ends with the row that fills it.
 LARGEST = 2**30 + 2**20
 
+_LEVEL = 1  # a stronger compression saves a tenth of the bytes for three times the time
+
+
+class _Means(threading.local):
+    """One of each a thread: what they allocate takes longer than a small payload does."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_LEVEL)
+        self.decompressor = zstandard.ZstdDecompressor()
+
+
+_means = _Means()
+
+
+def compress(data: bytes) -> bytes:
+    """Compresses it so that it says first how large it gets."""
+    return _means.compressor.compress(data)
+
 
 def expand(payload: bytes, what: str, largest: int = LARGEST) -> bytes:
     """Decompresses what says first how large it gets. Raises CheckpointError where it doesn't, or says more
@@ -20,7 +39,7 @@ def expand(payload: bytes, what: str, largest: int = LARGEST) -> bytes:
         size = zstandard.frame_content_size(payload)
         if not 0 <= size <= largest:
             raise zstandard.ZstdError
-        return zstandard.ZstdDecompressor().decompress(payload)
+        return _means.decompressor.decompress(payload)
     except (zstandard.ZstdError, MemoryError):
         raise unreadable(what) from None
 

@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import zstandard
 from asyncpg import Record
 
-from bulkmig._core.stored import expand
+from bulkmig._core.stored import compress, expand
 from bulkmig.errors import CheckpointError
 from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.security.seal import Keyring, is_sealed
@@ -36,7 +35,6 @@ Rows = Callable[[TargetTable], str]  # the query of a table's rows
 Stored = tuple[str, int, Role, str, list[str], bytes, bytes]  # as a row of checkpoint_parts
 
 _SIZE = 1024 * 1024  # bytes of CSV in a part, if no single row is larger
-_LEVEL = 1  # a stronger compression saves a tenth of the bytes for three times the time
 
 _READ = """
 SELECT part, role, table_name, columns, payload, digest FROM bulkmig.checkpoint_parts
@@ -56,13 +54,12 @@ class Packed:
         self, connection: Connection, role: Role, table: str, columns: Sequence[str], query: str
     ) -> None:
         """Adds what a query yields, which are these columns of that table."""
-        compressor = zstandard.ZstdCompressor(level=_LEVEL)
         chunks: list[bytes] = []
         size = 0
 
         def cut() -> None:
             if chunks:
-                self.parts.append((role, table, columns, compressor.compress(b"".join(chunks))))
+                self.parts.append((role, table, columns, compress(b"".join(chunks))))
                 chunks.clear()
 
         async def take(data: bytes) -> None:
@@ -78,12 +75,11 @@ class Packed:
 
     def keep(self, role: Role, table: str, columns: Sequence[str], rows: Sequence[bytes]) -> None:
         """Adds these rows, which are these columns of that table, as they were printed."""
-        compressor = zstandard.ZstdCompressor(level=_LEVEL)
         self.rows += len(rows)
         each = max(len(rows) * _SIZE // max(sum(map(len, rows)), 1), 1)  # rows of a part
         for first in range(0, len(rows), each):
             data = b"\n".join([*rows[first : first + each], b""])
-            self.parts.append((role, table, columns, compressor.compress(data)))
+            self.parts.append((role, table, columns, compress(data)))
 
     async def store(self, connection: Connection, of: Owner, first: int) -> int:
         """Writes and forgets the parts collected so far; returns their bytes."""

@@ -9,6 +9,7 @@ from bulkmig._core.stop import Stop
 from bulkmig.cluster.submit import crew
 from bulkmig.config import Settings, check
 from bulkmig.events import Listener, RunStarted, silent
+from bulkmig.fleet.ahead import looking_ahead
 from bulkmig.fleet.companies import decide_as, write_companies
 from bulkmig.fleet.ending import to_its_end
 from bulkmig.fleet.proof import prove
@@ -49,7 +50,8 @@ async def migrate(
         run = Run(settings, ends, state, report, listen, stop or Stop(), workers)
         await room(ends, sessions_for(run, due))
         await run.begin(str(selection))
-        async with to_its_end(run):
+        at_once = [] if settings.dry_run else due
+        async with to_its_end(run), looking_ahead(run.site, at_once) as run.ahead:
             await write_companies(run, [*due, *before], everything=selection.all)
             await load_vessels(run, due)
             if settings.dry_run:

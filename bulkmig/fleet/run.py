@@ -16,6 +16,7 @@ from bulkmig.counted import Counted
 from bulkmig.decide.fleet import After, Fleet
 from bulkmig.ends import Ends, worth_mending
 from bulkmig.events import Listener
+from bulkmig.fleet.ahead import Ahead
 from bulkmig.fleet.beginning import site
 from bulkmig.ledger import audit, runs
 from bulkmig.pace import Pace, from_history
@@ -52,6 +53,7 @@ class Run:
         self.dealt: dict[str, Vessel] = {}  # vessels that further processes were given
         self.renew = False  # what is left needs a new snapshot
         self.looked: dict[str, Seen] = {}  # what a snapshot of the source sees -> what was found in it
+        self.ahead: Ahead | None = None  # a look that began before its turn
         self.outdated = False  # there is one, and nothing was decided under it yet
         self.decide_again: Callable[[], Awaitable[None]] | None = None
         self.rows: Shared | None = None

@@ -49,6 +49,7 @@ async def _remember(run: Run) -> None:
         now = run.looked.get(run.ends.seen) or Seen("", 0)
         new = [vessel for vessel in due if vessel not in now.keys]
         if new:
-            found, _ = compare(await look(run.ends.holder, new), dict.fromkeys(new, 0))
+            looked = await run.ahead.found(run.ends.snapshot, new) if run.ahead is not None else None
+            found, _ = compare(looked or await look(run.ends.holder, new), dict.fromkeys(new, 0))
             now = replace(found, keys=now.keys | found.keys)
         await seen.remember(run.ends.target, now, due)

@@ -9,9 +9,9 @@ from typing import Any, cast
 
 import orjson
 import polars as pl
-import zstandard
 
 from bulkmig._core.frames import from_csv, to_csv
+from bulkmig._core.stored import compress
 from bulkmig.checkpoint.parts import Owner, opened, sealed
 from bulkmig.encode import base, read_base
 from bulkmig.entities import ENTITIES, entity
@@ -113,7 +113,7 @@ async def _parts(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> Non
         frame = from_csv(part.data, columns)
         fitted = fit.table(part.table, frame, columns[0], quiet=True)
         if not fitted.equals(frame):
-            packed = zstandard.ZstdCompressor(level=1).compress(to_csv(fitted))
+            packed = compress(to_csv(fitted))
             row["payload"] = sealed(of, row["part"], part, packed, file.keys)
             row["digest"] = hashlib.sha256(row["payload"]).digest()
 

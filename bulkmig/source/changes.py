@@ -59,14 +59,15 @@ async def look(source: Connection, vessels: Collection[str]) -> Looked:
 
 
 def compare(looked: Looked, horizons: Mapping[str, int]) -> tuple[Seen, dict[str, set[str]]]:
-    """What is seen of these vessels now, all of which were looked at, and per entity those with rows of
-    transactions that are not older than the vessel's horizon."""
+    """What is seen of these vessels now, all of which were looked at, maybe among others; per entity those
+    with rows of transactions that are not older than the vessel's horizon."""
     changed: defaultdict[str, set[str]] = defaultdict(set)
     sums: defaultdict[str, list[str]] = defaultdict(list)
     for entity, vessel, n, keys, age in looked.rows:
-        sums[vessel].append(f"{entity} {n} {keys}")
-        if age <= looked.latest - horizons[vessel]:
-            changed[entity].add(vessel)
+        if vessel in horizons:
+            sums[vessel].append(f"{entity} {n} {keys}")
+            if age <= looked.latest - horizons[vessel]:
+                changed[entity].add(vessel)
     keys = {vessel: _digest(sums[vessel]) for vessel in horizons}
     return Seen(looked.cluster, looked.horizon, keys), changed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -55,7 +55,7 @@ def differing(entity: Entity, one: Row, other: Row) -> Iterator[str]:
 
 def equal_in(entity: Entity, table: Table, one: Row, other: Row) -> bool:
     """Whether two rows, both in a table, are the same there."""
-    return one is other or _agree(entity, one, other, [f"{table.name}.{name}" for name in table.cells])
+    return one is other or _agree(entity, one, other, _cells_in(table))
 
 
 def equal(entity: Entity, one: Row | None, other: Row | None) -> bool:
@@ -65,10 +65,15 @@ def equal(entity: Entity, one: Row | None, other: Row | None) -> bool:
     return one.tables == other.tables and _agree(entity, one, other, cells_of(entity))
 
 
-def _agree(entity: Entity, one: Row, other: Row, cells: Iterable[str]) -> bool:
+@lru_cache(maxsize=64)
+def _cells_in(table: Table) -> Sequence[str]:
+    return [f"{table.name}.{name}" for name in table.cells]
+
+
+def _agree(entity: Entity, one: Row, other: Row, cells: Collection[str]) -> bool:
     """Whether two rows of the same tables have the same values in these cells."""
-    here, there = one.cells.get, other.cells.get
-    return all(here(cell) == there(cell) or same(entity, cell, here(cell), there(cell)) for cell in cells)
+    pairs = zip(cells, map(one.cells.get, cells), map(other.cells.get, cells), strict=True)
+    return all(same(entity, cell, here, there) for cell, here, there in pairs if here != there)
 
 
 @lru_cache(maxsize=64)

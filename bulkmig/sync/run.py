@@ -19,6 +19,7 @@ from bulkmig.config import Settings, check
 from bulkmig.entities import FLEET
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, VesselsUnchanged, silent
+from bulkmig.fleet.ahead import looking_ahead
 from bulkmig.fleet.companies import write_companies, write_late_users
 from bulkmig.fleet.ending import to_its_end
 from bulkmig.fleet.proof import prove
@@ -33,7 +34,6 @@ from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.source.changes import Seen
 from bulkmig.sync import along, gone, held, shared
-from bulkmig.sync.ahead import Ahead, looking_ahead
 from bulkmig.sync.apply import Applied
 from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
@@ -116,8 +116,8 @@ async def _run(
         run.syncs = True
         await run.begin(str(selection))
         steps = _Steps(run, settings, chosen)
-        at_once = [vessel.id for vessel in steps.looked_at] if state.ledger else []
-        async with to_its_end(run), looking_ahead(run.site, at_once) as steps.ahead:
+        at_once = steps.looked_at if state.ledger else []
+        async with to_its_end(run), looking_ahead(run.site, at_once) as run.ahead:
             run.after = steps.emails
             await write_companies(
                 run,
@@ -218,7 +218,6 @@ class _Steps:
         self.detected = Detected(Seen("", 0))
         self.moves = Moves()
         self.due: list[Vessel] = []
-        self.ahead: Ahead | None = None
 
     @property
     def looked_at(self) -> list[Vessel]:
@@ -330,13 +329,14 @@ class _Steps:
         """Which vessels have anything to be brought up to date."""
         run, ends, chosen = self.run, self.run.ends, self.chosen
         came = set(run.fleet.decisions.identity("user")["source_id"]) - run.fleet.present.get("user", set())
+        there = [vessel.id for vessel in self.looked_at]
         self.detected = await detect(
             ends.holder,
             ends.target,
-            [vessel.id for vessel in self.looked_at],
+            there,
             users=came | self.gone["user"],
             vanished=bool(chosen.vanished),
-            looked=await self.ahead.found(ends.snapshot) if self.ahead is not None else None,
+            looked=await run.ahead.found(ends.snapshot, there) if run.ahead is not None else None,
         )
         run.looked[ends.seen] = self.detected.now
         affected = {vessel.id for vessel in chosen.old} if self.settings.full else self.detected.affected
@@ -357,8 +357,8 @@ class _Steps:
         await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
-        there = [vessel for vessel in self.looked_at if vessel.id in self.detected.shuffled]
-        run.grown = [*there, *chosen.new]
+        shuffled = [vessel for vessel in self.looked_at if vessel.id in self.detected.shuffled]
+        run.grown = [*shuffled, *chosen.new]
         if not self.settings.dry_run:
             await numbers.assign(ends.holder, ends.target, run.fleet, run.grown)
 

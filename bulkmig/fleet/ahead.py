@@ -1,5 +1,5 @@
 """The look at all vessels' rows begins as soon as the vessels are known: the source sums up their keys while
-this process reads and writes companies and users."""
+companies, users and, in a migration, vessels are read and written."""
 
 from __future__ import annotations
 
@@ -12,30 +12,35 @@ import asyncpg
 from bulkmig.errors import BulkmigError
 from bulkmig.pipeline import first_error
 from bulkmig.postgres.session import SOURCE, close, connect
+from bulkmig.selection import Vessel
 from bulkmig.source.changes import Looked, look
 from bulkmig.source.onboarding import join
 from bulkmig.workers import Site
 
-WORTH = 100  # vessels: a look at fewer takes no longer than another session to begin
+WORTH = 20_000  # equipment: a look at less takes no longer than another session to begin
 
 
 class Ahead:
     """A look in a session of its own."""
 
-    def __init__(self, site: Site, vessels: Collection[str]) -> None:
-        self._site, self._vessels, self._snapshot = site, vessels, site.snapshot
+    def __init__(self, site: Site, vessels: Collection[Vessel]) -> None:
+        self._site, self._snapshot = site, site.snapshot
+        self._vessels = frozenset(vessel.id for vessel in vessels)
+        self._worth = sum(vessel.equipment for vessel in vessels) >= WORTH
         self._found: Looked | None = None
         self._over = anyio.Event()
 
-    async def found(self, snapshot: str) -> Looked | None:
-        """Waits for the end of the look. None where there is none in that snapshot."""
+    async def found(self, snapshot: str, vessels: Collection[str]) -> Looked | None:
+        """Waits for the end of the look. None where none is in that snapshot and at all these vessels."""
+        if snapshot != self._snapshot or not self._vessels.issuperset(vessels):
+            return None
         await self._over.wait()
-        return self._found if snapshot == self._snapshot else None
+        return self._found
 
     async def look(self) -> None:
         """Whatever fails here is looked at again when its turn comes, and may fail there."""
         try:
-            if len(self._vessels) < WORTH:
+            if not self._worth:
                 return
             session = await connect(self._site.source, self._site.named(SOURCE), role="source")
             try:
@@ -50,7 +55,7 @@ class Ahead:
 
 
 @asynccontextmanager
-async def looking_ahead(site: Site, vessels: Collection[str]) -> AsyncIterator[Ahead]:
+async def looking_ahead(site: Site, vessels: Collection[Vessel]) -> AsyncIterator[Ahead]:
     """Looks at these vessels' rows beside what is done within."""
     ahead = Ahead(site, vessels)
     try:

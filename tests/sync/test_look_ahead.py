@@ -1,4 +1,5 @@
-"""The look at all vessels' rows that begins ahead of its turn: it finds what the look in its turn would."""
+"""The look at all rows that begins ahead of its turn finds what the look in its turn would, in a migration
+and in a sync."""
 
 from __future__ import annotations
 
@@ -7,11 +8,13 @@ from typing import Any
 import anyio
 import pytest
 
-from bulkmig import Report, Selection, migrate
+from bulkmig import Selection, migrate
+from bulkmig.fleet import ahead
+from bulkmig.fleet.ahead import Ahead
 from bulkmig.generate import FleetSpec
 from bulkmig.postgres.session import connect
-from bulkmig.sync import ahead
-from bulkmig.sync.ahead import Ahead
+from bulkmig.selection import Vessel
+from bulkmig.source.changes import Looked
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, settings
 from tests.support.fleets import Fleets
@@ -23,31 +26,33 @@ SPEC = FleetSpec(seed=4, vessels=3, companies=2, equipment=5, parts=1, documents
 SUMS = "uuid_hash_extended"  # what only the look at all rows computes
 
 
-async def _synced(fleets: Fleets, databases: Databases) -> tuple[Report, Statements]:
-    """A sync after one row has changed, and what was sent."""
+async def _looks_of_a_migration_and_a_sync(fleets: Fleets, databases: Databases) -> list[int]:
+    """How often each goes through all rows. The sync finds one that has changed."""
     origin = await fleets(SPEC, fresh=True)
     config = settings(origin, databases("maintenance"))
-    await migrate(config, ALL)
+    with counted() as first:
+        await migrate(config, ALL)
     await execute(
         origin.url,
         "UPDATE equipment SET name = 'changed' WHERE id = (SELECT min(e.id::text)::uuid FROM equipment e"
         " JOIN vessels v ON v.id = vessel_id WHERE v.onboarding_status = 'APPROVED')",
     )
-    with counted() as sent:
+    with counted() as then:
         report = await sync(config, ALL)
     assert (report.status, report.verified.differences) == ("completed", [])
-    return report, sent
+    assert report.updated["equipment"] == 1
+    return [_looks(first), _looks(then)]
 
 
 def _looks(sent: Statements) -> int:
     return sum(SUMS in statement for statement in sent["source"])
 
 
-@pytest.mark.parametrize("ahead_from", [1, 100])
+@pytest.mark.parametrize("worth", [1, 10_000])
 async def test_a_look_ahead_finds_what_the_look_in_its_turn_does_and_replaces_it(
-    fleets: Fleets, databases: Databases, monkeypatch: pytest.MonkeyPatch, ahead_from: int
+    fleets: Fleets, databases: Databases, monkeypatch: pytest.MonkeyPatch, worth: int
 ) -> None:
-    monkeypatch.setattr(ahead, "WORTH", ahead_from)
+    monkeypatch.setattr(ahead, "WORTH", worth)
     opened: list[str] = []
 
     async def noted(*given: Any, **named: Any) -> Any:
@@ -55,10 +60,8 @@ async def test_a_look_ahead_finds_what_the_look_in_its_turn_does_and_replaces_it
         return await connect(*given, **named)
 
     monkeypatch.setattr(ahead, "connect", noted)
-    report, sent = await _synced(fleets, databases)
-    assert report.updated["equipment"] == 1
-    assert _looks(sent) == 1
-    assert opened == (["source"] if ahead_from == 1 else [])
+    assert await _looks_of_a_migration_and_a_sync(fleets, databases) == [1, 1]
+    assert opened == (["source", "source"] if worth == 1 else [])
 
 
 async def test_where_the_look_ahead_fails_there_is_one_in_its_turn(
@@ -70,19 +73,19 @@ async def test_where_the_look_ahead_fails_there_is_one_in_its_turn(
         raise ConnectionRefusedError
 
     monkeypatch.setattr(ahead, "connect", refused)
-    report, sent = await _synced(fleets, databases)
-    assert report.updated["equipment"] == 1
-    assert _looks(sent) == 1
+    assert await _looks_of_a_migration_and_a_sync(fleets, databases) == [1, 1]
 
 
-async def test_what_was_found_in_one_snapshot_is_not_taken_for_that_of_another() -> None:
+async def test_what_was_found_counts_in_its_snapshot_and_for_the_vessels_looked_at() -> None:
     class Here:
-        snapshot = "of the first session"
+        snapshot = "first"
 
-    begun = Ahead(Here(), ["vessel"])  # type: ignore[arg-type]  # no more of it is looked at
+    vessels = [Vessel(id_, id_, None, "company", 3) for id_ in ("one", "two")]
+    begun = Ahead(Here(), vessels)  # type: ignore[arg-type]  # no more of it is looked at
     with anyio.fail_after(10):
-        await begun.look()  # one vessel: it isn't worth it
-        assert await begun.found("of the first session") is None
-        begun._found = object()  # type: ignore[assignment]
-        assert await begun.found("of the first session") is not None
-        assert await begun.found("of another") is None
+        await begun.look()  # so little equipment isn't worth it
+        assert await begun.found("first", ["one"]) is None
+        begun._found = Looked("", 0, 0, [])
+        assert await begun.found("first", ["one"]) is not None
+        assert await begun.found("second", ["one"]) is None
+        assert await begun.found("first", ["two", "three"]) is None
