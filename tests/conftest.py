@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bulkmig.embedded import Server
-from tests.support import lane
+from tests.support import lane, warm
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases, EmbeddedServers, by_major
 
@@ -36,6 +36,10 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     mark = item.get_closest_marker("only_postgresql")
     if mark is not None and ON_SQLITE:
         pytest.skip(str(mark.args[0]))
+
+
+def pytest_unconfigure() -> None:
+    warm.close()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from typer.core import TyperGroup
 import bulkmig
 from bulkmig import Report, Settings, errors, report
 from bulkmig.cli import app as program
-from bulkmig.cli.options import DEFAULT_FILE
+from bulkmig.cli.settings import DEFAULT_FILE
 from bulkmig.entities import ENTITIES
 from bulkmig.ledger import schema
 from bulkmig.transform import LOSSY_CODES, MESSAGES

@@ -8,7 +8,8 @@ import typer
 
 from bulkmig.assess import plan, validate
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import CONNECT, ERRORS, PARALLEL, SELECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT, ERRORS, PARALLEL, SELECT
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
 from bulkmig.report import Report

@@ -11,7 +11,8 @@ import typer
 from bulkmig import audit_log
 from bulkmig._core import files
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.errors import UsageError
 

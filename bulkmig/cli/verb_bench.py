@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.errors import UsageError
 

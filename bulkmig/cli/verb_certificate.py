@@ -10,7 +10,8 @@ import typer
 from bulkmig import certificate
 from bulkmig._core import files
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 
 group = typer.Typer(help="What a run left of each vessel, signed.", no_args_is_help=True)

@@ -12,7 +12,8 @@ from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.contents import Contents, contents
 from bulkmig.checkpoint.retention import Pruned, prune
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.config import MOST_DAYS, Settings
 from bulkmig.ledger import access, audit, schema

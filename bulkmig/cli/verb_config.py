@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import configuration, output
-from bulkmig.cli.options import CONNECT, ERRORS, LOAD, PARALLEL, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT, ERRORS, LOAD, PARALLEL
 from bulkmig.errors import UsageError
 
 

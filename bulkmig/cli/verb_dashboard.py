@@ -10,7 +10,8 @@ import typer
 
 from bulkmig._core.stop import Stop
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.monitor import serve
 from bulkmig.preflight import target_only

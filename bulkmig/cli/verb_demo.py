@@ -10,7 +10,8 @@ from rich.console import Console
 
 from bulkmig import config
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import PRINT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import PRINT
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
 from bulkmig.fleet.migrate import migrate

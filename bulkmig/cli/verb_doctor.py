@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, LOAD, PARALLEL, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT, LOAD, PARALLEL
 from bulkmig.cli.running import run
 from bulkmig.doctor import Check, examine, grants
 from bulkmig.errors import PreflightError

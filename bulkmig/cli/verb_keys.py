@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.rotation import rotate
 

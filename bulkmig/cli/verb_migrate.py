@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, QUEUE, SELECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, QUEUE, SELECT
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
 from bulkmig.fleet.migrate import migrate

@@ -8,7 +8,8 @@ import typer
 
 from bulkmig import operators
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 
 group = typer.Typer(help="Who may do what, and whether that is asked at all.", no_args_is_help=True)

@@ -8,7 +8,8 @@ import typer
 
 from bulkmig._core.stop import Stop
 from bulkmig.cli import lines, output, summary
-from bulkmig.cli.options import CONNECT, PARALLEL, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT, PARALLEL
 from bulkmig.cli.running import run
 from bulkmig.errors import UsageError
 from bulkmig.ledger import read

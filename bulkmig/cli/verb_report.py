@@ -10,7 +10,8 @@ import typer
 from bulkmig._core import files
 from bulkmig._core.stop import Stop
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.errors import UsageError
 from bulkmig.monitor import history, page

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import lines, output, summary
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.report import Report
 from bulkmig.rollback import rollback

@@ -9,7 +9,8 @@ import typer
 
 from bulkmig._core.stop import Stop
 from bulkmig.cli import output
-from bulkmig.cli.options import CONNECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.cluster import roster
 from bulkmig.errors import UsageError

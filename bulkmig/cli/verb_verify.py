@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from bulkmig.cli import output, summary
-from bulkmig.cli.options import CONNECT, DASHBOARD, PARALLEL, SELECT, Call, verb
+from bulkmig.cli.call import Call, verb
+from bulkmig.cli.options import CONNECT, DASHBOARD, PARALLEL, SELECT
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
 from bulkmig.verification import verify

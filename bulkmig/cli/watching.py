@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from rich.console import Console
 
 from bulkmig.cli import lines, progress
-from bulkmig.cli.options import Call
+from bulkmig.cli.call import Call
 from bulkmig.events import Event, Listener, RunStarted, Unencrypted
 from bulkmig.monitor import serve
 from bulkmig.monitor.board import Board

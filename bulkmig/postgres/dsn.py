@@ -10,9 +10,9 @@ import ipaddress
 import os
 import re
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
 from bulkmig._core.ask import words
 from bulkmig.errors import PreflightError, UsageError
@@ -71,57 +71,14 @@ def parse(
     `password_command` is asked for the password of this `end` unless the URL has one.
 
     Raises UsageError for what can't be read, PreflightError for a transport that the rule refuses."""
-    if not url.startswith(("postgresql://", "postgres://")):
-        raise UsageError(
-            "a PostgreSQL address is a URL: postgresql://user@host:5432/database",
-            "write the address as a URL (key=value strings are not read)",
-        )
-    try:
-        parts = urlsplit(url)
-        # Which host that means is read in two ways.
-        if parts.netloc.count("@") > 1 or parts.path.startswith("//"):
-            raise ValueError
-        in_netloc = _hosts(parts.netloc)
-        query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
-    except ValueError as error:
-        raise UsageError("the PostgreSQL URL can't be read", "escape special characters as %XX") from error
+    parts, query = _read(url)
     if os.environ.get("PGSERVICE"):
         # The driver would take the host from it, after the transport was judged.
         raise UsageError("the variable PGSERVICE is not supported", "unset it and write the URL out")
-    kept: dict[str, str] = {}
-    if os.environ.get("PGCONNECT_TIMEOUT") and "connect_timeout" not in query:
-        connect_timeout = _seconds(os.environ["PGCONNECT_TIMEOUT"])
-    for key, value in query.items():
-        if key == "connect_timeout":
-            connect_timeout = _seconds(value)
-        elif key == "channel_binding":
-            if value == "require":
-                raise UsageError("channel_binding=require is not supported", "use sslmode=verify-full")
-        elif key in _REFUSED:
-            raise UsageError(f"the URL parameter {key} is not supported", _REFUSED[key])
-        elif key in _PASSED:
-            kept[key] = value
-        elif key not in _IGNORED:
-            named = f" {key}" if re.fullmatch("[a-z_]{1,40}", key) else ""
-            raise UsageError(f"the URL parameter{named} is not known", "see libpq's connection parameters")
-    named = kept.get("host") or os.environ.get("PGHOST") or ""
-    hosts = in_netloc if in_netloc != [""] else named.split(",") if named else []
-    if not all(hosts):
-        raise UsageError("a host of the PostgreSQL URL has no name", "leave out the comma before or after it")
-    if not all(map(_is_port, [*_ports(parts.netloc), *kept.get("port", "").split(",")])):
-        raise UsageError(
-            "a port of the PostgreSQL URL is no number from 1 to 65535", "e.g. host:5432/database"
-        )
+    kept, connect_timeout = _parameters(query, connect_timeout)
+    hosts = _named_hosts(parts, kept)
     local = all(_is_local(h) for h in hosts)
-    mode = kept.get("sslmode") or os.environ.get("PGSSLMODE") or ("prefer" if local else "verify-full")
-    if mode not in _MODES:
-        raise UsageError("the sslmode is not known", f"one of {', '.join(_MODES)}")
-    if not local and mode != "verify-full" and not allow_insecure:
-        raise PreflightError(
-            f"sslmode={mode} is too weak for a connection that leaves this machine",
-            "use sslmode=verify-full with sslrootcert, or say --allow-insecure",
-        )
-    kept["sslmode"] = mode
+    kept["sslmode"] = mode = _mode(kept, local, allow_insecure)
     tls = None
     if (kept.get("sslrootcert") or os.environ.get("PGSSLROOTCERT")) == "system":
         kept.pop("sslrootcert", None)
@@ -141,6 +98,71 @@ def parse(
         }
         asked = PasswordCommand(password_command, about)
     return Address(full, _shown(url), local, mode, connect_timeout, tls, network_timeout, asked, keys)
+
+
+def _read(url: str) -> tuple[SplitResult, dict[str, str]]:
+    """The URL's parts, and its parameters."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise UsageError(
+            "a PostgreSQL address is a URL: postgresql://user@host:5432/database",
+            "write the address as a URL (key=value strings are not read)",
+        )
+    try:
+        parts = urlsplit(url)
+        # Which host that means is read in two ways.
+        if parts.netloc.count("@") > 1 or parts.path.startswith("//"):
+            raise ValueError
+        return parts, dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query)))
+    except ValueError as error:
+        raise UsageError("the PostgreSQL URL can't be read", "escape special characters as %XX") from error
+
+
+def _parameters(query: Mapping[str, str], connect_timeout: float) -> tuple[dict[str, str], float]:
+    """The parameters that the driver gets, and the seconds that a connection may take."""
+    kept: dict[str, str] = {}
+    if os.environ.get("PGCONNECT_TIMEOUT") and "connect_timeout" not in query:
+        connect_timeout = _seconds(os.environ["PGCONNECT_TIMEOUT"])
+    for key, value in query.items():
+        if key == "connect_timeout":
+            connect_timeout = _seconds(value)
+        elif key == "channel_binding":
+            if value == "require":
+                raise UsageError("channel_binding=require is not supported", "use sslmode=verify-full")
+        elif key in _REFUSED:
+            raise UsageError(f"the URL parameter {key} is not supported", _REFUSED[key])
+        elif key in _PASSED:
+            kept[key] = value
+        elif key not in _IGNORED:
+            named = f" {key}" if re.fullmatch("[a-z_]{1,40}", key) else ""
+            raise UsageError(f"the URL parameter{named} is not known", "see libpq's connection parameters")
+    return kept, connect_timeout
+
+
+def _named_hosts(parts: SplitResult, kept: Mapping[str, str]) -> list[str]:
+    """The hosts that URL, parameters or environment name."""
+    in_netloc = _hosts(parts.netloc)
+    named = kept.get("host") or os.environ.get("PGHOST") or ""
+    hosts = in_netloc if in_netloc != [""] else named.split(",") if named else []
+    if not all(hosts):
+        raise UsageError("a host of the PostgreSQL URL has no name", "leave out the comma before or after it")
+    if not all(map(_is_port, [*_ports(parts.netloc), *kept.get("port", "").split(",")])):
+        raise UsageError(
+            "a port of the PostgreSQL URL is no number from 1 to 65535", "e.g. host:5432/database"
+        )
+    return hosts
+
+
+def _mode(kept: Mapping[str, str], local: bool, allow_insecure: bool) -> str:
+    """The sslmode in force. Raises PreflightError where the rule refuses it."""
+    mode = kept.get("sslmode") or os.environ.get("PGSSLMODE") or ("prefer" if local else "verify-full")
+    if mode not in _MODES:
+        raise UsageError("the sslmode is not known", f"one of {', '.join(_MODES)}")
+    if not local and mode != "verify-full" and not allow_insecure:
+        raise PreflightError(
+            f"sslmode={mode} is too weak for a connection that leaves this machine",
+            "use sslmode=verify-full with sslrootcert, or say --allow-insecure",
+        )
+    return mode
 
 
 def _readable(key: str, path: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from bulkmig import Settings
 from bulkmig.cli import configuration
-from bulkmig.cli.options import settings
+from bulkmig.cli.settings import in_force
 from bulkmig.postgres.dsn import masked
 
 BULKMIG = [sys.executable, "-m", "bulkmig"]
@@ -45,7 +45,7 @@ def test_the_example_names_every_setting_once_with_its_default() -> None:
 def test_the_example_uncommented_is_a_file_that_bulkmig_reads(tmp_path: Path) -> None:
     file = tmp_path / "bulkmig.toml"
     file.write_text(uncommented(configuration.example()))
-    read, origins = settings({"config": file})
+    read, origins = in_force({"config": file})
     default = Settings()
     for name in set(Settings.__struct_fields__) - set(configuration._SAMPLES):
         assert getattr(read, name) == getattr(default, name)
@@ -100,29 +100,3 @@ def test_one_of_both_must_be_said(tmp_path: Path, words: tuple[str, ...]) -> Non
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert masked(url) == shown
-
-
-@pytest.mark.parametrize(
-    ("words", "number", "expected"),
-    [
-        ("bulkmig mig", "1", ["migrate"]),
-        ("bulkmig migrate --fk", "2", ["--fk-check"]),
-        ("bulkmig migrate --fk-check ", "3", ["row", "set"]),
-        ("bulkmig quarantine ", "2", ["list", "retry", "show"]),
-    ],
-)
-def test_the_shell_completes_commands_options_and_values(
-    tmp_path: Path, words: str, number: str, expected: list[str]
-) -> None:
-    program = Path(sys.executable).with_name("bulkmig")
-    if not program.exists():
-        pytest.skip("bulkmig is not installed as a program here")
-    ended = subprocess.run(
-        [program],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-        env={**os.environ, "_BULKMIG_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": number},
-        check=False,
-    )
-    assert sorted(ended.stdout.split()) == expected, ended.stderr

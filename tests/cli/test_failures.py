@@ -56,7 +56,7 @@ async def test_a_signal_while_the_program_is_being_loaded_ends_it_with_a_documen
     onboarding_url: str, maintenance_url: str
 ) -> None:
     """Whenever it comes: the program may be anywhere between its first import and its first query."""
-    async with program(onboarding_url, maintenance_url, "migrate", "--all") as started:
+    async with program(onboarding_url, maintenance_url, "migrate", "--all", cold=True) as started:
         await started.until(lambda: started.catches(signal.SIGTERM))
         await started.kill(signal.SIGTERM)
         ended = await started.ended()

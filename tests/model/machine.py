@@ -107,6 +107,17 @@ class Databases:
             return source, lane.fresh(Path(tempfile.mkdtemp()) / "portal.db")
         return source, self.server.url(self.servers.create(self.servers.newest, "maintenance"))
 
+    def copies(self, source: str, target: str) -> tuple[str, str]:
+        """URLs of copies of two that nobody is connected to."""
+        if ON_SQLITE:
+            file = Path(tempfile.mkdtemp()) / "portal.db"
+            shutil.copy(path_of(target), file)
+            return self._copy(source), f"sqlite:///{file}"
+        return self._copy(source), self._copy(target)
+
+    def _copy(self, url: str) -> str:
+        return self.server.url(self.servers.copy(self.servers.newest, url.rpartition("/")[2]))
+
     def drop(self, *urls: str) -> None:
         """Removes them."""
         for url in urls:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -58,8 +59,9 @@ def _number(figure: str) -> int:
     return int(figure.replace(",", "").replace("–", "-1"))
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
+    """One for a module, whose tests run on one loop; each has pages, cookies and storage of its own."""
     path = os.environ.get("BULKMIG_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         why = "NO BROWSER, the page is not tested: apt-get install chromium, or set BULKMIG_CHROMIUM"
@@ -76,7 +78,7 @@ async def browser() -> AsyncIterator[Browser]:
             await running.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def tab(browser: Browser) -> AsyncIterator[Open]:
     """Opens a page: `await tab(url, width=360, dark=True)`. At the end nothing may have gone wrong on it."""
     opened: list[Tab] = []

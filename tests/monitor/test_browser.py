@@ -43,7 +43,7 @@ ALL = Selection(all=True)
 EVIL = "<script>document.title = 'taken'</script><b>&amp; Co"
 LIMIT = 300  # milliseconds of script an update may take
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
 
 def database(url: str) -> str:
@@ -59,15 +59,21 @@ async def value(url: str, query: str) -> Any:
 
 
 @pytest.fixture
-async def settings(pg: Server, onboarding_url: str, maintenance_url: str) -> Settings:
-    await generate_fleet(onboarding_url, SPEC)
-    pg.execute(
-        f"UPDATE vessels SET name = $evil${EVIL}$evil$ WHERE id = (SELECT min(id::text)::uuid FROM vessels)",
-        database(onboarding_url),
-    )
+def empty(onboarding_url: str, maintenance_url: str) -> Settings:
+    """Databases without rows, for what the board alone is asked."""
     return Settings(
         source=onboarding_url, target=maintenance_url, on_error="quarantine", continue_on_error=True
     )
+
+
+@pytest.fixture
+async def settings(pg: Server, empty: Settings) -> Settings:
+    await generate_fleet(empty.source, SPEC)
+    pg.execute(
+        f"UPDATE vessels SET name = $evil${EVIL}$evil$ WHERE id = (SELECT min(id::text)::uuid FROM vessels)",
+        database(empty.source),
+    )
+    return empty
 
 
 @dataclass
@@ -177,17 +183,17 @@ async def test_nothing_personal_reaches_the_dashboard_or_the_report(
     assert [e for e in [*emails, "karen.operator"] for text in texts if len(e) > 5 and e in text] == []
 
 
-async def test_the_page_survives_a_server_that_comes_back(settings: Settings, tab: Open) -> None:
+async def test_the_page_survives_a_server_that_comes_back(empty: Settings, tab: Open) -> None:
     board = fleet_of(20)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     where = serve.place(f"127.0.0.1:{port}")
-    with serve.serving(where, settings, board) as url:
+    with serve.serving(where, empty, board) as url:
         one = await tab(url)
         await expect(one.page.locator("#connection")).to_have_text("live")
     await expect(one.page.locator("#connection")).to_contain_text("lost", timeout=15_000)
     board.hear(VesselDone("v00001", "MV 1", "migrated", 10, 0.5))
-    with serve.serving(where, settings, board):
+    with serve.serving(where, empty, board):
         await expect(one.page.locator("#connection")).to_have_text("live", timeout=30_000)
         await expect(one.page.locator('#legend [data-state="migrated"]')).to_have_text("1 migrated")
 
@@ -200,9 +206,9 @@ def fleet_of(size: int) -> Board:
     return board
 
 
-async def test_two_thousand_vessels_stay_fluid(settings: Settings, tab: Open) -> None:
+async def test_two_thousand_vessels_stay_fluid(empty: Settings, tab: Open) -> None:
     board = fleet_of(2000)
-    with serve.serving(serve.place("127.0.0.1:0"), settings, board) as url:
+    with serve.serving(serve.place("127.0.0.1:0"), empty, board) as url:
         one = await tab(url)
         await expect(one.page.locator("#fleet [role=option]")).to_have_count(2000)
         took = [await one.page.evaluate("Number(document.body.dataset.script)")]
@@ -222,8 +228,8 @@ async def test_two_thousand_vessels_stay_fluid(settings: Settings, tab: Open) ->
         assert max(took) < LIMIT, took
 
 
-async def test_the_fleet_is_gone_through_by_keyboard(settings: Settings, tab: Open) -> None:
-    with serve.serving(serve.place("127.0.0.1:0"), settings, fleet_of(200)) as url:
+async def test_the_fleet_is_gone_through_by_keyboard(empty: Settings, tab: Open) -> None:
+    with serve.serving(serve.place("127.0.0.1:0"), empty, fleet_of(200)) as url:
         one = await tab(url)
         await expect(one.page.locator("#fleet [role=option]")).to_have_count(200)
         for _ in range(12):

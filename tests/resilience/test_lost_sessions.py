@@ -118,7 +118,7 @@ async def test_commands_that_take_no_second_snapshot_say_that_theirs_is_lost(
 async def test_a_signal_during_the_imports_ends_the_command_in_good_order(
     number: int, later: float, origin: Origin, maintenance_url: str
 ) -> None:
-    async with program(origin.url, maintenance_url, "migrate", "--all") as started:
+    async with program(origin.url, maintenance_url, "migrate", "--all", cold=True) as started:
         await started.until(lambda: started.catches(signal.SIGTERM))
         await asyncio.sleep(later)
         os.kill(started.pid, number)

@@ -43,6 +43,8 @@ class Heard:
         ends = ["--source", self.source, "--target", self.target]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["bulkmig", *words, "--log-level", "debug", *ends])
+            for verbs in ("registered_commands", "registered_groups"):  # none yet, as when a process starts
+                patch.setattr(app.app, verbs, [])
             with pytest.raises(SystemExit) as ended:
                 app.main()
         said = "\n".join(self.capfd.readouterr())

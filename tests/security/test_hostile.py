@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from bulkmig import Settings, UsageError, config
 from bulkmig._core import files, stored
-from bulkmig.cli import options
 from bulkmig.cli.output import without_secrets
+from bulkmig.cli.settings import in_force
 from bulkmig.errors import CheckpointError
 from bulkmig.postgres.dsn import parse
 from bulkmig.security import keys
@@ -71,13 +71,13 @@ def test_what_would_burst_is_refused_by_what_it_says() -> None:
 def test_a_configuration_that_means_harm_is_wrong_usage(tmp_path: Path, text: str) -> None:
     (tmp_path / "x.toml").write_text(text)
     with pytest.raises(UsageError):
-        options.settings({"config": tmp_path / "x.toml"})
+        in_force({"config": tmp_path / "x.toml"})
 
 
 def test_files_that_never_end_and_paths_that_are_none_are_refused(tmp_path: Path) -> None:
     for path in (Path("/dev/zero"), tmp_path, tmp_path / "none"):
         with pytest.raises(UsageError):
-            options.settings({"config": path})
+            in_force({"config": path})
         with pytest.raises(UsageError):
             keys.from_settings(Settings(key_file=str(path)))
     for path in (

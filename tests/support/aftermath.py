@@ -174,8 +174,13 @@ class Bystander:
                 await asyncio.sleep(PAUSE)  # the server is down: nobody sees anything
                 continue
             try:
+                seen = ""
                 while True:
-                    self.judge(await look(connection))
+                    # While no transaction begins or ends a look sees what the one before saw.
+                    now = await connection.fetchval("SELECT pg_current_snapshot()::text")
+                    if now != seen:
+                        self.judge(await look(connection))
+                        seen = now
                     await asyncio.sleep(PAUSE)
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 connection.terminate()

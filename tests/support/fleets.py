@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from bulkmig.generate import FleetSpec, generate_fleet, vary_schema
@@ -36,20 +36,30 @@ class Fleets:
 
     def __init__(self, servers: EmbeddedServers) -> None:
         self._servers = servers
-        self._made: dict[_Key, Origin] = {}
+        self._generated: dict[_Key, Origin] = {}  # to be copied, used by nobody
+        self._shared: dict[_Key, Origin] = {}
 
     async def __call__(
         self, spec: FleetSpec, *variations: str, major: int | None = None, fresh: bool = False
     ) -> Origin:
         """`variations` of the schema are `bulkmig.generate`'s; `fresh`: one that the caller may change."""
         key = _Key(major or self._servers.newest, spec, variations)
-        if fresh or key not in self._made:
-            url = self._servers.get(key.major).url(self._servers.create(key.major, "onboarding"))
-            for variation in variations:
-                await vary_schema(url, variation)
-            summary = await generate_fleet(url, spec)
-            made = Origin(url, await read_source(url), summary.traps, spec)
-            if fresh:
-                return made
-            self._made[key] = made
-        return self._made[key]
+        if key not in self._generated:
+            self._generated[key] = await self._generate(key)
+        if fresh:
+            return self._copy(key)
+        if key not in self._shared:
+            self._shared[key] = self._copy(key)
+        return self._shared[key]
+
+    async def _generate(self, key: _Key) -> Origin:
+        url = self._servers.get(key.major).url(self._servers.create(key.major, "onboarding"))
+        for variation in key.variations:
+            await vary_schema(url, variation)
+        summary = await generate_fleet(url, key.spec)
+        return Origin(url, await read_source(url), summary.traps, key.spec)
+
+    def _copy(self, key: _Key) -> Origin:
+        made = self._generated[key]
+        name = self._servers.copy(key.major, made.url.rpartition("/")[2])
+        return replace(made, url=self._servers.get(key.major).url(name))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from tests.support import warm
 from tests.support.canaries import in_text
 
 LIMIT = 100.0  # seconds: no run of these tests takes a fraction of it
@@ -45,7 +46,9 @@ class Ended:
 class Program:
     """A running bulkmig."""
 
-    def __init__(self, process: asyncio.subprocess.Process, out: IO[bytes], err: IO[bytes]) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process | warm.Forked, out: IO[bytes], err: IO[bytes]
+    ) -> None:
         self._process, self._out, self._err = process, out, err
         self._heard, self._phase = 0, ""
 
@@ -130,22 +133,32 @@ class Program:
 
 @asynccontextmanager
 async def program(
-    source: str, target: str, *arguments: str, prefix: Sequence[str] = (), **environment: str
+    source: str,
+    target: str,
+    *arguments: str,
+    prefix: Sequence[str] = (),
+    cold: bool = False,
+    **environment: str,
 ) -> AsyncIterator[Program]:
     """Starts `bulkmig` with these arguments, at its most talkative; at the end of the block it and its
-    children are gone, and nothing that it said until then holds a canary. `prefix`: a command that turns into
-    it, as `ip netns exec NAME` does."""
+    children are gone, and nothing that it said until then holds a canary. `cold`: with its imports before it,
+    which it has behind it otherwise (`warm.py`). `prefix`: a command that turns into it (it starts cold), as
+    `ip netns exec NAME` does."""
     variables = {**os.environ, "ONBOARDING_DB_URL": source, "MAINTENANCE_DB_URL": target, **environment}
+    words = (*arguments, "--json", "--log-format", "json", "--log-level", "debug")
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = await asyncio.create_subprocess_exec(
-            *(*prefix, sys.executable, "-m", "bulkmig", *arguments, "--json"),
-            *("--log-format", "json", "--log-level", "debug"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            env=variables,
-            start_new_session=True,
-        )
+        process: asyncio.subprocess.Process | warm.Forked
+        if warm.POSSIBLE and not prefix and not cold:
+            process = await warm.start(words, variables, out, err)
+        else:
+            process = await asyncio.create_subprocess_exec(
+                *(*prefix, sys.executable, "-m", "bulkmig", *words),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env=variables,
+                start_new_session=True,
+            )
         try:
             yield Program(process, out, err)
         finally:

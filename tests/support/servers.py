@@ -20,7 +20,7 @@ OLDEST = 13  # the oldest major of the contract's schemas
 _SCHEMAS: dict[Content, str] = {"onboarding": "onboarding.sql", "maintenance": "maintenance.postgres.sql"}
 
 # Tests may lose data when the machine crashes. Everything else is as users have it.
-_SETTINGS = {"fsync": "off", "max_connections": "150"}
+_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_connections": "150"}
 
 # A fresh database is 300 new files: in memory 0.04 s wherever, on a disk up to 0.5 s.
 _MEMORY = Path("/dev/shm")
@@ -84,15 +84,24 @@ class EmbeddedServers:
     def create(self, major: int, content: Content) -> str:
         """A fresh database; returns its name. A schema is loaded once, then copied with its database."""
         pg = self.get(major)
-        template: str | None = None
-        if content != "empty":
-            template = f"template_{content}"
-            if (major, content) not in self._templates:
-                pg.create_database(template)
-                pg.execute(schemas.read(_SCHEMAS[content]), template)
-                self._templates.add((major, content))
+        if content == "empty":
+            name = f"{content}_{next(self._numbers)}"
+            pg.create_database(name)
+            return name
+        template = f"template_{content}"
+        if (major, content) not in self._templates:
+            pg.create_database(template)
+            pg.execute(schemas.read(_SCHEMAS[content]), template)
+            self._templates.add((major, content))
+        return self.copy(major, template)
+
+    def copy(self, major: int, database: str) -> str:
+        """A copy of a database that nobody is connected to; returns its name."""
+        content = database.removeprefix("template_").partition("_")[0]
         name = f"{content}_{next(self._numbers)}"
-        pg.create_database(name, template=template)
+        # Files copied as files take half the time of pages that go through the log.
+        strategy = " STRATEGY file_copy" if major >= 15 else ""
+        self.get(major).execute(f"CREATE DATABASE {name} TEMPLATE {database}{strategy}")
         return name
 
 

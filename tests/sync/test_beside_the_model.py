@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from tests.model import package, portal_steps, source_steps
-from tests.model.machine import Databases
-from tests.model.mirror import Mirror
-from tests.model.rules import Hits
+from tests.model.beginnings import Beginnings
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.model.start import new_row
 from tests.model.state import Strategy
 from tests.model.tables import THING_OF
 from tests.oracle.draft import Ref
-from tests.oracle.fate import OnError
 from tests.support.servers import EmbeddedServers
 
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
@@ -42,31 +38,23 @@ OF_RADAR = {
 }
 
 
-@asynccontextmanager
-async def migrated(servers: EmbeddedServers, on_error: OnError) -> AsyncIterator[Session]:
-    """All vessels migrated, and one thing that the model and the package agree on."""
-    databases = Databases(servers)
-    urls = databases.fresh()
-    made = Session(Mirror(*urls), Hits(), on_error)
-    await made.mirror.open()
-    await made.begin()
-    await made.migrate(None)
-    yield made
-    await made.mirror.close()
-    databases.drop(*urls)
+@pytest.fixture(scope="module")
+def beginnings(embedded_servers: EmbeddedServers) -> Beginnings:
+    return Beginnings(embedded_servers)
 
 
 @pytest.fixture
-async def session(embedded_servers: EmbeddedServers) -> AsyncIterator[Session]:
-    """With `--on-error quarantine`."""
-    async with migrated(embedded_servers, "quarantine") as made:
+async def session(beginnings: Beginnings) -> AsyncIterator[Session]:
+    """All vessels migrated, and one thing that the model and the package agree on, with `--on-error
+    quarantine`."""
+    async with beginnings("quarantine") as made:
         yield made
 
 
 @pytest.fixture
-async def failing(embedded_servers: EmbeddedServers) -> AsyncIterator[Session]:
-    """With `--on-error fail`."""
-    async with migrated(embedded_servers, "fail") as made:
+async def failing(beginnings: Beginnings) -> AsyncIterator[Session]:
+    """The same with `--on-error fail`."""
+    async with beginnings("fail") as made:
         yield made
 
 

@@ -52,13 +52,13 @@ def _cell(
     if types[cell] in _MOMENTS:
         return later(source, target)
     if types[cell] in _NUMBERS:
-        return max(source, target, key=_number)
+        return max(source, target, key=_order)
     return source
 
 
-def _number(text: str) -> Decimal:
-    # PostgreSQL's order: NaN is larger than all others.
-    return Decimal("Infinity") if text == "NaN" else Decimal(text)
+def _order(text: str) -> tuple[bool, Decimal]:
+    # PostgreSQL's order: NaN is larger than all others, infinity too.
+    return (True, Decimal(0)) if text == "NaN" else (False, Decimal(text))
 
 
 STRATEGY = Strategy("merge", both=merge, deleted_in_source=True, deleted_by_portal=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from bulkmig import Settings, UsageError, certificate, config
-from bulkmig.cli import options
+from bulkmig.cli.settings import in_force
 from bulkmig.errors import CheckpointError
 from bulkmig.security import keys
 from tests.security.fuzz.target import (
@@ -51,7 +51,7 @@ def configuration(text: bytes) -> None:
     path = Path(ROOM.name, "bulkmig.toml")
     path.write_bytes(text)
     with suppress(UsageError):
-        found, _ = options.settings({"config": path})
+        found, _ = in_force({"config": path})
         checked = config.check(found)
         assert checked.batch_bytes > 0
         assert SECRET not in repr(checked)
