@@ -70,6 +70,21 @@ class Way:
         await way.companies.open()
         return way
 
+    def read(self, change: Change, role: parts.Role) -> parts.Parts:
+        """What a change's checkpoint holds in this role."""
+        return parts.read(self.connection, change, [role])
+
+    async def record(self, summary: str, *, forced: bool, vessel: str | None = None) -> None:
+        """Tells the audit log of a way back, in its transaction. `forced`: rows of others were given up."""
+        await audit.entry(
+            self.connection,
+            self.who,
+            "forced" if forced else "rolled back",
+            summary,
+            run_id=self.checkpoints.run_id,
+            vessel_id=vessel,
+        )
+
 
 async def go_back(
     way: Way,
@@ -134,24 +149,18 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
         back.restored.deleted[one.table.name] += len(one.keys) + len(gone)
     back.waiting = sum(len(one.keys) for one in hanging)
     for change in changes.newest_first(undone):
-        hung = [part async for part in _read(way, change, "hanging")]
+        hung = [part async for part in way.read(change, "hanging")]
         returned = await others.bring_back(connection, stage, way.graph, hung)
         back.restored.inserted.update(returned)
         back.returned += returned.total()
     for change in targets:
-        await ledger.set_back(connection, way.graph, change, _read(way, change, "ledger"))
+        await ledger.set_back(connection, way.graph, change, way.read(change, "ledger"))
     for table, keys in waiting.items():
         await others.let_wait(connection, stage.tables[table], keys, run_id)
     await prove(stage, roots)
     for change in targets:
-        await audit.entry(
-            connection,
-            way.who,
-            "forced" if drift else "rolled back",
-            f"to checkpoint {change.id}, {len(drift)} rows of others given up",
-            run_id=run_id,
-            vessel_id=change.vessel_id,
-        )
+        summary = f"to checkpoint {change.id}, {len(drift)} rows of others given up"
+        await way.record(summary, forced=bool(drift), vessel=change.vessel_id)
     return back
 
 
@@ -160,10 +169,6 @@ def _now(stage: Stage) -> parts.Rows:
         return f"SELECT {', '.join(table.columns)} FROM now_{stage.number[table.name]}"
 
     return query
-
-
-def _read(way: Way, change: Change, role: parts.Role) -> parts.Parts:
-    return parts.read(way.connection, change, [role])
 
 
 async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> None:
@@ -192,7 +197,7 @@ async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> 
 
 async def _state(way: Way, stage: Stage, change: Change) -> None:
     await stage.clear("one")
-    async for part in _read(way, change, "state"):
+    async for part in way.read(change, "state"):
         await stage.load(part, "one")
 
 
@@ -202,7 +207,7 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
     for copy in ("was", "now"):
         await stage.clear(copy)
     for change in targets:
-        async for part in _read(way, change, "context"):
+        async for part in way.read(change, "context"):
             await stage.load(part, "one")
             # Vessels that go back together may bring the same company.
             n, table = stage.number[part.table], stage.tables[part.table]

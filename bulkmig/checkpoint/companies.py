@@ -15,8 +15,8 @@ from bulkmig.checkpoint.restore import Restored, prove, restore
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.encode import base
 from bulkmig.entities import FLEET
-from bulkmig.ledger import audit, write
 from bulkmig.ledger import base as ledger_base
+from bulkmig.ledger import write
 from bulkmig.postgres.session import transaction
 from bulkmig.shared import LOCK
 
@@ -35,7 +35,7 @@ async def go_back(
     way: Way, change: Change, *, force: bool, tell: Callable[[CompaniesBack], None]
 ) -> CompaniesBack:
     """Restores the companies and users of a run. Raises as `back.go_back`; `tell` as there."""
-    connection, stage, run_id = way.connection, way.companies, way.checkpoints.run_id
+    connection, stage = way.connection, way.companies
     roots = list(change.roots)
     async with transaction(connection):
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
@@ -49,13 +49,8 @@ async def go_back(
         back = CompaniesBack(await restore(stage), own, stayed, drift)
         await _set_back(way, change, own, stayed)
         await prove(stage, roots)
-        await audit.entry(
-            connection,
-            way.who,
-            "forced" if drift else "rolled back",
-            f"companies and users to checkpoint {change.id}, {len(stayed)} rows in use stay",
-            run_id=run_id,
-        )
+        summary = f"companies and users to checkpoint {change.id}, {len(stayed)} rows in use stay"
+        await way.record(summary, forced=bool(drift))
         tell(back)
     return back
 
@@ -82,12 +77,8 @@ async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
 
 
 async def _state(way: Way, stage: Stage, change: Change) -> None:
-    async for part in parts.read(way.connection, change, ["state"]):
+    async for part in way.read(change, "state"):
         await stage.load(part, "one")
-
-
-def _ledger(way: Way, change: Change) -> parts.Parts:
-    return parts.read(way.connection, change, ["ledger"])
 
 
 async def _drop(stage: Stage, roots: Sequence[str], *, others: bool) -> None:
@@ -168,9 +159,9 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
     # What a rollback among them had set back goes as well.
     for later in undone:
         for one in await changes.find(connection, "c.id = $1::text::uuid", later.restored):
-            async for part in _ledger(way, one):
+            async for part in way.read(one, "ledger"):
                 await parts.put_back(connection, part, way.graph.tables[part.table].key, rows=False)
-    async for part in _ledger(way, change):
+    async for part in way.read(change, "ledger"):
         await parts.put_back(connection, part, way.graph.tables[part.table].key)
 
 

@@ -32,6 +32,7 @@ class Manner(msgspec.Struct):
     allow_deletions: bool = False
     brake_share: float = 0.2
     brake_least: int = 10
+    spares: bool = False
 
 
 class _Decided(msgspec.Struct):

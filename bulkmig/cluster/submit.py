@@ -52,6 +52,7 @@ class Run(Protocol):
     fleet: Fleet
     rows: Shared | None
     counted: Counted
+    spares: bool
 
     async def step(self, name: str, work: Callable[[], Awaitable[None]]) -> None: ...
 
@@ -115,7 +116,7 @@ class Crew:
                 max_rows_per_second=settings.max_rows_per_second,
                 seconds_left=_seconds_left(run),
             )
-            made = Plan(manner_of(settings), run.fleet.decisions, run.rows.failures)
+            made = Plan(manner_of(settings, spares=run.spares), run.fleet.decisions, run.rows.failures)
             await plan.publish(target, self.run_id, kind, made)
             if not self._opened:
                 self._old = await outcome.recall(target, self.run_id)
@@ -263,8 +264,8 @@ def _seconds_left(run: Run) -> float | None:
     return None if window is None else max(window - (time.perf_counter() - run.report.began), 0.0)
 
 
-def manner_of(settings: Settings) -> Manner:
-    """How rows get in, as these settings have it."""
+def manner_of(settings: Settings, *, spares: bool) -> Manner:
+    """How rows get in, as these settings have it. `spares`: what was rolled back is left alone."""
     writer = from_settings(settings).writer
     return Manner(
         settings.operator,
@@ -274,6 +275,7 @@ def manner_of(settings: Settings) -> Manner:
         settings.allow_deletions,
         settings.brake_share,
         settings.brake_least,
+        spares,
     )
 
 

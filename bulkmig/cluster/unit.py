@@ -96,6 +96,7 @@ def _rules(manner: Manner, plan: Plan) -> Rules:
         manner.allow_deletions,
         manner.brake_share,
         manner.brake_least,
+        manner.spares,
     )
 
 

@@ -61,6 +61,7 @@ class Run:
         self.confirmed = False  # what was committed is durable, and what isn't was taken back
         self.after: After | None = None
         self.syncs = False  # it brings up to date what is there
+        self.spares = False  # it leaves alone what was rolled back
         self.grown: Sequence[Vessel] = ()  # vessels that a sync has found to have rows which it doesn't know
         self.pace = Pace()
 

@@ -125,6 +125,28 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
     for pattern, replacement in _REWRITINGS:
         text = pattern.sub(replacement, text)
     text = _compound(text)
+    text, found = _of_views(text, portal)
+    changed = re.match(rf"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+{VIEW}(\w+)", text)
+    if changed:
+        text = re.sub(r"\bON CONFLICT DO NOTHING\b", "", text)
+    text, returning = _returning(_without_alias(text), changed is not None)
+    foreign = _FOREIGN.search(_KNOWN.sub("", text))
+    if foreign:
+        raise ValueError(f"this statement has no meaning in SQLite ({foreign[0]}): {sql}")
+    text = _HELD.sub(lambda match: literals[int(match[1])], text)
+    return Statement(
+        text,
+        tuple(zipped),
+        found,
+        changed[1] if changed else None,
+        emptied[1] if emptied else None,
+        returning,
+        count,
+    )
+
+
+def _of_views(text: str, portal: frozenset[str]) -> tuple[str, frozenset[str]]:
+    """The statement on the views of the portal's tables, and which tables these are."""
     found: set[str] = set()
 
     def viewed(match: re.Match[str]) -> str:
@@ -134,38 +156,32 @@ def _translate(sql: str, portal: frozenset[str]) -> Statement:
         return f"{match[1]}{VIEW}{match[2]}"
 
     text = re.sub(r"(\b(?:FROM|JOIN|INTO|UPDATE)\s+)(\w+)\b(?![.(])", viewed, text)
-    changed = re.match(rf"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+{VIEW}(\w+)", text)
-    if changed:
-        text = re.sub(r"\bON CONFLICT DO NOTHING\b", "", text)
+    return text, frozenset(found)
+
+
+def _without_alias(text: str) -> str:
+    """A change of a view alone, which takes no alias."""
     alias = re.match(rf"\s*(?:DELETE FROM|UPDATE)\s+({VIEW}\w+) AS (\w+)\b", text)
-    if alias and not _joins(text):  # a view alone takes none
-        text = re.sub(rf"\b{alias[2]}\.", f"{alias[1]}.", text.replace(f" AS {alias[2]}", "", 1))
+    if alias is None or _joins(text):
+        return text
+    return re.sub(rf"\b{alias[2]}\.", f"{alias[1]}.", text.replace(f" AS {alias[2]}", "", 1))
+
+
+def _returning(text: str, changed: bool) -> tuple[str, bool]:
+    """The statement with what it returns, and whether it was asked to. One that changes a view (`changed`)
+    always returns something, to be counted by."""
     head, returning, tail = text.partition(" RETURNING ")
-    if returning:
-        tail = re.sub(r"\b[a-z_]\w*\.(?=\w)", "", tail)
-        # Of a view's row SQLite returns only what the statement sets.
-        kept = "".join(f"{name} = {name}, " for name in re.findall(r"\w+", re.sub(r"\bAS \w+", "", tail)))
-        if changed and re.match(r"\s*UPDATE", head):
-            updated = re.match(rf"\s*UPDATE\s+({VIEW}\w+)(?: AS (\w+))?", head)
-            of = (updated[2] or updated[1]) if updated else ""
-            kept = re.sub(r"= (\w+),", rf"= {of}.\1,", kept)
-            head = head.replace(" SET ", f" SET {kept}", 1)
-        text = head + returning + tail
-    elif changed:
-        text = f"{text.rstrip()} RETURNING 1"
-    foreign = _FOREIGN.search(_KNOWN.sub("", text))
-    if foreign:
-        raise ValueError(f"this statement has no meaning in SQLite ({foreign[0]}): {sql}")
-    text = _HELD.sub(lambda match: literals[int(match[1])], text)
-    return Statement(
-        text,
-        tuple(zipped),
-        frozenset(found),
-        changed[1] if changed else None,
-        emptied[1] if emptied else None,
-        bool(returning),
-        count,
-    )
+    if not returning:
+        return f"{text.rstrip()} RETURNING 1" if changed else text, False
+    tail = re.sub(r"\b[a-z_]\w*\.(?=\w)", "", tail)
+    # Of a view's row SQLite returns only what the statement sets.
+    kept = "".join(f"{name} = {name}, " for name in re.findall(r"\w+", re.sub(r"\bAS \w+", "", tail)))
+    if changed and re.match(r"\s*UPDATE", head):
+        updated = re.match(rf"\s*UPDATE\s+({VIEW}\w+)(?: AS (\w+))?", head)
+        of = (updated[2] or updated[1]) if updated else ""
+        kept = re.sub(r"= (\w+),", rf"= {of}.\1,", kept)
+        head = head.replace(" SET ", f" SET {kept}", 1)
+    return head + returning + tail, True
 
 
 _cached = lru_cache(maxsize=2048)(_translate)

@@ -12,18 +12,6 @@ def normal(sql: str) -> str:
 
 
 _PAIRS: list[tuple[str, str]] = [
-    # Vessels that were rolled back last.
-    (
-        "SELECT c.vessel_id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)"
-        " WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state HAVING CASE WHEN"
-        " v.state = 'quarantined' THEN bool_or(c.restored IS NOT NULL) ELSE (array_agg(c.restored ORDER BY"
-        " c.seq DESC))[1] IS NOT NULL END",
-        "SELECT c.vessel_id FROM bulkmig_checkpoints c LEFT JOIN bulkmig_vessels v USING (vessel_id)"
-        " WHERE c.vessel_id IS NOT NULL AND NOT c.incidental GROUP BY c.vessel_id, v.state HAVING CASE WHEN"
-        " v.state = 'quarantined' THEN max(c.restored IS NOT NULL) ELSE (SELECT l.restored FROM"
-        " bulkmig_checkpoints l WHERE l.vessel_id = c.vessel_id AND NOT l.incidental ORDER BY l.seq DESC"
-        " LIMIT 1) IS NOT NULL END",
-    ),
     # Which transactions wrote something: SQLite doesn't record it.
     (
         "SELECT xmin::text AS x FROM bulkmig.checkpoints WHERE id = ANY ($1::text[]::uuid[]) UNION SELECT"

@@ -11,11 +11,12 @@ from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base, write
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
-from bulkmig.sync import held
-from bulkmig.sync.apply import Means, Step, apply
+from bulkmig.sync import alone, held
+from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Found
 from bulkmig.sync.plan import FOR_NOW, Rules, plan
 from bulkmig.sync.record import BRAKE
+from bulkmig.sync.step import Means, Step
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
 
 _TARGET = """
@@ -47,11 +48,13 @@ async def delete(
 ) -> Loaded:
     """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
     logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
-    released. `stays`: entity -> source ids of rows that the source has on another vessel and that are kept
-    here."""
+    released. One that was rolled back since the run has chosen it is skipped. `stays`: entity -> source ids of
+    rows that the source has on another vessel and that are kept here."""
     result = Loaded(vessel, "migrated")
     async with transaction(target, commit=not options.dry_run):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
+        if await alone.rolled_back(target, [vessel.id]):
+            return Loaded(vessel, "skipped")
         written = {
             entity.name: await base.read(target, [vessel.id], entity.name, shape=base.only("source_id"))
             for entity in PER_VESSEL

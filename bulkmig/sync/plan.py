@@ -89,13 +89,15 @@ class Plan:
 @dataclass(frozen=True)
 class Rules:
     """What a run decides by. The brake holds a vessel's deletions back where more than `brake_share` of the
-    rows that bulkmig wrote, and at least `brake_least` equipment, would go."""
+    rows that bulkmig wrote, and at least `brake_least` equipment, would go. `spares`: vessels that
+    were rolled back, be it since the run has chosen them, are left alone."""
 
     strategy: Strategy
     catalogue: Catalogue
     allow_deletions: bool
     brake_share: float
     brake_least: int
+    spares: bool
 
 
 async def plan(

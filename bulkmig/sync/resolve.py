@@ -26,12 +26,13 @@ from bulkmig.preflight import target_only
 from bulkmig.report import Failure, Report
 from bulkmig.security import keys
 from bulkmig.sync import conflicts
-from bulkmig.sync.apply import Applied, Means, Step, apply
+from bulkmig.sync.apply import apply
 from bulkmig.sync.decide import Conflict
 from bulkmig.sync.plan import Plan
 from bulkmig.sync.row import Row, cells_of, equal, field_names, make, placing
 from bulkmig.sync.shared import spare
 from bulkmig.sync.standing import standing
+from bulkmig.sync.step import Applied, Means, Step
 from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.target.postgres import catalogue
 from bulkmig.vessel_load import lock_key

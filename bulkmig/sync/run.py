@@ -34,14 +34,14 @@ from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.source.changes import Seen
 from bulkmig.sync import along, gone, held, shared
-from bulkmig.sync.apply import Applied
+from bulkmig.sync.alone import rolled_back
 from bulkmig.sync.detect import Detected, detect
 from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.plan import Rules
 from bulkmig.sync.record import BRAKE
 from bulkmig.sync.released import released
-from bulkmig.sync.resolve import COMMAND as RESOLVE
+from bulkmig.sync.step import Applied
 from bulkmig.sync.strategies import named
 from bulkmig.sync.vessel import Finished, work
 from bulkmig.target import state as target_state
@@ -50,14 +50,6 @@ from bulkmig.units import in_order
 from bulkmig.workers import Queue, run_units
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
-_CHANGES = """
-SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state, r.command
-  FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
-  LEFT JOIN bulkmig.runs r ON r.id = c.run_id
- WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
-   AND NOT c.incidental ORDER BY c.seq
-"""
-
 _OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 _STAYING = "SELECT source_id::text FROM bulkmig.retained WHERE entity = 'company' AND reason <> 'brake'"
 # Companies of these users, and those of these companies that are there.
@@ -107,13 +99,14 @@ async def _run(
             raise PreflightError("another sync of this target is running", "wait for its end: bulkmig status")
         workers = await crew(ends, settings, report, selection)
         state = await target_state.read(ends.target, ends.ledger)
-        apart = await _rolled_back(ends.target, state) if command == "sync" and selection.all else set()
+        spares = command == "sync" and selection.all
+        apart = await rolled_back(ends.target) if spares and state.ledger else set()
         chosen = await _chosen(ends.holder, ends.target, settings, selection, selected, state, apart)
         report.selected = len(chosen.old) + len(chosen.new)
         listen(RunStarted(command, report.run_id, report.selected, 0, settings.verify, settings.full))
         listen(listed([*chosen.old, *chosen.new]))
         run = Run(settings, ends, state, report, listen, stop, workers)
-        run.syncs = True
+        run.syncs, run.spares = True, spares
         await run.begin(str(selection))
         steps = _Steps(run, settings, chosen)
         at_once = steps.looked_at if state.ledger else []
@@ -191,23 +184,6 @@ async def _chosen(
     )
 
 
-async def _rolled_back(target: Connection, state: TargetState) -> set[str]:
-    """Vessels that were rolled back and not migrated since: they are left alone (mapping.md, "Sync"). A
-    rollback that was itself rolled back is none."""
-    away: dict[str, bool] = {}
-    before: dict[str, bool] = {}  # checkpoint of a rollback -> whether the vessel was rolled back before it
-    for row in await target.fetch(_CHANGES) if state.ledger else ():
-        vessel, to = row["vessel"], row["restored"]
-        was = away.get(vessel, False)
-        if row["command"] == RESOLVE:
-            continue  # it decides about what is there, and migrates nothing
-        # A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
-        away[vessel] = before.get(to, True) if to is not None else row["state"] == "quarantined" and was
-        if to is not None:
-            before[row["id"]] = was
-    return {vessel for vessel, rolled_back in away.items() if rolled_back}
-
-
 class _Steps:
     """The steps that a sync has besides a migration's."""
 
@@ -234,6 +210,7 @@ class _Steps:
             settings.allow_deletions,
             settings.brake_share,
             settings.brake_least,
+            self.run.spares,
         )
 
     async def companies(self, state: TargetState) -> set[str]:

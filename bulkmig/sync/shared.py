@@ -15,10 +15,11 @@ from bulkmig.ledger.compact import compact
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.shared import LOCK
-from bulkmig.sync.apply import Applied, Means, Step, apply
+from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import HASH, Found, hashes, normal, rows_of
 from bulkmig.sync.plan import IN_USE, Plan, Rules, plan
 from bulkmig.sync.row import Row
+from bulkmig.sync.step import Applied, Means, Step
 from bulkmig.target.graph import Graph
 from bulkmig.vessel_load import LoadOptions
 

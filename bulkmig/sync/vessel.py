@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import asyncpg
 import polars as pl
@@ -26,18 +26,27 @@ from bulkmig.selection import Vessel
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.sync import abroad, staying
 from bulkmig.sync.abroad import Foretold
-from bulkmig.sync.apply import Means, Step, apply, key_of
+from bulkmig.sync.alone import rolled_back
+from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Gather
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.plan import Plan, Rules, plan
 from bulkmig.sync.plan import pending as _pending
 from bulkmig.sync.record import record
+from bulkmig.sync.step import Means, Step, key_of
 from bulkmig.target.graph import Graph
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
 from bulkmig.workers import Lane, Queue, Work
 
 _LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS locked (key)"
+_MIGRATED = """
+SELECT vessel_id::text FROM bulkmig.vessels
+ WHERE state = 'migrated' AND vessel_id = ANY ($1::text[]::uuid[])
+"""
+_MEANWHILE = (
+    "it, or a vessel that changes in one commit with it, was rolled back meanwhile: run the command again"
+)
 
 Finished = Callable[[list[Loaded], Queue], None]
 
@@ -49,6 +58,14 @@ class Failing(BulkmigError):
         super().__init__(
             "; ".join(vessels.values()), "correct the row in the source, or --on-error quarantine"
         )
+        self.vessels = vessels
+
+
+class RolledBack(Exception):
+    """Vessels (source ids) that were rolled back since the run has chosen them: nothing was changed."""
+
+    def __init__(self, vessels: Collection[str]) -> None:
+        super().__init__(f"rolled back meanwhile: {', '.join(sorted(vessels))}")
         self.vessels = vessels
 
 
@@ -78,6 +95,20 @@ def work(
             results = await lane.site.patience.work(name_of(vessels), attempt)
         except (SnapshotGone, ServerLost, UnitTooLarge):
             raise
+        except RolledBack as error:
+            # What changes in one commit with them was decided with rows that they have no more.
+            along = [group for group in apart if any(vessel.id in error.vessels for vessel in group)]
+            for vessel in (vessel for group in along for vessel in group):
+                if rules.spares and vessel.id in error.vessels:
+                    result = Loaded(vessel, "skipped")
+                else:
+                    target = await lane.target()
+                    result = await record_failure(target, vessel, options, phase="load", error=_MEANWHILE)
+                finished([result] if vessel.id not in moves.vanished else [], queue)
+            left = [group for group in apart if group not in along]
+            if left and not queue.stopped:
+                await one(lane, [vessel for group in left for vessel in group])
+            return
         except Failing as error:
             why = {other: e for failing, e in error.vessels.items() for other in moves.partners(failing)}
             why |= error.vessels
@@ -122,6 +153,8 @@ async def _sync(
     async with transaction(target, commit=not options.dry_run):
         locked = {vessel.id for vessel in vessels}.union(*(moves.touched.get(v.id, ()) for v in vessels))
         await target.execute(_LOCK, sorted(map(lock_key, locked)))
+        if gone := await _rolled_back(target, vessels, rules, moves):
+            raise RolledBack(gone)
         gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
         while taken := await numbers_taken(target, plans) - decisions.imo_taken:
             decisions.imo_taken |= taken
@@ -166,6 +199,16 @@ async def _sync(
         ]
         await write.marks(target, options.who, options.run_id, marks, snapshot=options.snapshot)
     return list(results.values())
+
+
+async def _rolled_back(
+    target: Connection, vessels: Sequence[Vessel], rules: Rules, moves: Moves
+) -> Collection[str]:
+    """Those of these vessels that are not in the target any more, and those that were rolled
+    back where such are left alone."""
+    ids = [vessel.id for vessel in vessels]
+    there = {row[0] for row in await target.fetch(_MIGRATED, ids)}
+    return ({*ids} - there - moves.arriving) | (await rolled_back(target, ids) if rules.spares else set())
 
 
 async def _look(

@@ -7,9 +7,16 @@ from typing import Any
 
 import asyncpg
 
-from bulkmig import Report, Settings, rollback
-from tests.support.dumps import dump
-from tests.support.fleets import Origin
+from bulkmig import Report, Selection, Settings, migrate, rollback
+from bulkmig.generate import FleetSpec
+from tests.support.dumps import apart, dump
+from tests.support.fleets import Fleets, Origin
+
+# Equipment of a vessel ($1, its source id), as `e`.
+EQUIPMENT_OF = (
+    "FROM equipment e JOIN bulkmig.identities i ON i.target_id = e.vessel_id"
+    " WHERE i.source_id = $1::text::uuid"
+)
 
 # What of the ledger goes back with the rows. Assigned ids, slugs and codes stay, and so does what happened.
 # The base of companies is written anew where only some of them go back.
@@ -28,6 +35,15 @@ LEDGER = {
 
 def settings(origin: Origin, target: str, **others: Any) -> Settings:
     return Settings(source=origin.url, target=target, on_error="quarantine", continue_on_error=True, **others)
+
+
+async def migrated(
+    fleets: Fleets, spec: FleetSpec, target: str, *, fresh: bool = False, **others: Any
+) -> tuple[Origin, Settings, Report]:
+    """A fleet, all of it migrated; `fresh`: the test may change it."""
+    origin = await fleets(spec, fresh=fresh)
+    config = settings(origin, target, **others)
+    return origin, config, await migrate(config, Selection(all=True))
 
 
 async def state(url: str) -> dict[str, bytes]:
@@ -84,6 +100,15 @@ async def undone(
     done = await rollback(config, run=run, vessel=vessel, checkpoint=checkpoint)
     assert (done.status, done.failures, done.refused) == ("completed", [], []), done.failures
     return done
+
+
+async def refused(config: Settings, **which: Any) -> Report:
+    """Rolls back, and sees that it was refused and that nothing changed."""
+    before = await state(config.target)
+    report = await rollback(config, **which)
+    assert (report.exit_status, report.done) == (1, 0)
+    assert apart(before, await state(config.target)) == []
+    return report
 
 
 async def a_vessel_with_equipment(target: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from bulkmig import Report, Selection, UsageError, migrate, rollback
+from bulkmig import Selection, UsageError, migrate, rollback
 from bulkmig.checkpoint import changes, retention
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger.audit import Who
@@ -24,17 +24,19 @@ from bulkmig.security.seal import Keyring, Seal
 from bulkmig.sqlite import address as files
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import (
+    EQUIPMENT_OF,
     a_vessel_with_equipment,
     execute,
     fetchval,
     flip,
+    migrated,
     rows,
     settings,
     state,
     undone,
 )
 from tests.support.dumps import apart
-from tests.support.fleets import Fleets, Origin
+from tests.support.fleets import Fleets
 
 SPEC = FleetSpec(seed=8, vessels=3, equipment=8, companies=2)
 ALL = Selection(all=True)
@@ -70,15 +72,10 @@ async def bulkmig(target: str, *words: str, **environment: str) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-async def migrated(fleets: Fleets, target: str, **others: Any) -> tuple[Origin, Report]:
-    origin = await fleets(SPEC)
-    return origin, await migrate(settings(origin, target, **others), ALL)
-
-
 async def test_rollback_prints_the_document_and_tells_people_how_to_take_it_back(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    _, report = await migrated(fleets, maintenance_url)
+    _, _, report = await migrated(fleets, SPEC, maintenance_url)
     complete = await state(maintenance_url)
     ended = await bulkmig(maintenance_url, "rollback", "--run", report.run_id, "--json", "--yes", "--quiet")
     document = ended.document
@@ -98,12 +95,11 @@ async def test_rollback_prints_the_document_and_tells_people_how_to_take_it_back
 async def test_a_rollback_that_is_refused_lists_what_others_changed(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin, _ = await migrated(fleets, maintenance_url)
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
     vessel = await a_vessel_with_equipment(maintenance_url)
     id_ = uuid = await fetchval(
         maintenance_url,
-        "UPDATE equipment SET name = name || '!' WHERE id = (SELECT e.id FROM equipment e"
-        " JOIN bulkmig.identities i ON i.target_id = e.vessel_id WHERE i.source_id = $1::text::uuid LIMIT 1)"
+        f"UPDATE equipment SET name = name || '!' WHERE id = (SELECT e.id {EQUIPMENT_OF} LIMIT 1)"
         " RETURNING id::text",
         vessel,
     )
@@ -121,7 +117,7 @@ async def test_a_rollback_that_is_refused_lists_what_others_changed(
     assert id_ in shown.out
     assert "--force" in shown.out
     assert apart(before, await state(maintenance_url)) == []
-    forced = await rollback(settings(origin, maintenance_url), vessel=vessel, force=True)
+    forced = await rollback(config, vessel=vessel, force=True)
     assert (forced.exit_status, forced.status) == (0, "completed")
     assert forced.document()["discarded"] == [{"table": "equipment", "id": uuid, "change": "changed"}]
 
@@ -139,11 +135,11 @@ WRONG: list[dict[str, str]] = [
 
 
 async def test_what_there_is_not_can_t_be_rolled_back(fleets: Fleets, maintenance_url: str) -> None:
-    origin, _ = await migrated(fleets, maintenance_url)
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
     before = await state(maintenance_url)
     for which in WRONG:
         with pytest.raises(UsageError) as caught:
-            await rollback(settings(origin, maintenance_url), **which)  # type: ignore[arg-type]
+            await rollback(config, **which)  # type: ignore[arg-type]
         assert caught.value.hint
     ended = await bulkmig(maintenance_url, "rollback", "ffffffff", "--json")
     assert (ended.status, ended.document["error"]) == (2, "there is no checkpoint ffffffff")
@@ -178,7 +174,7 @@ async def test_a_reference_that_moved_waits_on_the_vessel_that_it_belongs_to_and
 
 
 async def test_checkpoints_are_listed_and_shown(fleets: Fleets, maintenance_url: str) -> None:
-    origin, report = await migrated(fleets, maintenance_url)
+    origin, config, report = await migrated(fleets, SPEC, maintenance_url)
     ended = await bulkmig(maintenance_url, "checkpoints", "list", "--json", "--yes", "--quiet")
     found = ended.document["checkpoints"]
     assert (ended.status, ended.err) == (0, "")
@@ -187,7 +183,7 @@ async def test_checkpoints_are_listed_and_shown(fleets: Fleets, maintenance_url:
         assert one.keys() >= LISTED
         assert (one["run_id"], one["encrypted"], one["restorable"]) == (report.run_id, False, True)
     vessel = await a_vessel_with_equipment(maintenance_url)
-    back = await undone(settings(origin, maintenance_url), vessel=vessel)
+    back = await undone(config, vessel=vessel)
     only = await bulkmig(maintenance_url, "checkpoints", "list", "--json", "--vessel", vessel)
     old, own = only.document["checkpoints"]
     assert (old["rows"], own["run_id"]) == (0, back.run_id)
@@ -219,9 +215,9 @@ async def test_a_checkpoint_without_its_key_and_a_damaged_one_are_not_restorable
     key, other = (base64.b64encode(os.urandom(32)).decode() for _ in range(2))
     file = tmp_path / "key"
     file.write_text(key)
-    origin, _ = await migrated(fleets, maintenance_url, key_file=str(file))
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url, key_file=str(file))
     vessel = await a_vessel_with_equipment(maintenance_url)
-    back = await undone(settings(origin, maintenance_url, key_file=str(file)), vessel=vessel)
+    back = await undone(config, vessel=vessel)
     own = back.notes["checkpoints"][0]
     assert own in await listed(maintenance_url, key)
     assert own not in await listed(maintenance_url)
@@ -247,9 +243,8 @@ async def prune(target: str, *, keep: int, days: float) -> tuple[str, ...]:
 
 
 async def test_prune_goes_by_number_and_age_and_says_what_went(fleets: Fleets, maintenance_url: str) -> None:
-    origin, _ = await migrated(fleets, maintenance_url)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url)
     vessel = await a_vessel_with_equipment(maintenance_url)
-    config = settings(origin, maintenance_url)
     for _ in range(2):
         await undone(config, vessel=vessel)
         await migrate(config, ALL)
@@ -277,8 +272,7 @@ async def test_whatever_stays_after_prune_is_restored_as_before(
     fleets: Fleets, maintenance_url: str, keep: int
 ) -> None:
     """A chain of changes, rollbacks and rollbacks of these, cut from its beginning; then back, one by one."""
-    origin, report = await migrated(fleets, maintenance_url)
-    config = settings(origin, maintenance_url)
+    _, config, report = await migrated(fleets, SPEC, maintenance_url)
     vessel = await a_vessel_with_equipment(maintenance_url)
     own = (
         "SELECT id::text FROM bulkmig.checkpoints WHERE vessel_id = $1::text::uuid ORDER BY seq DESC LIMIT 1"
@@ -323,7 +317,7 @@ WHOLE_AUDIT = "SELECT concat_ws(' ', id, run_id, action, operator, summary) FROM
 async def test_the_audit_log_is_only_ever_added_to(
     fleets: Fleets, maintenance_url: str, statement: str
 ) -> None:
-    await migrated(fleets, maintenance_url)
+    await migrated(fleets, SPEC, maintenance_url)
     before = await rows(maintenance_url, WHOLE_AUDIT)
     assert before
     with pytest.raises(asyncpg.RaiseError, match="only ever added to"):

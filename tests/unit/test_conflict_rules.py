@@ -22,6 +22,7 @@ NOTHING = pl.lit(None)
 #: One column of each kind that a merge tells apart.
 TYPES = {
     "things.id": "uuid",
+    "things.vessel_id": "uuid",
     "things.equipment_id": "uuid",
     "things.name": "text",
     "things.extra": "jsonb",
@@ -40,13 +41,17 @@ THING = Entity(
     source="things",
     digit="f",
     columns=(),
-    references=(Reference("equipment", "equipment_id", "@equipment"),),
+    references=(
+        Reference("vessel", "vessel_id", "@vessel"),
+        Reference("equipment", "equipment_id", "@equipment"),
+    ),
     tables=(
         Table(
             "things",
             ("id",),
             {
                 "id": Cell(pl.col("@id"), "id"),
+                "vessel_id": Cell(NOTHING, "vessel_id"),
                 "equipment_id": Cell(NOTHING, "equipment_id"),
                 "name": Cell(NOTHING, "name"),
                 "extra": Cell(NOTHING, "extra", json=True),
@@ -171,9 +176,13 @@ def test_a_conflict_left_to_a_person_writes_nothing_and_keeps_the_base(
     assert (found.conflict.kind, found.conflict.open) == (kind, True)
 
 
-def merged(column: str, base: str | None, source: str | None, target: str | None) -> str | None:
+def merged(
+    column: str, base: str | None, source: str | None, target: str | None, type_: str | None = None
+) -> str | None:
+    """A cell of the merged row; `type_`: its column's, where that is not the one in `TYPES`."""
+    cell = f"things.{column}"
     sides = [row(False, **{column: value}) for value in (base, source, target)]
-    return merge(THING, TYPES, *sides)[f"things.{column}"]
+    return merge(THING, {**TYPES, cell: type_ or TYPES[cell]}, *sides)[cell]
 
 
 @pytest.mark.parametrize(
@@ -203,6 +212,18 @@ def test_of_two_numbers_the_larger_stands_and_of_two_moments_the_later(
 
 
 @pytest.mark.parametrize(
+    ("type_", "less", "more"),
+    [
+        *((name, "9", "10") for name in ("int2", "int4", "int8", "numeric", "float4", "float8")),
+        *((name, "9999-12-31", "10000-01-01") for name in ("date", "timestamp", "timestamptz")),
+    ],
+)
+def test_so_it_is_for_every_type_of_numbers_and_moments(type_: str, less: str, more: str) -> None:
+    assert merged("name", None, less, more, type_) == more
+    assert merged("name", None, more, less, type_) == more
+
+
+@pytest.mark.parametrize(
     ("column", "source", "target"),
     [
         ("name", "a", "z"),
@@ -228,7 +249,7 @@ def test_of_two_states_without_a_rank_the_sources_stands() -> None:
 
 
 @pytest.mark.parametrize(
-    "column", [name.partition(".")[2] for name in TYPES if name.startswith("things.")][2:]
+    "column", [name.partition(".")[2] for name in TYPES if name.startswith("things.")][3:]
 )
 def test_a_value_beats_none_whichever_side_has_it(column: str) -> None:
     assert merged(column, "0", "1", None) == "1"

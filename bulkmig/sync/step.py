@@ -1,0 +1,67 @@
+"""One vessel's share of a commit: what is to be done, what it is done with, what was done."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from bulkmig._core.declare import Entity, Table
+from bulkmig._core.unit import Catalogue
+from bulkmig.ledger import write
+from bulkmig.postgres.session import Connection
+from bulkmig.sync.plan import Part, Plan
+from bulkmig.sync.row import Row
+from bulkmig.target.graph import Graph
+
+
+@dataclass
+class Applied:
+    """Rows per target table, and conflicts by what became of them."""
+
+    inserted: Counter[str] = field(default_factory=Counter)
+    updated: Counter[str] = field(default_factory=Counter)
+    deleted: Counter[str] = field(default_factory=Counter)
+    unchanged: Counter[str] = field(default_factory=Counter)
+    open: int = 0
+    resolved: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Means:
+    """What applying needs. `owner`: the vessel, or the nil UUID; `root`: its target id; `checkpoint`: the one
+    of this change."""
+
+    connection: Connection
+    catalogue: Catalogue
+    graph: Graph
+    run_id: str
+    owner: str
+    root: str
+    checkpoint: str
+
+    @property
+    def vessel(self) -> str | None:
+        return None if self.owner == write.NIL else self.owner
+
+
+@dataclass
+class Step:
+    """One vessel's share of a commit. `removed`: table -> keys of rows that it has no more."""
+
+    means: Means
+    plan: Plan
+    done: Applied = field(default_factory=Applied)
+    removed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def part(self, entity: Entity) -> Part:
+        return self.plan.parts[entity.name]
+
+
+def was_in(part: Part, id_: str, table: Table) -> bool:
+    was = part.was[id_]
+    return was is not None and table.name in was.tables
+
+
+def key_of(table: Table, row: Row | None) -> str:
+    """A row's primary key, its columns joined as `removed` parts have them."""
+    return "/".join(str(row[f"{table.name}.{column}"]) for column in table.key) if row is not None else ""
