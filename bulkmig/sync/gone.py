@@ -48,8 +48,8 @@ async def delete(
 ) -> Loaded:
     """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
     logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
-    released. One that was rolled back since the run has chosen it is skipped. `stays`: entity -> source ids of
-    rows that the source has on another vessel and that are kept here."""
+    released. One that was rolled back since the run has chosen it is skipped. `stays`: entity -> source ids
+    of rows that the source has on another vessel and that are kept here."""
     result = Loaded(vessel, "migrated")
     async with transaction(target, commit=not options.dry_run):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
