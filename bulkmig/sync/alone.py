@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bulkmig.postgres.session import Connection
+from bulkmig.sync.resolve import COMMAND as RESOLVE
 
 _CHANGES = """
-SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state
+SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state, r.command
   FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
+  LEFT JOIN bulkmig.runs r ON r.id = c.run_id
  WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
    AND NOT c.incidental ORDER BY c.seq
 """
 # The same of some vessels, which an index finds.
 _CHANGES_OF = """
-SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state
+SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state, r.command
   FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
+  LEFT JOIN bulkmig.runs r ON r.id = c.run_id
  WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints
                         WHERE restored IS NOT NULL AND vessel_id = ANY ($1::text[]::uuid[]))
    AND NOT c.incidental ORDER BY c.seq
@@ -31,6 +34,8 @@ async def rolled_back(target: Connection, among: Collection[str] | None = None) 
     for row in found:
         vessel, to = row["vessel"], row["restored"]
         was = away.get(vessel, False)
+        if row["command"] == RESOLVE:
+            continue  # it decides about what is there, and migrates nothing
         # A migration that ended in quarantine has a checkpoint as well, but has not migrated the vessel.
         away[vessel] = before.get(to, True) if to is not None else row["state"] == "quarantined" and was
         if to is not None:

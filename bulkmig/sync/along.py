@@ -28,7 +28,7 @@ SELECT target_id::text, source_id::text FROM bulkmig.identities
 
 async def note(target: Connection, moves: Moves, going: Collection[str]) -> None:
     """Notes between which vessels this equipment (target ids) has references; where the portal has changed
-    one, that is decided in the commit that would take it along."""
+    one, that is decided in the commit that would take it along, or neither vessel changes."""
     for entity in PER_VESSEL if going else ():
         if entity.waits is None:
             continue
@@ -51,7 +51,7 @@ async def note(target: Connection, moves: Moves, going: Collection[str]) -> None
             target, entity, between.keys(), {o for b in between.values() for _, o in b}
         ):
             for vessel, other in between[id_]:
-                moves.join(vessel, other)
+                moves.bind(vessel, other)
 
 
 async def _changed(

@@ -27,7 +27,8 @@ HASH = "~hash"
 class Found:
     """What became of one entity's rows of some vessels. `new` and `changed` are images. Source id -> vessel:
     `gone` are written and the source has them no more; `held`: written ones that would now be kept out;
-    `with_parent`: rows, written or new, that stay with a parent which is held. `written`: rows a vessel."""
+    `with_parent`: rows, written or new, that stay with a parent which is held; `ids`: their target ids.
+    `written`: rows a vessel."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Found:
     gone: dict[str, str] = field(default_factory=dict)
     held: dict[str, str] = field(default_factory=dict)
     with_parent: dict[str, str] = field(default_factory=dict)
+    ids: dict[str, str] = field(default_factory=dict)
     written: Counter[str] = field(default_factory=Counter)
     findings: list[pl.DataFrame] = field(default_factory=list)
     quarantined: list[pl.DataFrame] = field(default_factory=list)
@@ -118,8 +120,13 @@ class Gather:
             self._abroad.setdefault(outcome.entity.name, []).append(self._named_abroad(outcome))
         held = self._held_back(outcome)
         if held is not None and held.height:
-            image = image.join(held, left_on="source_id", right_on="id", how="anti", maintain_order="left")
-            self.found[outcome.entity.name].with_parent.update(held.iter_rows())
+            found, main = self.found[outcome.entity.name], outcome.entity.tables[0]
+            found.with_parent.update(held.iter_rows())
+            kept = pl.col("source_id").is_in(held["id"].to_list())
+            found.ids.update(
+                image.filter(kept).select("source_id", f"{main.name}.{main.own_key}").iter_rows()
+            )
+            image = image.filter(~kept)
         return [Parcel(outcome.entity, None, image, own, outcome.quarantined, outcome.waiting, elsewhere)]
 
     def _named_abroad(self, outcome: Outcome) -> pl.DataFrame:

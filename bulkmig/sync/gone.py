@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import polars as pl
 
@@ -39,10 +39,17 @@ async def named(target: Connection, vessels: Collection[str]) -> list[Vessel]:
     return [Vessel(row["id"], row["name"], None, "", 0) for row in rows]
 
 
-async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules: Rules) -> Loaded:
+async def delete(
+    target: Connection,
+    vessel: Vessel,
+    options: LoadOptions,
+    rules: Rules,
+    stays: Mapping[str, Collection[str]],
+) -> Loaded:
     """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
     logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
-    released. One that was rolled back since the run has chosen it is skipped."""
+    released. One that was rolled back since the run has chosen it is skipped. `stays`: entity -> source ids
+    of rows that the source has on another vessel and that are kept here."""
     result = Loaded(vessel, "migrated")
     async with transaction(target, commit=not options.dry_run):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
@@ -53,7 +60,10 @@ async def delete(target: Connection, vessel: Vessel, options: LoadOptions, rules
             for entity in PER_VESSEL
             if entity.tables
         }
-        gone = {n: set() if rows is None else set(rows["source_id"]) for n, rows in written.items()}
+        gone = {
+            n: set() if rows is None else set(rows["source_id"]).difference(stays.get(n, ()))
+            for n, rows in written.items()
+        }
         target_id = await target.fetchval(_TARGET, vessel.id)
         graph = await options.checkpoints.read_graph(target)
         kept = {row["id"]: row["reason"] for row in await target.fetch(_KEPT, vessel.id, list(FOR_NOW))}

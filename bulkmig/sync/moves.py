@@ -20,17 +20,21 @@ from bulkmig.source.onboarding import read_all
 @dataclass
 class Moves:
     """`came`: vessel -> entity -> source id -> the vessel that it was written on; `left`: vessel -> entity ->
-    source ids that are another vessel's now; `ids`: entity -> source id -> the target id that it keeps.
-    `vanished`: vessels that the source has no more; `arriving`: vessels that are not in the target yet;
-    `unsettled`: vessels of which rows went to one that is kept out whole; `renumbered`: vessels that get
-    another IMO number; `going`: equipment (target ids) that the source has no more; `touched`: vessel ->
-    those of which references end on equipment of it that is to go."""
+    source ids that are another vessel's now; `stays`: vessel -> entity -> source id -> the vessel to which it
+    doesn't go after all; `ids`: entity -> source id -> the target id that it keeps. `vanished`: vessels that
+    the source has no more; `arriving`: vessels that are not in the target yet; `unsettled`: vessels between
+    which rows would move and stay; `renumbered`: vessels that get another IMO number; `going`: equipment
+    (target ids) that the source has no more; `touched`: vessel -> those of which references end on equipment
+    of it that is to go."""
 
     came: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(dict))
     )
     left: defaultdict[str, defaultdict[str, set[str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(set))
+    )
+    stays: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(dict))
     )
     ids: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     vanished: frozenset[str] = frozenset()
@@ -40,6 +44,12 @@ class Moves:
     touched: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     going: set[str] = field(default_factory=set)
     _together: dict[str, str] = field(default_factory=dict)
+    _bound: set[tuple[str, str]] = field(default_factory=set)
+
+    def bind(self, one: str, other: str) -> None:
+        """Lets two vessels change in one commit, or not at all."""
+        self.join(one, other)
+        self._bound.add((one, other))
 
     def join(self, one: str, other: str) -> None:
         """Lets two vessels change in one commit."""
@@ -61,8 +71,10 @@ class Moves:
         return vessel in special or moves or vessel in self.touched
 
     def partners(self, vessel: str) -> set[str]:
-        """The vessel, and those between which and it rows move, directly or by way of others."""
+        """The vessel, and those that don't change without it, since rows move between them or they are bound;
+        directly or by way of others."""
         pairs = {(to, then) for to, of in self.came.items() for rows in of.values() for then in rows.values()}
+        pairs |= self._bound
         found, todo = {vessel}, [vessel]
         while todo:
             one = todo.pop()
@@ -76,12 +88,32 @@ class Moves:
         roots = {self._root(vessel) for vessel in vessels}
         return [other for other in others if self._root(other.id) in roots]
 
-    def keep(self, vessel: str) -> None:
-        """Leaves the rows that were to come to this vessel where they are: it is kept out whole."""
-        for entity, rows in self.came.pop(vessel, {}).items():
-            for source_id, then in rows.items():
-                self.left[then][entity].discard(source_id)
-                self.unsettled.add(then)
+    def stay(self, vessel: str, entity: str, ids: Iterable[str]) -> None:
+        """Leaves these rows, which were to come to this vessel, where they are."""
+        for source_id in ids:
+            then = self.came[vessel][entity].pop(source_id)
+            self.left[then][entity].discard(source_id)
+            self.stays[then][entity][source_id] = vessel
+            self.unsettled |= {vessel, then}
+
+    def look_anew(self, vessels: Iterable[str]) -> None:
+        """Whether the rows that stay on these vessels do so is asked once more."""
+        for then in vessels:
+            for entity, rows in self.stays.pop(then, {}).items():
+                for source_id, to in rows.items():
+                    self.came[to][entity][source_id] = then
+                    self.left[then][entity].add(source_id)
+
+    def still_due(self) -> Moves:
+        """What a second look has to know: the rows that stayed would move still."""
+        made = Moves(vanished=self.vanished, ids=self.ids)
+        for then, of in self.stays.items():
+            for entity, rows in of.items():
+                made.stays[then][entity] |= rows
+                for to in rows.values():
+                    made.join(to, then)
+        made.look_anew([*made.stays])
+        return made
 
     def groups(self, vessels: Sequence[Vessel]) -> list[list[Vessel]]:
         """The vessels, in their order, those together that change in one commit."""

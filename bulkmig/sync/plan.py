@@ -191,6 +191,8 @@ class _Look:
             for source, row in (await self._bases(connection, staying)).items():
                 own = self.part(staying[source])
                 own.retained[source] = (row[_own(self.entity)] or "", reason)
+        for source in rows.ids.keys() - rows.held.keys() - kept:  # new ones wait
+            self.part(rows.with_parent[source]).retained[source] = (rows.ids[source], WITH_PARENT)
         # Rows that moved and are kept as they were last written are this vessel's from now on all the same.
         moved = {source: vessel for source, vessel in rows.held.items() if source in self.came}
         for source, row in (await self._bases(connection, moved)).items():

@@ -37,6 +37,7 @@ from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.target.postgres import catalogue
 from bulkmig.vessel_load import lock_key
 
+COMMAND = "conflicts resolve"
 Side = Literal["source", "target", "merge"]
 _WINS = {"source": "source_wins", "target": "target_wins", "merge": "merge"}
 _OPEN = """
@@ -73,7 +74,7 @@ async def resolve(
         ids = list(dict.fromkeys(str(UUID(id_)) for id_ in ids))
     except ValueError:
         raise UsageError(f"not open: {', '.join(ids)}", "see `bulkmig conflicts list`") from None
-    report = Report("conflicts resolve", str(uuid4()), selected=len(ids), memory_bound=settings.memory)
+    report = Report(COMMAND, str(uuid4()), selected=len(ids), memory_bound=settings.memory)
     async with target_only(settings, unsealed=True) as target:
         types = await catalogue(target, writing=True)
         own = Checkpoints(report.run_id)
@@ -88,7 +89,7 @@ async def resolve(
             _check_fields(entity(row["entity"]), row["kind"], fields or {})
         report.skipped = len(decided)
         where = await access.places(target, {row["vessel_id"] for row in rows})
-        await access.check(target, settings.operator, "resolve_conflicts", "conflicts resolve", where)
+        await access.check(target, settings.operator, "resolve_conflicts", COMMAND, where)
         await runs.begin(
             target,
             report.run_id,

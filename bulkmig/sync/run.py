@@ -264,9 +264,13 @@ class _Steps:
     async def delete_vessels(self) -> None:
         """Vessels that the source has no more."""
         run, ends = self.run, self.run.ends
+        settled = {result.vessel.id for result in run.counted.done} | self.moves.vanished
         for vessel in self.chosen.vanished:
             if vessel.id not in run.counted.ended:
-                result = await gone.delete(ends.target, vessel, run.options(), self.rules)
+                stays = self.moves.stays[vessel.id]
+                if self.moves.partners(vessel.id) - settled:
+                    continue  # what it gives away, or decides about with another, is on it still
+                result = await gone.delete(ends.target, vessel, run.options(), self.rules, stays)
                 run.report.selected += 1
                 run.counted.add(result)
 
@@ -430,7 +434,11 @@ class _Steps:
             freed |= {result.vessel.id for result in counted.done if result.unsettled}
         there = {
             *self.chosen.old,
+            *self.chosen.vanished,
             *(result.vessel for result in counted.done if result.state == "migrated"),
         }
-        due = sorted((vessel for vessel in there if vessel.id in freed), key=lambda vessel: vessel.id)
-        await self._change(self._units(due, Moves()), Moves(), Report("sync"), counted.finished_again)
+        moves = self.moves.still_due()
+        known = sorted(there, key=lambda vessel: vessel.id)
+        due = [vessel for vessel in known if vessel.id in freed]
+        due += moves.joined(freed, [vessel for vessel in known if vessel.id not in freed])
+        await self._change(self._units(due, moves), moves, Report("sync"), counted.finished_again)

@@ -24,7 +24,7 @@ from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.source.onboarding import SnapshotGone
-from bulkmig.sync import abroad
+from bulkmig.sync import abroad, staying
 from bulkmig.sync.abroad import Foretold
 from bulkmig.sync.alone import rolled_back
 from bulkmig.sync.apply import apply
@@ -224,6 +224,7 @@ async def _look(
     target = await lane.target()
     gathered: list[Gather] = []
     tallies.clear()
+    moves.look_anew(vessel.id for vessel in vessels)
     failing: dict[str, str] = {}
     # Vessels that depend on each other are read one by one: together they may be too large.
     apart = len(moves.groups(vessels)) == len(vessels)
@@ -234,12 +235,11 @@ async def _look(
         tallies.append(await run(line, unit, gather))
         await gather.keep_orphans(line.source)
         failing |= {vessel.id: unit.failing[vessel.id] for vessel in read if vessel.id in unit.failing}
-        for vessel in unit.whole.keys() & moves.arriving:
-            moves.keep(vessel)
         gathered.append(gather)
     if failing:
         raise Failing(failing)
     await abroad.keep(await lane.line(), gathered, foretold)
+    await staying.settle(target, gathered, moves)
     plans: dict[str, Plan] = {}
     for gather in gathered:
         plans |= await plan(

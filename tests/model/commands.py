@@ -244,7 +244,12 @@ def _reference(run: Run, due: Due) -> None:
 
 
 def _parts_of_nothing(run: Run) -> None:
-    """Parts whose equipment doesn't exist belong to no vessel; those that were loaded once did."""
+    """Parts whose equipment doesn't exist belong to no vessel; those that were loaded once did. One that has
+    equipment again is listed no more, be it equipment of a vessel that is not in the target."""
+    for ref, listed in list(run.state.quarantine.items()):
+        row = run.onboarding.get(*ref)
+        if ref.entity == "critical_part" and listed.vessel is None and row is not None:
+            del run.state.quarantine[ref]
     for row in run.source.critical_parts:
         ref = Ref("critical_part", identity(row))
         if required(row, "equipment_id") not in run.onboarding.of["equipment"]:

@@ -19,7 +19,8 @@ HANGING = ("critical_part", "document", "quality_score", "cross_reference")
 
 @dataclass
 class Fleet:
-    """The vessels of a run: what is due of each, and which fail or are put aside whole."""
+    """The vessels of a run: what is due of each, and which fail or are put aside whole. `failed`: those that
+    the source has no more among them."""
 
     due: dict[str, dict[Ref, Due]] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
@@ -111,18 +112,35 @@ def _fates(run: Run, fleet: Fleet, sound: Collection[str]) -> None:
 
 
 def _partners(run: Run, fleet: Fleet, vessel_id: str) -> set[str]:
-    """The vessel, and those between which and it loaded rows move: these commit together."""
+    """The vessel, and those that change in one commit with it: between which and it loaded rows move, or a
+    reference that the portal has changed ends on equipment that is gone."""
     if not run.is_sync:
         return {vessel_id}
-    pairs = {
-        (base.vessel, now)
-        for ref, base in run.state.base.items()
-        if (now := _now_on(run, ref)) != base.vessel and now in fleet.due and base.vessel is not None
-    }
+    pairs = _changed_references(run)
+    for ref, base in run.state.base.items():
+        now = _now_on(run, ref)
+        if base.vessel is not None and now is not None and now in fleet.due:
+            pairs.add((base.vessel, now))
     found = {vessel_id}
     while more := {end for pair in pairs if found & set(pair) for end in pair} - found:
         found |= more
-    return found & fleet.due.keys()
+    return found
+
+
+def _changed_references(run: Run) -> set[tuple[str, str]]:
+    """The vessels of equipment that is gone and of references to it that the portal has changed."""
+    state, found = run.state, set()
+    for ref, base in state.base.items():
+        stays = base.gone or state.open_conflict(ref) is not None
+        if ref.entity != "equipment" or run.onboarding.get(*ref) is not None or stays:
+            continue
+        for link, row in state.tables.refers("equipment", state.target_id(ref)):
+            if link.child != "cross_references":
+                continue
+            for other, written in state.base.items():
+                if other == row["id"] and state.unit(other) != written.unit:
+                    found.add((base.vessel or "", written.vessel or ""))
+    return found
 
 
 def _now_on(run: Run, ref: Ref) -> str | None:

@@ -45,8 +45,16 @@ def beginnings(embedded_servers: EmbeddedServers) -> Beginnings:
 
 @pytest.fixture
 async def session(beginnings: Beginnings) -> AsyncIterator[Session]:
-    """All vessels migrated, and one thing that the model and the package agree on."""
+    """All vessels migrated, and one thing that the model and the package agree on, with `--on-error
+    quarantine`."""
     async with beginnings("quarantine") as made:
+        yield made
+
+
+@pytest.fixture
+async def failing(beginnings: Beginnings) -> AsyncIterator[Session]:
+    """The same with `--on-error fail`."""
+    async with beginnings("fail") as made:
         yield made
 
 
@@ -443,3 +451,94 @@ async def test_a_vessel_gets_the_number_of_another_that_gets_a_new_one_though_th
     await portal(session, Ref("vessel", TWO), imo_number=None)
     await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], "9319466")
     await sync(session, "merge")
+
+
+async def test_equipment_that_would_move_and_is_kept_goes_with_a_checkpoint_of_the_vessel_that_it_is_on(
+    session: Session,
+) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "equipment", PUMP, name=" ")
+    await sync(session)
+    await source_steps.delete_row(session, "equipment", PUMP)
+    await sync(session)
+    assert not session.state.is_there(Ref("equipment", PUMP))
+    change = [one for one in session.history.changes if one.vessel == ONE][-1]
+    await session.rollback(change, force=False)
+    assert session.state.is_there(Ref("critical_part", SEAL))
+
+
+async def test_it_moves_when_it_may_with_a_checkpoint_of_both_vessels(session: Session) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "equipment", PUMP, name=" ")
+    await sync(session)
+    await source(session, "equipment", PUMP, name="Pump again")
+    await sync(session)
+    assert {ONE, TWO} <= {change.vessel for change in session.history.changes[-3:]}
+
+
+async def test_it_stays_on_a_vessel_that_the_source_has_no_more(session: Session) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "equipment", PUMP, name=" ")
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert session.state.is_there(Ref("critical_part", SEAL))
+    await source(session, "equipment", PUMP, name="Pump again")
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("vessel", ONE))
+    assert session.state.is_there(Ref("critical_part", SEAL))
+
+
+async def test_a_new_document_that_waits_with_equipment_which_is_kept_is_no_difference(
+    session: Session,
+) -> None:
+    await source(session, "equipment", RADAR, name=" ")
+    document = await add(session, "documents", vessel_id=THREE, equipment_id=RADAR)
+    await sync(session)
+    assert not session.state.is_there(Ref("document", document))
+    await source(session, "equipment", RADAR, name="Radar again")
+    await sync(session)
+    assert session.state.is_there(Ref("document", document))
+
+
+async def test_a_vessel_that_was_rolled_back_is_left_alone_after_a_conflict_of_it_was_decided(
+    session: Session,
+) -> None:
+    await portal(session, Ref("equipment", WINCH), manufacturer="portal")
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session, "manual")
+    await portal(session, Ref("vessel", TWO), image_url=None)
+    await source(session, "vessels", TWO, flag="NO")
+    await sync(session, "source_wins")
+    await session.rollback_vessel(TWO, force=False)
+    await session.resolve(0, "target")
+    await source(session, "equipment", WINCH, notes="later still")
+    await sync(session)
+    assert session.state.rolled_back == {TWO}
+
+
+@pytest.mark.parametrize("gone", ["equipment", "vessel"])
+async def test_equipment_stays_while_the_vessel_fails_whose_reference_to_it_the_portal_has_changed(
+    failing: Session, gone: str
+) -> None:
+    reference = Ref("cross_reference", OF_RADAR["cross_references"])
+    await portal(failing, reference, notes="portal")
+    await source(failing, "equipment", RADAR, name=" ")
+    if gone == "vessel":
+        await source_steps.delete_row(failing, "vessels", ONE)
+    else:
+        await source_steps.delete_row(failing, "equipment", PUMP)
+    await failing.sync(Options("sync", strategy="target_wins", allow_deletions=True))
+    assert failing.state.is_there(reference)
+    await source(failing, "equipment", RADAR, name="Radar again")
+    await failing.sync(Options("sync", strategy="target_wins", allow_deletions=True))
+    assert failing.state.is_there(reference)
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_equipment_that_would_move_to_a_vessel_that_fails_stays(failing: Session, gone: bool) -> None:
+    await move(failing, PUMP, OF_PUMP, TWO)
+    await source(failing, "equipment", CRANE, name=" ")
+    if gone:
+        await source_steps.delete_row(failing, "vessels", ONE)
+    await failing.sync(Options("sync", allow_deletions=True))
+    assert failing.state.is_there(Ref("critical_part", SEAL))

@@ -1,0 +1,61 @@
+"""Rows that were to move to another vessel and are kept as they were last written: they stay on the vessel
+where the target has them, so that whatever becomes of them later has a checkpoint of that vessel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bulkmig._core.declare import Entity
+from bulkmig.entities import PER_VESSEL
+from bulkmig.ledger import base
+from bulkmig.postgres.session import Connection
+from bulkmig.sync.gather import Found, Gather
+from bulkmig.sync.moves import Moves
+from bulkmig.sync.plan import pending
+from bulkmig.sync.row import ends_of, make, placing
+
+
+async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -> None:
+    """Gives such rows back to the vessels that they would leave, equipment before what hangs on it. Vessels
+    between which rows move are gathered together."""
+    of = {vessel: gather for gather in gathered for vessel in gather.vessels}
+    for entity in PER_VESSEL:
+        for vessel, gather in of.items():
+            found = gather.found[entity.name]
+            came = moves.came[vessel][entity.name]
+            kept = {source: then for source, then in came.items() if source in found.held}
+            if not kept:
+                continue
+            kept = await _staying(target, entity, kept, moves)
+            moves.stay(vessel, entity.name, kept)
+            for source, then in kept.items():
+                _give_back(source, found, of[then].found[entity.name], vessel, then)
+
+
+async def _staying(
+    target: Connection, entity: Entity, kept: Mapping[str, str], moves: Moves
+) -> dict[str, str]:
+    """Those of these rows (source id -> vessel) that don't move in the target."""
+    owners = sorted(set(kept.values()))
+    if entity.waits is not None:
+        # What waits is not there, and is its new vessel's.
+        waiting = await pending(target, owners, entity)
+        return {source: then for source, then in kept.items() if source not in waiting}
+    if entity.through is None and placing(entity) is None:
+        return dict(kept)
+    # What is placed by its equipment goes where that goes.
+    moving = {moves.ids["equipment"][id_] for rows in moves.came.values() for id_ in rows["equipment"]}
+    written = await base.among(target, owners, entity.name, kept)
+    rows = {} if written is None else {row["source_id"]: row for row in written.iter_rows(named=True)}
+    along = {source for source, row in rows.items() if ends_of(entity, make(entity, row)) & moving}
+    return {source: then for source, then in kept.items() if source not in along}
+
+
+def _give_back(source: str, found: Found, other: Found, vessel: str, then: str) -> None:
+    del found.held[source]
+    other.held[source] = then
+    if found.with_parent.pop(source, None) is not None:
+        other.with_parent[source] = then
+        found.ids.pop(source, None)
+    found.written[vessel] -= 1
+    other.written[then] += 1
