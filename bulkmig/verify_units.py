@@ -205,11 +205,15 @@ def by_vessel(
     return found
 
 
+_ROLLED_BACK = "SELECT EXISTS (SELECT 1 FROM bulkmig.runs WHERE command = 'rollback')"
+
+
 async def _verify_shared(
     ends: Ends, fleet: Fleet, report: Report, unseen: Unseen, *, same_snapshot: bool
 ) -> None:
     # A run leaves those that were there to sync: what changed of them in the source since is no difference.
-    due = _or_due(unseen, fleet)
+    taken_back = await ends.target.fetchval(_ROLLED_BACK)
+    due = _or_due(unseen, fleet) if taken_back else unseen
     for there in (False, True):
         weigher = Weigher(ends.target, (), same_snapshot and not there, due)
         verifier = Verifier(ends.target, Unit(fleet.decisions, ()), weigher)
@@ -220,8 +224,8 @@ async def _verify_shared(
 
 
 def _or_due(unseen: Unseen, fleet: Fleet) -> Unseen:
-    """Companies and users that bulkmig wrote and took back, in a rollback above all, come with the next run,
-    like rows that are new in the source. So do those that it would take over and, by the ledger, has not."""
+    """Companies and users that bulkmig wrote and a rollback has taken back come with the next run, like rows
+    that are new in the source. So do those that it would take over and, by the ledger, has not."""
 
     async def due(entity: Entity, source_ids: list[str], vessel: str | None, /) -> set[str]:
         of = entity.name
