@@ -212,8 +212,7 @@ async def _verify_shared(
     ends: Ends, fleet: Fleet, report: Report, unseen: Unseen, *, same_snapshot: bool
 ) -> None:
     # A run leaves those that were there to sync: what changed of them in the source since is no difference.
-    taken_back = await ends.target.fetchval(_ROLLED_BACK)
-    due = _or_due(unseen, fleet) if taken_back else unseen
+    due = _or_due(unseen, fleet, ends.target)
     for there in (False, True):
         weigher = Weigher(ends.target, (), same_snapshot and not there, due)
         verifier = Verifier(ends.target, Unit(fleet.decisions, ()), weigher)
@@ -223,7 +222,7 @@ async def _verify_shared(
         report.verified.add(verifier.result)
 
 
-def _or_due(unseen: Unseen, fleet: Fleet) -> Unseen:
+def _or_due(unseen: Unseen, fleet: Fleet, target: Connection) -> Unseen:
     """Companies and users that bulkmig wrote and a rollback has taken back come with the next run, like rows
     that are new in the source. So do those that it would take over and, by the ledger, has not."""
 
@@ -232,8 +231,11 @@ def _or_due(unseen: Unseen, fleet: Fleet) -> Unseen:
         former = fleet.former.get(of, frozenset())
         known = former | fleet.present.get(of, frozenset())
         adoptable = {source_id for name, source_id in fleet.decisions.adopted if name == of}
-        found = (former - fleet.deleted[of]) | (adoptable - known)
-        return {id_ for id_ in source_ids if id_ in found} | await unseen(entity, source_ids, vessel)
+        found = set(former - fleet.deleted[of]) | (adoptable - known)
+        found.intersection_update(source_ids)
+        if found and not await target.fetchval(_ROLLED_BACK):
+            found = set()
+        return found | await unseen(entity, source_ids, vessel)
 
     return due
 
