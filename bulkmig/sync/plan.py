@@ -146,15 +146,15 @@ async def plan(
 
 @dataclass
 class _Look:
-    """One entity's rows of the vessels that are planned together. `opened`, `retained`: (entity, source id)
-    of rows with open conflicts, and of those that stay on purpose."""
+    """One entity's rows of the vessels that are planned together. `opened`: (entity, source id) of rows with
+    open conflicts; `retained`: of those that stay on purpose, with reason and target id."""
 
     entity: Entity
     made: Mapping[str, Plan]
     rows: Found
     moves: Moves
     opened: Collection[tuple[str, str]]
-    retained: Collection[tuple[str, str]]
+    retained: Mapping[tuple[str, str], tuple[str, str]]
     came: dict[str, str] = field(default_factory=dict)  # source id -> the vessel that it was written on
 
     def __post_init__(self) -> None:
@@ -175,7 +175,12 @@ class _Look:
     async def keep(self, connection: Connection) -> None:
         """Rows that stay as they were last written."""
         rows, name = self.rows, self.entity.name
-        kept = {source for of, source in self.retained if of == name}
+        # What stayed with a parent that is held no more needs a reason of its own.
+        kept = {
+            source
+            for (of, source), (reason, _) in self.retained.items()
+            if of == name and (reason != WITH_PARENT or source in rows.with_parent)
+        }
         held = {s: v for s, v in rows.with_parent.items() if s in rows.held and s not in kept}
         braked = {s: v for s, v in rows.gone.items() if self.made[v].brake and s not in kept}
         for owner in self.made:

@@ -18,8 +18,8 @@ from tests.support.servers import EmbeddedServers
 
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
 ONE, TWO, THREE, FOUR = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22, 24))
-PUMP, VALVE, CRANE, WINCH, RADAR, ANCHOR = (
-    f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 38, 40, 42, 44, 48)
+PUMP, DAVIT, VALVE, CRANE, WINCH, RADAR, ANCHOR = (
+    f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 36, 38, 40, 42, 44, 48)
 )
 ANN = "00000002-0000-4000-8000-000000000008"
 BLUE = "00000001-0000-4000-8000-000000000004"
@@ -542,3 +542,17 @@ async def test_equipment_that_would_move_to_a_vessel_that_fails_stays(failing: S
         await source_steps.delete_row(failing, "vessels", ONE)
     await failing.sync(Options("sync", allow_deletions=True))
     assert failing.state.is_there(Ref("critical_part", SEAL))
+
+
+async def test_equipment_that_stayed_with_its_vessel_stays_by_the_brake_once_the_vessel_is_sound(
+    session: Session,
+) -> None:
+    await takes_the_number_of(session, ONE, TWO)
+    for equipment in (DAVIT, VALVE):
+        await source_steps.delete_row(session, "equipment", equipment)
+    await sync(session, "target_wins")
+    await portal(session, Ref("vessel", ONE), image_url=None)
+    await sync(session, "target_wins")
+    assert session.state.is_there(Ref("equipment", VALVE))
+    await session.sync(Options("sync", strategy="target_wins", allow_deletions=True))
+    assert not session.state.is_there(Ref("equipment", VALVE))
