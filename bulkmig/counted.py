@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from bulkmig.events import Event, Listener, VesselDone, VesselFailed, VesselUndone
 from bulkmig.report import SLOWEST, Failure, Report
@@ -11,14 +11,19 @@ from bulkmig.workers import Queue
 
 
 class Counted:
-    """`done`: vessels that are in the target, or quarantined whole; `ended`: those of which it is known what
-    became of them; `older`: those that were read in an earlier snapshot than the run has now."""
+    """`ended`: vessels of which it is known what became of them; `older`: those that were read in an earlier
+    snapshot than the run has now."""
 
     def __init__(self, report: Report, listen: Listener, *, continue_on_error: bool) -> None:
         self.report, self.listen, self.continue_on_error = report, listen, continue_on_error
-        self.done: list[Loaded] = []
+        self._done: dict[str, Loaded] = {}
         self.ended: set[str] = set()
         self.older: set[str] = set()
+
+    @property
+    def done(self) -> Collection[Loaded]:
+        """Vessels that are in the target, or quarantined whole."""
+        return self._done.values()
 
     def finished(self, results: list[Loaded], queue: Queue) -> None:
         """Counts what a worker has done; after a failure no more may be started, unless the run goes on."""
@@ -31,7 +36,7 @@ class Counted:
         """For vessels that had to be looked at twice: what they wrote is added up, what is kept out and what
         was found is as it was the second time."""
         for result in results:
-            first = next((one for one in self.done if one.vessel.id == result.vessel.id), None)
+            first = self._done.get(result.vessel.id)
             if result.state == "failed" or first is None:
                 self.finished([result], queue)
                 self.report.done -= result.state != "failed"
@@ -78,7 +83,7 @@ class Counted:
             report.slowest = sorted(
                 [*report.slowest, (vessel.name, result.seconds, rows)], key=lambda entry: -entry[1]
             )[:SLOWEST]
-            self.done.append(result)
+            self._done[vessel.id] = result
             event = VesselDone(
                 vessel.id,
                 vessel.name,
@@ -90,10 +95,14 @@ class Counted:
             )
         self.listen(event)
 
+    def merge(self, done: Sequence[Loaded], ended: Collection[str]) -> None:
+        """Adds vessels that a further process has counted, and has told of."""
+        self._done |= {result.vessel.id: result for result in done}
+        self.ended |= set(ended)
+
     def take_back(self, undone: Sequence[Loaded]) -> None:
         """These were committed, and a crash of the target has undone it."""
         report = self.report
-        lost = {result.vessel.id for result in undone}
         for result in undone:
             report.done -= 1
             report.findings.subtract(result.findings)
@@ -106,7 +115,6 @@ class Counted:
             report.quarantined.subtract(result.quarantined)
             report.pending -= result.pending
             self.listen(VesselUndone(result.vessel.id, result.vessel.name))
-        if lost:
-            self.done = [result for result in self.done if result.vessel.id not in lost]
-            self.ended -= lost
-            self.older -= lost
+            self._done.pop(result.vessel.id, None)
+            self.ended.discard(result.vessel.id)
+            self.older.discard(result.vessel.id)

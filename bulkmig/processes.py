@@ -39,6 +39,7 @@ DRAIN, CANCEL = "drain", "cancel"
 # Where each kind of job is carried out: a coroutine function of (job, vessels, listen, drain).
 KINDS = {
     "migrate": "bulkmig.fleet.migrate:migrate_share",
+    "sync": "bulkmig.sync.share:sync_share",
     "verify": "bulkmig.verification:verify_share",
     "assess": "bulkmig.assess:assess_share",
 }
@@ -47,7 +48,8 @@ KINDS = {
 @dataclass
 class Job:
     """A child's share of a run. `refused`: companies that the target refused, with the reason; `due`: all
-    vessels of the run, `companies`: theirs; `same_snapshot`: as for `Weigher`."""
+    vessels of the run, `companies`: theirs; `same_snapshot`: as for `Weigher`; `plan`: what a sync has
+    decided over the fleet (`cluster/plan.py`)."""
 
     kind: str
     settings: Settings
@@ -57,6 +59,7 @@ class Job:
     due: frozenset[str] = frozenset()
     companies: frozenset[str] = frozenset()
     same_snapshot: bool = False
+    plan: tuple[bytes, bytes] = (b"", b"")
 
 
 @dataclass
@@ -77,14 +80,16 @@ Work = Callable[[Job, list[Vessel], Listener, Stop], Coroutine[Any, Any, Share]]
 
 
 def shares(vessels: Sequence[Vessel], count: int) -> list[list[Vessel]]:
-    """Deals vessels out, largest first, each to the share that has least so far."""
+    """Deals vessels out, largest first, each to the share that has least so far; each share keeps the order
+    that they came in."""
     dealt: list[list[Vessel]] = [[] for _ in range(count)]
     load = [0] * count
     for vessel in sorted(vessels, key=lambda vessel: (-vessel.equipment, vessel.id)):
         least = load.index(min(load))
         dealt[least].append(vessel)
         load[least] += vessel.equipment + 1
-    return [share for share in dealt if share]
+    place = {vessel.id: n for n, vessel in enumerate(vessels)}
+    return [sorted(share, key=lambda vessel: place[vessel.id]) for share in dealt if share]
 
 
 async def spread(

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 import polars as pl
-import zstandard
 
-from bulkmig._core.stored import expand
+from bulkmig._core.stored import compress, expand
 from bulkmig._core.unit import Catalogue, Decisions
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import CheckpointError, PreflightError
@@ -91,7 +90,7 @@ def pack(plan: Plan) -> tuple[bytes, bytes]:
         d.current_year,
     )
     content = _encoder.encode(_Packed(plan.manner, decided, plan.refused))
-    return zstandard.ZstdCompressor(level=3).compress(content), hashlib.sha256(content).digest()
+    return compress(content), hashlib.sha256(content).digest()
 
 
 def unpack(payload: bytes, digest: bytes) -> Plan:

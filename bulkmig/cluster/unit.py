@@ -10,7 +10,7 @@ from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.cluster import outcome
 from bulkmig.cluster.desk import Desk
 from bulkmig.cluster.jobs import Job
-from bulkmig.cluster.plan import Manner, Plan
+from bulkmig.cluster.plan import Plan
 from bulkmig.cluster.rate import limited
 from bulkmig.cluster.runs import QueueRun
 from bulkmig.cluster.view import View
@@ -25,8 +25,7 @@ from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
 from bulkmig.sync.moves import Moves
-from bulkmig.sync.plan import Rules
-from bulkmig.sync.strategies import named
+from bulkmig.sync.rules import Rules
 from bulkmig.sync.vessel import work as sync_work
 from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Lane, Queue, Work, take_all
@@ -79,7 +78,7 @@ class Hand:
             kind,
             generation,
             options,
-            _rules(manner, plan),
+            Rules.of(manner, plan.decisions.catalogue, spares=manner.spares),
             None if left is None else time.perf_counter() + left,
             Pace() if left is None else await desk.ask(from_history),
         )
@@ -87,17 +86,6 @@ class Hand:
     def fits(self, vessels: Sequence[Vessel]) -> bool:
         """Whether the window lets these be started."""
         return self.ends is None or time.perf_counter() + self.pace.expected(vessels) < self.ends
-
-
-def _rules(manner: Manner, plan: Plan) -> Rules:
-    return Rules(
-        named(manner.conflict),
-        plan.decisions.catalogue,
-        manner.allow_deletions,
-        manner.brake_share,
-        manner.brake_least,
-        manner.spares,
-    )
 
 
 @dataclass

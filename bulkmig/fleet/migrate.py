@@ -78,4 +78,4 @@ async def migrate_share(job: Job, due: list[Vessel], listen: Listener, stop: Sto
     except SnapshotGone:
         return Share(report, renew=True)
     report.finish()
-    return Share(report, run.counted.done, run.counted.ended, renew=run.renew)
+    return Share(report, list(run.counted.done), run.counted.ended, renew=run.renew)

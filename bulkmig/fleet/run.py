@@ -134,6 +134,18 @@ class Run:
         """Reads how long vessels take."""
         self.pace = await from_history(self.ends.target)
 
+    @property
+    def ends_early(self) -> bool:
+        """Whether no further vessel is started: someone stopped the run, or a vessel failed and that ends
+        it."""
+        failed = self.report.failed > 0 and not self.settings.continue_on_error
+        return failed or self.report.status == "stopped"
+
+    def not_all_taken(self) -> None:
+        """Workers left vessels in their queue: after a failure that ends the run, or else it was stopped."""
+        if not self.ends_early:
+            self.report.status = "stopped"
+
     def may_start(self, vessels: Sequence[Vessel]) -> bool:
         """Whether the window and whoever asked for an end let these be started."""
         if self.stop.draining:

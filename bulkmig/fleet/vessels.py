@@ -81,35 +81,31 @@ async def load_here(run: Run, due: list[Vessel], tally: Report | None = None) ->
     await run_units(run.site, queue, parallel, work)
     run.report.peak_in_flight = run.site.memory.peak
     run.renew = queue.renew and (run.settings.continue_on_error or not run.report.failed)
-    if queue.stopped and not run.renew and not run.report.failed:
-        run.report.status = "stopped"
+    if queue.stopped and not run.renew:
+        run.not_all_taken()
 
 
 async def _spread(run: Run, due: list[Vessel]) -> None:
-    settings = run.settings
     assert run.rows is not None
+    refused, all_due = run.rows.failures, run.fleet.decisions.vessels_due
+    await deal(run, Job("migrate", run.settings, run.ends.snapshot, run.report.run_id, refused, all_due), due)
+
+
+async def deal(run: Run, job: Job, due: Sequence[Vessel]) -> None:
+    """Lets further processes do these vessels, and counts what became of them."""
+    settings = run.settings
     if settings.window is not None:
         left = settings.window - (time.perf_counter() - run.report.began)
-        settings = msgspec.structs.replace(settings, window=max(left, 0.0))
-    job = Job(
-        "migrate",
-        settings,
-        run.ends.snapshot,
-        run.report.run_id,
-        refused=run.rows.failures,
-        due=run.fleet.decisions.vessels_due,
-    )
-
+        job.settings = msgspec.structs.replace(settings, window=max(left, 0.0))
     run.dealt |= {vessel.id: vessel for vessel in due}
 
     def collect(share: Share) -> None:
         run.report.merge(share.report)
-        run.counted.done += share.done
-        run.counted.ended |= share.ended
+        run.counted.merge(share.done, share.ended)
         run.renew |= share.renew
 
-    await spread(job, due, collect, run.listen, continue_on_error=run.settings.continue_on_error)
-    if run.report.failed and not run.settings.continue_on_error and not run.stop.requested:
+    await spread(job, due, collect, run.listen, continue_on_error=settings.continue_on_error)
+    if run.report.failed and not settings.continue_on_error and not run.stop.requested:
         run.report.status = "completed"  # the failure is why the others stopped; `finish` says so
         run.renew = False
 

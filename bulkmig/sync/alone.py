@@ -11,24 +11,19 @@ _CHANGES = """
 SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state, r.command
   FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
   LEFT JOIN bulkmig.runs r ON r.id = c.run_id
- WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL)
+ WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints WHERE restored IS NOT NULL{among})
    AND NOT c.incidental ORDER BY c.seq
 """
-# The same of some vessels, which an index finds.
-_CHANGES_OF = """
-SELECT c.vessel_id::text AS vessel, c.id::text AS id, c.restored::text AS restored, v.state, r.command
-  FROM bulkmig.checkpoints c LEFT JOIN bulkmig.vessels v USING (vessel_id)
-  LEFT JOIN bulkmig.runs r ON r.id = c.run_id
- WHERE c.vessel_id IN (SELECT vessel_id FROM bulkmig.checkpoints
-                        WHERE restored IS NOT NULL AND vessel_id = ANY ($1::text[]::uuid[]))
-   AND NOT c.incidental ORDER BY c.seq
-"""
+_AMONG = " AND vessel_id = ANY ($1::text[]::uuid[])"  # which an index finds
 
 
 async def rolled_back(target: Connection, among: Collection[str] | None = None) -> set[str]:
     """Vessels (`among` these) that were rolled back and not migrated since. A rollback that was itself rolled
     back is none."""
-    found = await (target.fetch(_CHANGES) if among is None else target.fetch(_CHANGES_OF, list(among)))
+    if among is None:
+        found = await target.fetch(_CHANGES.format(among=""))
+    else:
+        found = await target.fetch(_CHANGES.format(among=_AMONG), list(among))
     away: dict[str, bool] = {}
     before: dict[str, bool] = {}  # checkpoint of a rollback -> whether the vessel was rolled back before it
     for row in found:

@@ -10,7 +10,7 @@ from bulkmig.entities import ENTITIES
 from bulkmig.ledger import base, write
 from bulkmig.sync import conflicts
 from bulkmig.sync.deleting import delete, forget_hanging, retain, retain_for_rows
-from bulkmig.sync.plan import frame_of
+from bulkmig.sync.row import frame_of
 from bulkmig.sync.step import Means, Step
 from bulkmig.sync.writing import let_go, write_rows
 

@@ -12,7 +12,7 @@ from bulkmig.entities import ENTITIES
 from bulkmig.ledger import base
 from bulkmig.postgres.session import keys_of
 from bulkmig.sync import held
-from bulkmig.sync.plan import Part
+from bulkmig.sync.parts import Part
 from bulkmig.sync.row import Row, ends_of, equal
 from bulkmig.sync.step import Means, Step, key_of, was_in
 from bulkmig.sync.writing import delete_rows, write_rows

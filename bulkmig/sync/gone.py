@@ -14,8 +14,11 @@ from bulkmig.selection import Vessel
 from bulkmig.sync import alone, held
 from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Found
-from bulkmig.sync.plan import FOR_NOW, Rules, plan
+from bulkmig.sync.kept import FOR_NOW
+from bulkmig.sync.parts import Plan
+from bulkmig.sync.plan import plan
 from bulkmig.sync.record import BRAKE
+from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
 
@@ -55,24 +58,15 @@ async def delete(
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
         if await alone.rolled_back(target, [vessel.id]):
             return Loaded(vessel, "skipped")
-        written = {
-            entity.name: await base.read(target, [vessel.id], entity.name, shape=base.only("source_id"))
-            for entity in PER_VESSEL
-            if entity.tables
-        }
-        gone = {
-            n: set() if rows is None else set(rows["source_id"]).difference(stays.get(n, ()))
-            for n, rows in written.items()
-        }
         target_id = await target.fetchval(_TARGET, vessel.id)
         graph = await options.checkpoints.read_graph(target)
+        gone = await _written(target, vessel, stays)
         kept = {row["id"]: row["reason"] for row in await target.fetch(_KEPT, vessel.id, list(FOR_NOW))}
         # What it was kept for may have gone, too.
         freed = bool(await held.free(target, options.checkpoints, [vessel.id]))
         if not freed and kept.get(vessel.id) == held.ROWS_LEFT:
             freed = not await held.anything_left(target, graph, target_id)
-        lost = sum(len(ids - kept.keys()) for ids in gone.values())
-        if not lost and not freed:  # that was done before
+        if not freed and not any(ids - kept.keys() for ids in gone.values()):  # that was done before
             await _mark(target, vessel, options, "migrated", 0)
             return result
         found = {n: Found(gone=dict.fromkeys(ids, vessel.id)) for n, ids in gone.items()}
@@ -80,12 +74,7 @@ async def delete(
         plans = await plan(target, [vessel.id], found, rules, checkpoints=options.checkpoints, anew=anew)
         made = plans[vessel.id]
         if made.brake:
-            result.held_back = made.brake
-            result.findings["warning", BRAKE] += 1
-            finding = pl.DataFrame(
-                [("warning", BRAKE, vessel.id, "vessel", vessel.id, "", _GONE)], schema=FINDING, orient="row"
-            )
-            await write.findings(target, options.run_id, [finding])
+            await _braked(target, vessel, options, made, result)
         if made.empty:
             await _mark(target, vessel, options, "migrated", 0)
             return result
@@ -93,22 +82,46 @@ async def delete(
         means = Means(
             target, options.decisions.catalogue, graph, options.run_id, vessel.id, target_id, checkpoint
         )
-        step = Step(means, made)
-        await apply([step])
-        result.inserted, result.updated, result.deleted = (
-            +step.done.inserted,
-            +step.done.updated,
-            +step.done.deleted,
-        )
-        if not made.brake:
-            await write.left_quarantine(target, options.run_id, [vessel.id])
-            await target.execute("DELETE FROM bulkmig.pending WHERE vessel_id = $1::text::uuid", vessel.id)
-        rows = (result.updated + result.deleted).total()
-        if made.parts["vessel"].delete:
-            await target.execute("DELETE FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid", vessel.id)
-        gone_whole = bool(made.parts["vessel"].delete)
-        await _mark(target, vessel, options, "gone" if gone_whole else "migrated", rows)
+        await _carry_out(Step(means, made), vessel, options, result)
     return result
+
+
+async def _written(
+    target: Connection, vessel: Vessel, stays: Mapping[str, Collection[str]]
+) -> dict[str, set[str]]:
+    """Entity -> source ids of the vessel's rows that the source has no more."""
+    gone: dict[str, set[str]] = {}
+    for entity in PER_VESSEL:
+        if entity.tables:
+            rows = await base.read(target, [vessel.id], entity.name, shape=base.only("source_id"))
+            written = set() if rows is None else set(rows["source_id"])
+            gone[entity.name] = written.difference(stays.get(entity.name, ()))
+    return gone
+
+
+async def _braked(
+    target: Connection, vessel: Vessel, options: LoadOptions, made: Plan, result: Loaded
+) -> None:
+    result.held_back = made.brake
+    result.findings["warning", BRAKE] += 1
+    finding = pl.DataFrame(
+        [("warning", BRAKE, vessel.id, "vessel", vessel.id, "", _GONE)], schema=FINDING, orient="row"
+    )
+    await write.findings(target, options.run_id, [finding])
+
+
+async def _carry_out(step: Step, vessel: Vessel, options: LoadOptions, result: Loaded) -> None:
+    target, made, done = step.means.connection, step.plan, step.done
+    await apply([step])
+    result.inserted, result.updated, result.deleted = +done.inserted, +done.updated, +done.deleted
+    if not made.brake:
+        await write.left_quarantine(target, options.run_id, [vessel.id])
+        await target.execute("DELETE FROM bulkmig.pending WHERE vessel_id = $1::text::uuid", vessel.id)
+    gone_whole = bool(made.parts["vessel"].delete)
+    if gone_whole:
+        await target.execute("DELETE FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid", vessel.id)
+    rows = (result.updated + result.deleted).total()
+    await _mark(target, vessel, options, "gone" if gone_whole else "migrated", rows)
 
 
 async def _mark(target: Connection, vessel: Vessel, options: LoadOptions, state: str, rows: int) -> None:

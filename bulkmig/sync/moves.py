@@ -73,14 +73,16 @@ class Moves:
     def partners(self, vessel: str) -> set[str]:
         """The vessel, and those that don't change without it, since rows move between them or they are bound;
         directly or by way of others."""
+        near: defaultdict[str, set[str]] = defaultdict(set)
         pairs = {(to, then) for to, of in self.came.items() for rows in of.values() for then in rows.values()}
-        pairs |= self._bound
+        for one, other in pairs | self._bound:
+            near[one].add(other)
+            near[other].add(one)
         found, todo = {vessel}, [vessel]
         while todo:
-            one = todo.pop()
-            near = {b if a == one else a for a, b in pairs if one in (a, b)} - found
-            found |= near
-            todo += near
+            fresh = near[todo.pop()] - found
+            found |= fresh
+            todo += fresh
         return found
 
     def joined(self, vessels: Iterable[str], others: Iterable[Vessel]) -> list[Vessel]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bulkmig.postgres.session import Connection
-from bulkmig.sync.plan import Plan
+from bulkmig.sync.parts import Plan
 
 _HOLDERS = "SELECT id::text AS id, imo_number FROM vessels WHERE imo_number = ANY ($1::text[])"
 _IMO = "vessels.imo_number"

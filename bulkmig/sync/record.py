@@ -11,7 +11,8 @@ from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import write
 from bulkmig.postgres.session import Connection
 from bulkmig.sync.gather import Found
-from bulkmig.sync.plan import WITH_PARENT, Plan
+from bulkmig.sync.kept import WITH_PARENT
+from bulkmig.sync.parts import Plan
 from bulkmig.vessel_load import Loaded
 
 BRAKE = "sync.deletion_brake"

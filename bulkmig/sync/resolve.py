@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -28,7 +28,7 @@ from bulkmig.security import keys
 from bulkmig.sync import conflicts
 from bulkmig.sync.apply import apply
 from bulkmig.sync.decide import Conflict
-from bulkmig.sync.plan import Plan
+from bulkmig.sync.parts import Plan
 from bulkmig.sync.row import Row, cells_of, equal, field_names, make, placing
 from bulkmig.sync.shared import spare
 from bulkmig.sync.standing import standing
@@ -68,23 +68,18 @@ async def resolve(
     """Decides open conflicts: every field as `take` says, single ones as `fields` does. What was decided in
     the same way before is skipped, so that the command can be repeated. Raises UsageError for what is no open
     conflict or no field of it."""
-    ids = list(dict.fromkeys(ids))
     keys.required(settings)
-    try:
-        ids = list(dict.fromkeys(str(UUID(id_)) for id_ in ids))
-    except ValueError:
-        raise UsageError(f"not open: {', '.join(ids)}", "see `bulkmig conflicts list`") from None
+    ids = _canonical(ids)
     report = Report(COMMAND, str(uuid4()), selected=len(ids), memory_bound=settings.memory)
     async with target_only(settings, unsealed=True) as target:
         types = await catalogue(target, writing=True)
         own = Checkpoints(report.run_id)
         who = audit.who(settings.operator)
-        rows = await target.fetch(_OPEN.replace(" FOR UPDATE", ""), list(ids))
+        rows = await target.fetch(_OPEN.replace(" FOR UPDATE", ""), ids)
         wins = _WINS[take] if take and not fields else "manual"
-        decided = {row["id"] for row in await target.fetch(_DECIDED, list(ids), wins)}
-        missing = set(ids) - {row["id"] for row in rows} - decided
-        if missing:
-            raise UsageError(f"not open: {', '.join(sorted(missing))}", "see `bulkmig conflicts list`")
+        decided = {row["id"] for row in await target.fetch(_DECIDED, ids, wins)}
+        if missing := set(ids) - {row["id"] for row in rows} - decided:
+            raise _not_open(sorted(missing))
         for row in rows:
             _check_fields(entity(row["entity"]), row["kind"], fields or {})
         report.skipped = len(decided)
@@ -109,9 +104,7 @@ async def resolve(
                     # What the row needs isn't there, or another has what it wants: it stays open.
                     report.failures.append(Failure(vessel or "", "", None, "load", describe(error)))
                     continue
-                report.inserted.update(done.inserted)
-                report.updated.update(done.updated)
-                report.deleted.update(done.deleted)
+                done.count_into(report)
                 report.conflicts.update({_WINS[take or "merge"]: len(of_vessel)})
                 report.done += len(of_vessel)
         except BaseException:
@@ -122,6 +115,17 @@ async def resolve(
             with anyio.move_on_after(10, shield=True):
                 await runs.end(target, report.run_id, report.status, report.document())
     return report
+
+
+def _canonical(ids: Sequence[str]) -> list[str]:
+    try:
+        return list(dict.fromkeys(str(UUID(id_)) for id_ in ids))
+    except ValueError:
+        raise _not_open(dict.fromkeys(ids)) from None
+
+
+def _not_open(ids: Iterable[str]) -> UsageError:
+    return UsageError(f"not open: {', '.join(ids)}", "see `bulkmig conflicts list`")
 
 
 async def _resolve(

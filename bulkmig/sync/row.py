@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+
+import polars as pl
 
 from bulkmig._core import jsontext
 from bulkmig._core.declare import Cell, Entity, Table
@@ -107,3 +109,23 @@ def field_names(entity: Entity) -> Mapping[str, str]:
         name: column if columns.count(column) == 1 else name
         for name, column in zip(cells_of(entity), columns, strict=True)
     }
+
+
+def frame_of(entity: Entity, rows: Iterable[tuple[str, str, Row]]) -> pl.DataFrame:
+    """Rows (vessel, source id, row) as an image, the way the base keeps them."""
+    listed = list(rows)
+    return pl.DataFrame(
+        {
+            "vessel_id": [owner for owner, _, _ in listed],
+            "source_id": [source for _, source, _ in listed],
+            **{
+                f"?{table.name}": [table.name in row.tables for _, _, row in listed]
+                for table in entity.tables
+                if table.when is not None
+            },
+            **{
+                cell: pl.Series([row.cells.get(cell) for _, _, row in listed], dtype=pl.String)
+                for cell in cells_of(entity)
+            },
+        }
+    )

@@ -17,8 +17,11 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.shared import LOCK
 from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import HASH, Found, hashes, normal, rows_of
-from bulkmig.sync.plan import IN_USE, Plan, Rules, plan
+from bulkmig.sync.kept import IN_USE
+from bulkmig.sync.parts import Plan
+from bulkmig.sync.plan import plan
 from bulkmig.sync.row import Row
+from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Applied, Means, Step
 from bulkmig.target.graph import Graph
 from bulkmig.vessel_load import LoadOptions

@@ -10,8 +10,8 @@ from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.sync.gather import Found, Gather
+from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
-from bulkmig.sync.plan import pending
 from bulkmig.sync.row import ends_of, make, placing
 
 

@@ -9,7 +9,8 @@ from bulkmig._core.declare import Entity, Table
 from bulkmig._core.unit import Catalogue
 from bulkmig.ledger import write
 from bulkmig.postgres.session import Connection
-from bulkmig.sync.plan import Part, Plan
+from bulkmig.report import Report
+from bulkmig.sync.parts import Part, Plan
 from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
 
@@ -24,6 +25,15 @@ class Applied:
     unchanged: Counter[str] = field(default_factory=Counter)
     open: int = 0
     resolved: Counter[str] = field(default_factory=Counter)
+
+    def count_into(self, report: Report) -> None:
+        """Adds it to a run's figures."""
+        report.inserted.update(self.inserted)
+        report.updated.update(self.updated)
+        report.deleted.update(self.deleted)
+        report.unchanged.update(self.unchanged)
+        report.conflicts["open"] += self.open
+        report.conflicts.update(self.resolved)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 import asyncpg
 import polars as pl
@@ -29,11 +30,13 @@ from bulkmig.sync.abroad import Foretold
 from bulkmig.sync.alone import rolled_back
 from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Gather
+from bulkmig.sync.kept import pending as _pending
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
-from bulkmig.sync.plan import Plan, Rules, plan
-from bulkmig.sync.plan import pending as _pending
+from bulkmig.sync.parts import Plan
+from bulkmig.sync.plan import plan
 from bulkmig.sync.record import record
+from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step, key_of
 from bulkmig.target.graph import Graph
 from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
@@ -75,68 +78,91 @@ def work(
     """The work of a sync's workers: units of vessels. Those between which rows move change in one commit; of
     a unit of others each could change alone, and does where they can't together."""
     foretold = Foretold(options.decisions, options.shared.failures)
+    return _Work(options, rules, moves, foretold, queue, report, finished).unit
 
-    async def one(lane: Lane, vessels: list[Vessel]) -> None:
+
+@dataclass(frozen=True)
+class _Work:
+    options: LoadOptions
+    rules: Rules
+    moves: Moves
+    foretold: Foretold
+    queue: Queue
+    report: Report
+    finished: Finished
+
+    async def unit(self, lane: Lane, vessels: list[Vessel]) -> None:
+        """These vessels, and what is to be done where they, or some of them, can't be synchronised."""
         tallies: list[Tally] = []
-        there = [vessel for vessel in vessels if vessel.id not in moves.vanished]
 
         async def attempt(number: int) -> list[Loaded]:
             tallies.clear()
-            for vessel in there:
-                lane.site.listen(VesselStarted(vessel.id, vessel.name))
+            for vessel in vessels:
+                if vessel.id not in self.moves.vanished:
+                    lane.site.listen(VesselStarted(vessel.id, vessel.name))
             try:
-                return await _sync(lane, vessels, options, rules, moves, foretold, tallies)
+                return await _sync(
+                    lane, vessels, self.options, self.rules, self.moves, self.foretold, tallies
+                )
             except Exception:
                 await lane.close()
                 raise
 
-        apart = moves.groups(vessels)
         try:
             results = await lane.site.patience.work(name_of(vessels), attempt)
         except (SnapshotGone, ServerLost, UnitTooLarge):
             raise
         except RolledBack as error:
-            # What changes in one commit with them was decided with rows that they have no more.
-            along = [group for group in apart if any(vessel.id in error.vessels for vessel in group)]
-            for vessel in (vessel for group in along for vessel in group):
-                if rules.spares and vessel.id in error.vessels:
-                    result = Loaded(vessel, "skipped")
-                else:
-                    target = await lane.target()
-                    result = await record_failure(target, vessel, options, phase="load", error=_MEANWHILE)
-                finished([result] if vessel.id not in moves.vanished else [], queue)
-            left = [group for group in apart if group not in along]
-            if left and not queue.stopped:
-                await one(lane, [vessel for group in left for vessel in group])
-            return
+            return await self._without_rolled_back(lane, vessels, error.vessels)
         except Failing as error:
-            why = {other: e for failing, e in error.vessels.items() for other in moves.partners(failing)}
-            why |= error.vessels
-            failed = [vessel for vessel in vessels if vessel.id in why]
-            target = await lane.target()
-            for vessel in failed:
-                result = await record_failure(target, vessel, options, phase="validate", error=why[vessel.id])
-                finished([result] if vessel.id not in moves.vanished else [], queue)
-            # Those that only exchange numbers with it do what they can without it.
-            others = [vessel for vessel in vessels if vessel not in failed]
-            if others and (len(apart) == 1 or not queue.stopped):
-                await one(lane, others)
-            return
+            return await self._without_failing(lane, vessels, error.vessels)
         except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
+            apart, why = self.moves.groups(vessels), describe(error)
             if len(apart) > 1:
-                queue.put_back(apart)
-                return
-            target = await lane.target()
-            results = [
-                await record_failure(target, vessel, options, phase="load", error=describe(error))
-                for vessel in vessels
-            ]
+                return self.queue.put_back(apart)
+            results = []
+            await self._failed(lane, vessels, "load", lambda vessel: why)
         for tally in tallies:
-            add(report, tally)
-        # What becomes of vessels that are gone from the source is decided afterwards.
-        finished([result for result in results if result.vessel.id not in moves.vanished], queue)
+            add(self.report, tally)
+        self._finish(results)
 
-    return one
+    async def _without_rolled_back(self, lane: Lane, vessels: list[Vessel], gone: Collection[str]) -> None:
+        """Those that don't change in one commit with any of them: it was decided with rows that they have no
+        more."""
+        apart = self.moves.groups(vessels)
+        along = [group for group in apart if any(vessel.id in gone for vessel in group)]
+        for vessel in (vessel for group in along for vessel in group):
+            if self.rules.spares and vessel.id in gone:
+                self._finish([Loaded(vessel, "skipped")])
+            else:
+                await self._failed(lane, [vessel], "load", lambda vessel: _MEANWHILE)
+        left = [group for group in apart if group not in along]
+        if left and not self.queue.stopped:
+            await self.unit(lane, [vessel for group in left for vessel in group])
+
+    async def _without_failing(self, lane: Lane, vessels: list[Vessel], errors: Mapping[str, str]) -> None:
+        """Those that only exchange numbers with failing ones do what they can without them."""
+        moves, apart = self.moves, self.moves.groups(vessels)
+        why = {other: error for failing, error in errors.items() for other in moves.partners(failing)}
+        why |= errors
+        failed = [vessel for vessel in vessels if vessel.id in why]
+        await self._failed(lane, failed, "validate", lambda vessel: why[vessel.id])
+        others = [vessel for vessel in vessels if vessel not in failed]
+        if others and (len(apart) == 1 or not self.queue.stopped):
+            await self.unit(lane, others)
+
+    async def _failed(
+        self, lane: Lane, vessels: Sequence[Vessel], phase: str, why: Callable[[Vessel], str]
+    ) -> None:
+        target = await lane.target()
+        for vessel in vessels:
+            error = why(vessel)
+            self._finish([await record_failure(target, vessel, self.options, phase=phase, error=error)])
+
+    def _finish(self, results: Sequence[Loaded]) -> None:
+        # What becomes of vessels that are gone from the source is decided afterwards.
+        there = [result for result in results if result.vessel.id not in self.moves.vanished]
+        self.finished(there, self.queue)
 
 
 async def _sync(
@@ -183,22 +209,19 @@ async def _sync(
             await record(target, options.run_id, gather.found, plans, waited, results, gather.vessels)
         # Together they took this long; each is told a share of it.
         seconds = (time.perf_counter() - started) / len(moves.groups(vessels))
-        for result in results.values():
-            result.seconds = seconds
-        marks = [
-            write.Mark(
-                vessel.id,
-                vessel.name,
-                result.state,
-                "load",
-                (result.inserted + result.updated + result.deleted).total(),
-                seconds,
-            )
-            for vessel in vessels
-            for result in (results[vessel.id],)
-        ]
-        await write.marks(target, options.who, options.run_id, marks, snapshot=options.snapshot)
+        await _mark(target, options, results.values(), seconds)
     return list(results.values())
+
+
+async def _mark(
+    target: Connection, options: LoadOptions, results: Collection[Loaded], seconds: float
+) -> None:
+    marks = []
+    for result in results:
+        result.seconds = seconds
+        vessel, rows = result.vessel, (result.inserted + result.updated + result.deleted).total()
+        marks.append(write.Mark(vessel.id, vessel.name, result.state, "load", rows, seconds))
+    await write.marks(target, options.who, options.run_id, marks, snapshot=options.snapshot)
 
 
 async def _rolled_back(

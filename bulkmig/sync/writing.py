@@ -8,7 +8,7 @@ import polars as pl
 
 from bulkmig._core.declare import Entity, Table
 from bulkmig.postgres.session import Connection
-from bulkmig.sync.plan import Part
+from bulkmig.sync.parts import Part
 from bulkmig.sync.row import Row, equal_in
 from bulkmig.sync.step import Step, key_of, was_in
 from bulkmig.target.postgres import upsert

@@ -167,13 +167,21 @@ UPDATE vessels SET onboarding_status = 'APPROVED' WHERE onboarding_status <> 'AP
 """
 
 
+_IS_THERE = """
+SELECT v.id FROM vessels v JOIN bulkmig.identities i ON i.target_id = v.id WHERE i.source_id = $1::text::uuid
+"""
+
+
 @pytest.mark.slow
 async def test_a_sync_over_workers_ends_where_one_process_ends(fleets: Fleets, databases: Databases) -> None:
-    """Changed rows, a place above many, a move between vessels, and vessels that are new."""
+    """Changed rows, a place above many, a move between vessels, vessels that are new, and one that was rolled
+    back, which is left alone."""
     origin = await fleets(FleetSpec(seed=4, vessels=8, equipment=12, approved=0.75), fresh=True)
     one, many = databases("maintenance"), databases("maintenance")
+    back = sorted(origin.approved)[1]
     for target in (one, many):
         assert (await run(origin.url, target, "migrate", "--all", *MODE)).status == 0
+        assert (await run(origin.url, target, "rollback", "--vessel", back, "--yes")).status == 0
     connection = await asyncpg.connect(origin.url)
     await connection.execute(_CHANGES)
     await connection.close()
@@ -188,3 +196,6 @@ async def test_a_sync_over_workers_ends_where_one_process_ends(fleets: Fleets, d
     assert ended.vessels == alone.vessels
     assert ended.document["rows"] == alone.document["rows"]
     assert done.vessels["done"] > 2
+    connection = await asyncpg.connect(many)
+    assert await connection.fetch(_IS_THERE, back) == []
+    await connection.close()

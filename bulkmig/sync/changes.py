@@ -1,0 +1,190 @@
+"""The steps of a sync that vessels take: what changed in them is looked for, and flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+from bulkmig import numbers
+from bulkmig.events import PhaseStarted, VesselsUnchanged
+from bulkmig.fleet.run import Run
+from bulkmig.fleet.vessels import load_vessels
+from bulkmig.report import Report
+from bulkmig.selection import Vessel
+from bulkmig.sync import along, gone, held
+from bulkmig.sync.chosen import Chosen
+from bulkmig.sync.detect import detect
+from bulkmig.sync.moves import Moves, find
+from bulkmig.sync.numbers import holders
+from bulkmig.sync.released import released
+from bulkmig.sync.rules import Rules
+from bulkmig.sync.share import change, each_alone, spread
+from bulkmig.sync.vessel import Finished
+from bulkmig.units import in_order
+
+
+class Changes:
+    """The vessels of a sync. `due`: those that are to be brought up to date; `moves`: what goes from one to
+    another."""
+
+    def __init__(self, run: Run, rules: Rules, chosen: Chosen) -> None:
+        self.run, self.rules, self.chosen = run, rules, chosen
+        self.moves = Moves()
+        self.due: list[Vessel] = []
+
+    async def look(self, gone_users: Collection[str]) -> None:
+        """Which vessels have anything to be brought up to date. `gone_users`: source ids."""
+        run, ends, chosen = self.run, self.run.ends, self.chosen
+        came = set(run.fleet.decisions.identity("user")["source_id"]) - run.fleet.present.get("user", set())
+        there = [vessel.id for vessel in chosen.looked_at]
+        detected = await detect(
+            ends.holder,
+            ends.target,
+            there,
+            users=came.union(gone_users),
+            vanished=bool(chosen.vanished),
+            looked=await run.ahead.found(ends.snapshot, there) if run.ahead is not None else None,
+        )
+        run.looked[ends.seen] = detected.now
+        affected = {vessel.id for vessel in chosen.old} if self.run.settings.full else detected.affected
+        # A company that turned erroneous keeps its vessels out, be nothing changed in them.
+        out = run.fleet.decisions.companies_out
+        affected |= {vessel.id for vessel in chosen.old if vessel.company_id in out}
+        freed = await held.free(ends.target, run.checkpoints) if run.state.retains else {}
+        affected |= {vessel for vessel, _ in freed.values()}
+        self.due = [vessel for vessel in chosen.old if vessel.id in affected]
+        self.moves = await find(
+            ends.holder,
+            ends.target,
+            detected.shuffled,
+            [*self.due, *(vessel for vessel in chosen.others if vessel.id in affected)],
+            vanished=[vessel.id for vessel in chosen.vanished],
+            arriving=chosen.new,
+        )
+        await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
+        for entity, ids in self.moves.ids.items():
+            run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
+        shuffled = [vessel for vessel in chosen.looked_at if vessel.id in detected.shuffled]
+        run.grown = [*shuffled, *chosen.new]
+        if not self.run.settings.dry_run:
+            await numbers.assign(ends.holder, ends.target, run.fleet, run.grown)
+
+    async def write(self) -> None:
+        """Vessels that are in the target already and have changed, those that waited longest first, and
+        those with which they change in one commit."""
+        run, moves, chosen = self.run, self.moves, self.chosen
+        arriving = [vessel for vessel in chosen.new if moves.receives(vessel.id)]
+        # Whether they get the numbers that they want is judged by the plans.
+        run.fleet.decisions.imo_taken -= {vessel.id for vessel in arriving}
+        along = moves.joined([v.id for v in (*self.due, *arriving)], [*chosen.others, *chosen.vanished])
+        vanished = {vessel.id for vessel in chosen.vanished}
+        run.report.selected += sum(vessel.id not in vanished for vessel in along)
+        changed = {vessel.id for vessel in self.due}
+        unchanged = tuple(vessel.id for vessel in chosen.old if vessel.id not in changed)
+        run.report.done += len(unchanged)
+        if unchanged:
+            run.listen(VesselsUnchanged(unchanged))
+        due = [*self.due, *along, *arriving]
+        run.listen(PhaseStarted("vessels", len(due)))
+        groups = moves.groups(due)
+        # Whether a vessel gets the number that it wants is known only when these are done, and decides about
+        # other vessels' references to its equipment.
+        first, groups = _parted(groups, lambda group: any(v.id in moves.renumbered for v in group))
+        await self._change(first, moves, run.report, run.counted.finished)
+        if run.ends_early:
+            return
+        if run.crew is not None or (run.settings.processes > 1 and not run.settings.dry_run):
+            # Rows that move concern several vessels: these few are done here.
+            plain, groups = _parted(groups, lambda group: _is_plain(group, moves))
+            if run.crew is not None:
+                await run.crew.work(run, "sync", plain)
+            elif len(plain) > 1:
+                await spread(run, [vessel for group in plain for vessel in group])
+            else:
+                groups += plain
+        if not run.ends_early:
+            await self._change(groups, moves, run.report, run.counted.finished)
+
+    async def _change(
+        self, groups: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
+    ) -> None:
+        """Vessels that change in one commit, and others together as far as each needn't start for itself."""
+        if not each_alone(self.run.settings):
+            plain, groups = _parted(groups, lambda group: _is_plain(group, moves))
+            groups += in_order((group[0] for group in plain), self.run.settings.batch_bytes)
+        await change(self.run, self.rules, groups, moves, tally, finished)
+
+    async def load_new(self) -> None:
+        """Vessels that are not in the target yet."""
+        run = self.run
+        new = [vessel for vessel in self.chosen.new if not self.moves.receives(vessel.id)]
+        new = [vessel for vessel in new if vessel.id not in run.counted.ended]
+        if new and not run.ends_early:
+            await run.step("IMO numbers", lambda: self._look_at_numbers(new))
+            await load_vessels(run, new)
+
+    async def _look_at_numbers(self, new: Sequence[Vessel]) -> None:
+        """Which numbers others hold now: vessels that changed may have let go of some, and got some."""
+        decisions = self.run.fleet.decisions
+        held = await holders(self.run.ends.target, [v.imo_number for v in new if v.imo_number is not None])
+        ids = dict(decisions.identity("vessel").iter_rows())
+        for vessel in new:
+            if held.get(vessel.imo_number or "", ids[vessel.id]) == ids[vessel.id]:
+                decisions.imo_taken.discard(vessel.id)
+            else:
+                decisions.imo_taken.add(vessel.id)
+
+    async def look_again(self) -> None:
+        """References that are in quarantine although their ends are there by now: their vessels once more."""
+        run, counted = self.run, self.run.counted
+        if not counted.done or run.settings.dry_run or run.ends_early:
+            return
+        freed: set[str] = set()
+
+        async def look() -> None:
+            freed.update(await released(run.ends.holder, run.ends.target, run.fleet.decisions))
+
+        await run.step("references in quarantine", look)
+        came = {vessel.id for vessel in self.chosen.new}
+        if any(result.state == "migrated" and result.vessel.id in came for result in counted.done):
+            # What a written reference waits for may have come with a new vessel.
+            freed |= {result.vessel.id for result in counted.done if result.unsettled}
+        there = {
+            *self.chosen.old,
+            *self.chosen.vanished,
+            *(result.vessel for result in counted.done if result.state == "migrated"),
+        }
+        moves = self.moves.still_due()
+        known = sorted(there, key=lambda vessel: vessel.id)
+        due = [vessel for vessel in known if vessel.id in freed]
+        due += moves.joined(freed, [vessel for vessel in known if vessel.id not in freed])
+        await self._change(moves.groups(due), moves, Report("sync"), counted.finished_again)
+
+    async def delete_gone(self) -> None:
+        """Vessels that the source has no more."""
+        run, ends = self.run, self.run.ends
+        settled = {result.vessel.id for result in run.counted.done} | self.moves.vanished
+        left = [vessel for vessel in self.chosen.vanished if vessel.id not in run.counted.ended]
+        run.report.selected += len(left)
+        for vessel in left:
+            if self.moves.partners(vessel.id) - settled:
+                continue  # what it gives away, or decides about with another, is on it still
+            if run.ends_early or not run.may_start([vessel]):
+                run.not_all_taken()
+                return
+            stays = self.moves.stays[vessel.id]
+            run.counted.add(await gone.delete(ends.target, vessel, run.options(), self.rules, stays))
+
+
+def _is_plain(group: list[Vessel], moves: Moves) -> bool:
+    """Whether it is one vessel, and nothing goes from or to it."""
+    return len(group) == 1 and not moves.concern(group[0].id)
+
+
+def _parted(
+    units: list[list[Vessel]], those: Callable[[list[Vessel]], bool]
+) -> tuple[list[list[Vessel]], list[list[Vessel]]]:
+    """Those units, and the others."""
+    found: tuple[list[list[Vessel]], list[list[Vessel]]] = ([], [])
+    for unit in units:
+        found[0 if those(unit) else 1].append(unit)
+    return found

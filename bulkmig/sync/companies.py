@@ -1,0 +1,96 @@
+"""The steps of a sync that companies and users take: before the vessels, and after them."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from bulkmig.entities import FLEET
+from bulkmig.fleet.companies import write_late_users
+from bulkmig.fleet.run import Run
+from bulkmig.ledger import base
+from bulkmig.ledger.write import NIL
+from bulkmig.sync import shared
+from bulkmig.sync.record import BRAKE
+from bulkmig.sync.rules import Rules
+from bulkmig.target.state import TargetState
+
+_STAYING = "SELECT source_id::text FROM bulkmig.retained WHERE entity = 'company' AND reason <> 'brake'"
+# Companies of these users, and those of these companies that are there.
+_COMPANIES = """
+SELECT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])
+ UNION SELECT id::text FROM companies WHERE id = ANY ($2::text[]::uuid[])
+"""
+
+
+class Companies:
+    """Companies and users of a sync. `gone`: entity -> source ids of those that the source has no more."""
+
+    def __init__(self, run: Run, rules: Rules) -> None:
+        self.run, self.rules = run, rules
+        self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}
+        self._before: dict[str, pl.DataFrame] | None = None  # as they were last written
+
+    async def due(self, state: TargetState) -> set[str]:
+        """Companies that are in the target, and those that users who were written have moved to."""
+        known = set(state.identities.get("company", ()))
+        users = await self._written("user") if state.ledger else []
+        rows = await self.run.ends.holder.fetch(_COMPANIES, users, list(known))
+        return {row["id"] for row in rows}
+
+    async def emails(self, users: pl.DataFrame) -> dict[str, str]:
+        """What users who are loaded will have for e-mails."""
+        if not users.height:
+            return {}
+        return await shared.emails(self.run.ends.target, users, await self._read_written(), self.rules)
+
+    async def look_for_gone(self) -> None:
+        """Users and companies that the source has no more."""
+        for of in FLEET:
+            self.gone[of.name] = set(await self._written(of.name)) - self.run.fleet.there[of.name]
+        self._before = None  # they change from now on
+
+    async def change(self) -> None:
+        """Companies and users that are in the target already, and users who could not come before that."""
+        options = self.run.options()
+        target, decisions = self.run.ends.target, self.run.fleet.decisions
+        done = await shared.change(target, self.run.fleet, options, self.rules)
+        done.count_into(self.run.report)
+        await write_late_users(self.run)
+        # Nothing refers to those who are gone from the source, or whom the portal deleted, from now on.
+        users = decisions.identity("user")
+        there = await target.fetch(
+            "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", users["target_id"].to_list()
+        )
+        left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.run.settings.dry_run)
+        going = users.filter(pl.col("source_id").is_in(list(self.gone["user"])))["target_id"].to_list()
+        if going:
+            graph = await self.run.checkpoints.read_graph(target)
+            stay = await shared.portals_own(target, graph, going)
+            going = [id_ for id_ in going if id_ not in stay]
+        decisions.identities["user"] = users.filter(left, ~pl.col("target_id").is_in(going))
+
+    async def delete(self) -> None:
+        """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
+        gone whole."""
+        target, gone = self.run.ends.target, self.gone
+        # What stays on purpose was gone before, and let go of.
+        staying = await target.fetch(_STAYING) if gone["company"] else []
+        whole = gone["company"] - {row[0] for row in staying}
+        if whole and not self.run.settings.allow_deletions:
+            held = await shared.of_companies(target, gone["user"], whole)
+            self.run.report.held_back += len(held) + len(whole)
+            self.run.report.findings["warning", BRAKE] += 1
+            gone = {"company": set(), "user": gone["user"] - held}
+        if any(gone.values()):
+            done = await shared.delete(target, gone, self.run.options(), self.rules)
+            done.count_into(self.run.report)
+
+    async def _written(self, of: str) -> list[str]:
+        """The companies or users that bulkmig had written before this run (source ids)."""
+        before = await self._read_written()
+        return before[of]["source_id"].to_list() if of in before else []
+
+    async def _read_written(self) -> dict[str, pl.DataFrame]:
+        if self._before is None:
+            self._before = await base.read_each(self.run.ends.target, [NIL], [of.name for of in FLEET])
+        return self._before

@@ -1,0 +1,66 @@
+"""What a vessel's sync does: the rows that are written, deleted, kept and forgotten, entity by entity."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from bulkmig._core.declare import Entity
+from bulkmig.entities import ENTITIES
+from bulkmig.sync.decide import Conflict
+from bulkmig.sync.row import Row, ends_of
+
+
+@dataclass
+class Part:
+    """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
+    (None: nothing), `delete` goes, `went` has gone with its ends by bulkmig's doing, `untouched` stays as it
+    is, be there a new base. By source id: `base` is last written from now on, `forget` no longer bulkmig's,
+    `stands` what stands where that isn't the base, `waiting` new rows whose ends aren't there."""
+
+    entity: Entity
+    write: dict[str, Row] = field(default_factory=dict)
+    was: dict[str, Row | None] = field(default_factory=dict)
+    delete: dict[str, str] = field(default_factory=dict)  # target id -> source id
+    base: dict[str, Row] = field(default_factory=dict)
+    forget: set[str] = field(default_factory=set)
+    stands: dict[str, Row] = field(default_factory=dict)
+    waiting: set[str] = field(default_factory=set)
+    went: set[str] = field(default_factory=set)
+    untouched: set[str] = field(default_factory=set)
+    conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
+    retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
+    unchanged: Counter[str] = field(default_factory=Counter)  # target table
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of it changes, in the target or in the base."""
+        return not (self.write or self.delete or self.base or self.forget or self.conflicts or self.retained)
+
+    @property
+    def let_go(self) -> set[str]:
+        """Target ids of equipment that rows let go of."""
+        left: set[str] = set()
+        for id_ in (*self.write, *self.delete):
+            was, row = self.was[id_], self.write.get(id_)
+            if was is not None:
+                left |= ends_of(self.entity, was) - (ends_of(self.entity, row) if row is not None else set())
+        return left
+
+    @property
+    def rows(self) -> int:
+        """How many target rows are written or deleted."""
+        return (len(self.write) + len(self.delete)) * len(self.entity.tables)
+
+
+@dataclass
+class Plan:
+    """All entities' shares. `brake`: how many deletions it holds back."""
+
+    parts: dict[str, Part] = field(default_factory=lambda: {e.name: Part(e) for e in ENTITIES})
+    brake: int = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether neither the target nor the base changes."""
+        return all(part.idle for part in self.parts.values())

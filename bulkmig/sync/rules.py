@@ -1,0 +1,49 @@
+"""What a sync decides by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from bulkmig._core.unit import Catalogue
+from bulkmig.sync.strategies import named
+from bulkmig.sync.strategies._strategy import Strategy
+
+
+class Chosen(Protocol):
+    """What the command's options say of it: settings, or what a worker is told of them."""
+
+    @property
+    def conflict(self) -> str: ...
+    @property
+    def allow_deletions(self) -> bool: ...
+    @property
+    def brake_share(self) -> float: ...
+    @property
+    def brake_least(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a run decides by. The brake holds a vessel's deletions back where more than `brake_share` of the
+    rows that bulkmig wrote, and at least `brake_least` equipment, would go. `spares`: vessels that
+    were rolled back, be it since the run has chosen them, are left alone."""
+
+    strategy: Strategy
+    catalogue: Catalogue
+    allow_deletions: bool
+    brake_share: float
+    brake_least: int
+    spares: bool
+
+    @classmethod
+    def of(cls, chosen: Chosen, catalogue: Catalogue, *, spares: bool) -> Rules:
+        """The rules of a run with these options, for a target with these columns."""
+        return cls(
+            named(chosen.conflict),
+            catalogue,
+            chosen.allow_deletions,
+            chosen.brake_share,
+            chosen.brake_least,
+            spares,
+        )
