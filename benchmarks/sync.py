@@ -21,7 +21,10 @@ from bulkmig.embedded import Server, installs
 from bulkmig.generate import FleetSpec
 
 NOTHING, LARGE, SPREAD = "nothing changed", "100 equipment of one vessel", "10,000 equipment of all vessels"
-GOALS = {NOTHING: 2.0, LARGE: 0.5, SPREAD: 20.0}  # seconds of wall time
+SPREAD_OVER_TWO = f"{SPREAD}, --processes 2"
+GOALS = {NOTHING: 2.0, LARGE: 0.5, SPREAD: 20.0, SPREAD_OVER_TWO: 20.0}  # seconds of wall time
+
+OPTIONS = {SPREAD_OVER_TWO: ("--processes", "2")}
 
 # So many equipment of every vessel, other ones each time.
 _CHANGE = """
@@ -51,12 +54,12 @@ class Contest:
         database = self.ends.source_url.rpartition("/")[2]
         self.ends.source.execute(_CHANGE.format(number=self.number, each=each), database)
 
-    def sync(self, each: int = 0) -> Cost:
-        """What one sync costs after such a change. Raises RuntimeError where it updates anything else."""
+    def sync(self, each: int = 0, *options: str) -> Cost:
+        """What one sync costs after such a change. Raises RuntimeError where it fails."""
         if each:
             self.change(each)
         self.ends.settle()
-        return self.bulkmig("sync")
+        return self.bulkmig("sync", *options)
 
     def statements(self) -> dict[str, int]:
         """How many statements a sync without changes sends to each end."""
@@ -90,7 +93,7 @@ def _measured(spec: FleetSpec, cases: dict[str, int], chosen: argparse.Namespace
         print(f"{spec.vessels} vessels migrated in {contest.bulkmig('migrate').wall:.1f} s", flush=True)
         for name, each in cases.items():
             for _ in range(chosen.repeat):
-                cost = contest.sync(each)
+                cost = contest.sync(each, *OPTIONS.get(name, ()))
                 costs[name].append(cost)
                 updated = cost.document["rows"].get("equipment", {}).get("updated", 0)
                 print(
@@ -123,7 +126,8 @@ def main() -> int:
     one = FleetSpec(vessels=1, equipment=chosen.large, **common)
     fleet = FleetSpec(vessels=chosen.vessels, equipment=chosen.equipment, **common)
     large = _measured(one, {LARGE: 100}, chosen)
-    whole = _measured(fleet, {NOTHING: 0, SPREAD: max(10_000 // chosen.vessels, 1)}, chosen)
+    each = max(10_000 // chosen.vessels, 1)
+    whole = _measured(fleet, {NOTHING: 0, SPREAD: each, SPREAD_OVER_TWO: each}, chosen)
     wall = {**large["wall"], **whole["wall"]}
     for name, goal in GOALS.items():
         found = wall[name]

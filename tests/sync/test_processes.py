@@ -14,6 +14,7 @@ from tests.checkpoint.support import execute, fetchval, settings
 from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases
+from tests.sync.test_rules import gone_vessel
 
 SPEC = FleetSpec(seed=14, vessels=8, companies=2, users_per_company=3, equipment=6, approved=0.75)
 ALL = Selection(all=True)
@@ -94,10 +95,7 @@ async def test_after_a_failure_no_new_vessel_is_started(
         origin.url, "UPDATE vessels SET onboarding_status = 'APPROVED' WHERE id = $1::text::uuid", new
     )
     await execute(origin.url, "UPDATE equipment SET name = NULL WHERE vessel_id = $1::text::uuid", failing)
-    await execute(
-        origin.url,
-        f"SET session_replication_role = replica; DELETE FROM vessels WHERE id = '{gone}'",
-    )
+    await gone_vessel(origin, gone)
     started: list[str] = []
 
     def listen(event: Event) -> None:

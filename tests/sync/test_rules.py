@@ -207,9 +207,10 @@ async def test_of_two_syncs_at_once_one_works_and_the_other_says_so(config: Sett
     assert (await sync(config, ALL)).status == "completed"
 
 
-async def gone_vessel(origin: Origin) -> str:
-    """Deletes a vessel from the source with all that belongs to it; returns its id."""
-    vessel: str = await fetchval(origin.url, "SELECT min(id::text) FROM vessels")
+async def gone_vessel(origin: Origin, vessel: str = "") -> str:
+    """Deletes a vessel, the first where none is named, from the source with all that belongs to it; returns
+    its id."""
+    vessel = vessel or await fetchval(origin.url, "SELECT min(id::text) FROM vessels")
     mine = f"(SELECT id FROM equipment WHERE vessel_id = '{vessel}')"
     await execute(
         origin.url,
