@@ -92,7 +92,8 @@ async def decide(
     fleet.deleted = {
         of.name: await _written(target, of.name, fleet.former.get(of.name, frozenset())) for of in FLEET
     }
-    selected = sorted({vessel.company_id for vessel in vessels}.union(companies))
+    # A vessel that the source has no more has no company in it.
+    selected = sorted({vessel.company_id for vessel in vessels if vessel.company_id}.union(companies))
     codes = await _decide_slugs(source, state, fleet)
     _identify_companies(state, decisions, frozenset(selected), codes)
     company_rows = await _read(source, entity("company"), queries.of_companies(entity("company"), selected))
