@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -28,7 +28,7 @@ class Found:
     """What became of one entity's rows of some vessels. `new` and `changed` are images. Source id -> vessel:
     `gone` are written and the source has them no more; `held`: written ones that would now be kept out;
     `with_parent`: rows, written or new, that stay with a parent which is held; `ids`: their target ids.
-    `written`: rows a vessel."""
+    `left`: rows of which nothing is decided; `written`: rows a vessel."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
@@ -37,6 +37,7 @@ class Found:
     held: dict[str, str] = field(default_factory=dict)
     with_parent: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    left: set[str] = field(default_factory=set)
     written: Counter[str] = field(default_factory=Counter)
     findings: list[pl.DataFrame] = field(default_factory=list)
     quarantined: list[pl.DataFrame] = field(default_factory=list)
@@ -233,6 +234,14 @@ class Gather:
         written = self._written.get(entity.name)
         if written is not None:
             found.held.update(_owned(written.filter(pl.col("source_id").is_in(out))))
+
+    def leave(self, entity: Entity, ids: Collection[str]) -> None:
+        """Nothing is decided about these rows."""
+        if ids:
+            found = self.found[entity.name]
+            found.new = [frame.filter(~pl.col("source_id").is_in(list(ids))) for frame in found.new]
+            found.changed = [frame.filter(~pl.col("source_id").is_in(list(ids))) for frame in found.changed]
+            found.left.update(ids)
 
     async def keep_orphans(self, source: Connection) -> None:
         """Rows whose parent the source has no more belong to no vessel, but they are there: written ones are

@@ -59,7 +59,7 @@ async def record(
             results[vessel].quarantined[entity.source] += n
         out += [(entity.name, source_id) for source_id in quarantined["source_id"]]
         about = {id_ for frame in (*rows.new, *rows.changed) for id_ in frame["source_id"]}
-        about.update(quarantined["source_id"])
+        about.update(rows.left, quarantined["source_id"])
         findings = _joined(rows.findings, FINDING)
         told.append(findings.filter(pl.col("source_id").is_in(list(about))))
         results[vessels[0]].elsewhere += rows.elsewhere

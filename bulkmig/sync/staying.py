@@ -1,5 +1,6 @@
-"""Rows that were to move to another vessel and are kept as they were last written: they stay on the vessel
-where the target has them, so that whatever becomes of them later has a checkpoint of that vessel."""
+"""Rows that were to move to another vessel and are kept as they were last written, or about which a conflict
+is open: they stay on the vessel where the target has them, so that whatever becomes of them later has a
+checkpoint of that vessel."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from bulkmig._core.declare import Entity
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
+from bulkmig.sync import conflicts
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
@@ -19,17 +21,20 @@ async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -
     """Gives such rows back to the vessels that they would leave, equipment before what hangs on it. Vessels
     between which rows move are gathered together."""
     of = {vessel: gather for gather in gathered for vessel in gather.vessels}
+    before = {then for vessel in of for rows in moves.came[vessel].values() for then in rows.values()}
+    opened = await conflicts.open_ones(target, sorted(before)) if before else {}
     for entity in PER_VESSEL:
         for vessel, gather in of.items():
             found = gather.found[entity.name]
             came = moves.came[vessel][entity.name]
             kept = {source: then for source, then in came.items() if source in found.held}
-            if not kept:
-                continue
-            kept = await _staying(target, entity, kept, moves)
-            moves.stay(vessel, entity.name, kept)
-            for source, then in kept.items():
+            if kept:
+                kept = await _staying(target, entity, kept, moves)
+            undecided = {s: then for s, then in came.items() if (entity.name, s) in opened and s not in kept}
+            moves.stay(vessel, entity.name, kept | undecided)
+            for source, then in (kept | undecided).items():
                 _give_back(source, found, of[then].found[entity.name], vessel, then)
+            gather.leave(entity, undecided)
 
 
 async def _staying(
@@ -52,8 +57,8 @@ async def _staying(
 
 
 def _give_back(source: str, found: Found, other: Found, vessel: str, then: str) -> None:
-    del found.held[source]
-    other.held[source] = then
+    if found.held.pop(source, None) is not None:
+        other.held[source] = then
     if found.with_parent.pop(source, None) is not None:
         other.with_parent[source] = then
         found.ids.pop(source, None)

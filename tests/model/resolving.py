@@ -7,6 +7,7 @@ from dataclasses import replace
 from tests.model import fields
 from tests.model.deletions import instead_of, remove
 from tests.model.onboarding import Onboarding
+from tests.model.rollback import UNIQUE
 from tests.model.rules import Hits
 from tests.model.state import Base, Conflict, Decision, Field, State, Values
 from tests.model.tables import THING_OF
@@ -18,7 +19,19 @@ def resolvable(state: State) -> list[Conflict]:
     """Open conflicts of rows that are as they were when the conflict was found: what else happens to a row
     until somebody decides is not said."""
     found = [one for one in state.conflicts.values() if one.open and state.unit(one.ref) == one.target]
-    return [one for one in found if one.target or not one.source or not state.tables.dangling(one.source)]
+    found = [one for one in found if one.target or not one.source or not state.tables.dangling(one.source)]
+    return [one for one in found if not _taken(state, one)]
+
+
+def _taken(state: State, conflict: Conflict) -> bool:
+    """Whether another row has what the source's side would give to this one, and may only be had once."""
+    own = state.target_id(conflict.ref)
+    return any(
+        row["id"] != own and row[column] is not None and row[column] == conflict.source[table].get(column)
+        for table, column in UNIQUE
+        if conflict.source is not None and table in conflict.source
+        for row in state.tables.rows(table)
+    )
 
 
 def resolve(state: State, onboarding: Onboarding, conflict: Conflict, take: Decision, hits: Hits) -> None:

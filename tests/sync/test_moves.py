@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from bulkmig import Selection, migrate, verify
+from bulkmig import Selection, migrate, resolve, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, settings, state, undone
@@ -69,6 +70,48 @@ async def test_equipment_that_moves_keeps_its_id_its_label_its_logs_and_its_part
     assert len(back.notes["together"]) == 1
     await undone(config, back)
     assert apart(lasting(after), lasting(await state(maintenance_url))) == []
+
+
+@pytest.mark.parametrize("strategy", ["manual", "source_wins"])
+async def test_equipment_about_which_a_conflict_is_open_stays_on_its_vessel_until_that_is_decided(
+    fleets: Fleets, maintenance_url: str, strategy: str
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url, conflict="manual")
+    await migrate(config, ALL)
+    equipment = await fetchval(origin.url, "SELECT min(id::text) FROM equipment")
+    own = "(SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)"
+    await execute(maintenance_url, "UPDATE equipment SET name = 'the portal''s' WHERE id = " + own, equipment)
+    await execute(
+        origin.url, "UPDATE equipment SET name = 'the source''s' WHERE id = $1::text::uuid", equipment
+    )
+    assert (await sync(config, ALL)).conflicts["open"] == 1
+    on = await fetchval(maintenance_url, "SELECT vessel_id::text FROM equipment WHERE id = " + own, equipment)
+    vessel = await fetchval(
+        origin.url,
+        "UPDATE equipment SET location_id = NULL, vessel_id = (SELECT v.id FROM vessels v"
+        " WHERE v.id <> equipment.vessel_id ORDER BY v.id LIMIT 1)"
+        " WHERE id = $1::text::uuid RETURNING vessel_id::text",
+        equipment,
+    )
+    report = await sync(msgspec.structs.replace(config, conflict=strategy), ALL)
+    assert (report.exit_status, report.failures, report.conflicts["open"]) == (0, [], 1)
+    assert (
+        await fetchval(maintenance_url, "SELECT vessel_id::text FROM equipment WHERE id = " + own, equipment)
+        == on
+    )
+    conflict = await fetchval(maintenance_url, "SELECT id::text FROM bulkmig.conflicts WHERE status = 'open'")
+    assert (await resolve(config, [conflict], take="source")).exit_status == 0
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.failures, report.conflicts["open"]) == (0, [], 0)
+    now = await fetchval(
+        maintenance_url,
+        "SELECT name || ' ' || i.source_id FROM equipment e JOIN bulkmig.identities i"
+        " ON i.target_id = e.vessel_id WHERE e.id = " + own,
+        equipment,
+    )
+    assert now == f"the source's {vessel}"
+    assert (await verify(config, ALL)).verified.difference_count == 0
 
 
 @pytest.mark.files_too
