@@ -12,7 +12,7 @@ from bulkmig.sync import conflicts
 # Why rows are retained: what they hang on is; the brake holds; what they would hang on isn't there.
 WITH_PARENT, BY_BRAKE, WITHOUT_PARENT = "with_parent", "brake", "without_parent"
 # Those that go when that is over.
-FOR_NOW = (WITH_PARENT, BY_BRAKE)
+FOR_NOW = (WITH_PARENT, BY_BRAKE, WITHOUT_PARENT)
 IN_USE = "in_use"
 
 

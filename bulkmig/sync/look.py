@@ -127,15 +127,28 @@ class Look:
             self._note(part, source, ids[source], verdict, bases.get(source))
         source_of = {id_: source for source, id_ in ids.items()}
         for part, id_ in await self._without_equipment(connection):
-            # The portal deleted what it hangs on, and so the row; a new one comes when that is there again.
-            del part.write[id_]
-            if (source := source_of[id_]) in bases:
-                continue
+            self._put_off(part, source_of[id_], id_, bases.get(source_of[id_]))
+
+    def _put_off(self, part: Part, source: str, id_: str, base: Row | None) -> None:
+        """Doesn't write a row, since the portal has deleted what it would hang on. `base`: what was last
+        written of it."""
+        name = self.entity.name
+        del part.write[id_]
+        if part.was[id_] is not None:
+            # It keeps what was last written until that is there again.
+            part.base.pop(source, None)
+            part.stands.pop(source, None)
+            part.conflicts = [one for one in part.conflicts if one[0] != source]
+            if source in self.came and base is not None:
+                part.base[source] = base
+        elif base is not None:
+            return  # the portal deleted the row with it; a new one comes when that is there again
+        else:
             del part.base[source]
-            if entity.waits is not None:
-                part.waiting.add(source)
-            elif (entity.name, source) not in self.retained:
-                part.retained[source] = (id_, WITHOUT_PARENT)
+        if part.was[id_] is None and self.entity.waits is not None:
+            part.waiting.add(source)
+        elif (name, source) not in self.retained:
+            part.retained[source] = (id_, WITHOUT_PARENT)
 
     async def _leave_waiting(
         self,
@@ -174,12 +187,11 @@ class Look:
                 part.retained[source] = (id_, "conflict")
 
     async def _without_equipment(self, connection: Connection) -> list[tuple[Part, str]]:
-        """Rows (target ids) that would come and name equipment which won't be there."""
+        """Rows (target ids) that would name equipment which won't be there."""
         ends = [
             (part, id_, ends_of(self.entity, row))
             for part in map(self.part, self.made)
             for id_, row in part.write.items()
-            if part.was[id_] is None
         ]
         missing = await self._absent(connection, [named for _, _, named in ends])
         return [(part, id_) for part, id_, named in ends if named & missing]

@@ -63,13 +63,16 @@ def apply(run: Run, due: Due) -> None:
             else "gone in the portal, unchanged"
         )
         return
-    if target == base.unit:
-        _write(run, due, due.unit)
-        return
     if target is None:
         _gone_in_the_portal(run, due, base)
         return
+    if target == base.unit:
+        if not state.tables.dangling(due.unit):  # else it would name equipment that the portal has deleted
+            _write(run, due, due.unit)
+        return
     values = fields.decided(strategy, base.unit, due.unit, target, hits)
+    if strategy != "manual" and state.tables.dangling(written(target, values)):
+        return
     record(run, due.ref, due.vessel, values, due.unit, target)
     hits(strategy if strategy != "merge" else "decided once")
     if strategy != "manual":

@@ -392,3 +392,46 @@ async def test_a_detail_row_that_comes_out_identical_is_not_counted_as_an_update
     await execute(origin.url, f"UPDATE equipment SET notes = 'other' WHERE id = '{equipment}'")
     report = await sync(msgspec.structs.replace(config, full=True), ALL)
     assert (report.updated["equipment"], report.updated["equipment_metadata"]) == (0, 1)
+
+
+async def test_a_row_that_comes_to_name_equipment_that_the_portal_has_deleted_keeps_what_was_written(
+    origin: Origin, config: Settings
+) -> None:
+    """The vessel's other rows flow on, and the row follows when the equipment is there again."""
+    score = await fetchval(
+        origin.url, "SELECT min(id::text) FROM quality_scores WHERE equipment_id IS NOT NULL"
+    )
+    away = await fetchval(
+        origin.url,
+        "SELECT min(e.id::text) FROM equipment e JOIN quality_scores s USING (vessel_id)"
+        " WHERE s.id = $1::text::uuid AND e.id <> s.equipment_id",
+        score,
+    )
+    of_score = " WHERE id = $1::text::uuid"
+    on = (
+        "SELECT m.original_id::text FROM quality_scores s JOIN equipment_metadata m USING (equipment_id)"
+        " WHERE s.category = 'this'"
+    )
+    await execute(origin.url, "UPDATE quality_scores SET category = 'this'" + of_score, score)
+    await sync(config, ALL)
+    before = await fetchval(config.target, on)
+    await execute(
+        config.target,
+        "DELETE FROM equipment WHERE id ="
+        " (SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)",
+        away,
+    )
+    await execute(origin.url, f"UPDATE quality_scores SET equipment_id = '{away}'::uuid" + of_score, score)
+    await execute(origin.url, "UPDATE vessels SET flag = 'XX'")
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.failures, report.updated["vessel_details"]) == (0, [], 2)
+    assert before != away
+    assert await fetchval(config.target, on) == before
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    again = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert (again.inserted + again.updated + again.deleted).total() == 0
+    await execute(origin.url, "UPDATE equipment SET name = 'anew'" + of_score, away)
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.failures) == (0, [])
+    assert await fetchval(config.target, on) == away
+    assert (await verify(config, ALL)).verified.difference_count == 0
