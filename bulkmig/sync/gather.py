@@ -28,7 +28,8 @@ class Found:
     """What became of one entity's rows of some vessels. `new` and `changed` are images. Source id -> vessel:
     `gone` are written and the source has them no more; `held`: written ones that would now be kept out;
     `with_parent`: rows, written or new, that stay with a parent which is held; `ids`: their target ids.
-    `left`: rows of which nothing is decided; `written`: rows a vessel."""
+    `left`: rows of which nothing is decided; `back`: rows that stay on the vessel that they would leave;
+    `written`: rows a vessel."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Found:
     with_parent: dict[str, str] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
+    back: set[str] = field(default_factory=set)
     written: Counter[str] = field(default_factory=Counter)
     findings: list[pl.DataFrame] = field(default_factory=list)
     quarantined: list[pl.DataFrame] = field(default_factory=list)

@@ -75,7 +75,7 @@ async def record(
         }
         # What was written once waits only where a rollback took its ends; else it is there, or the portal
         # has deleted it.
-        for lost in (waiting.keys() & rows.held) - waited[entity.name]:
+        for lost in waiting.keys() & {*rows.held, *rows.back} - waited[entity.name]:
             results[waiting.pop(lost)].unsettled = True  # it may come back with its end
         for vessel in vessels:
             waiting |= dict.fromkeys(plans[vessel].parts[entity.name].waiting, vessel)

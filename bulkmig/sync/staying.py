@@ -62,5 +62,6 @@ def _give_back(source: str, found: Found, other: Found, vessel: str, then: str) 
     if found.with_parent.pop(source, None) is not None:
         other.with_parent[source] = then
         found.ids.pop(source, None)
+    found.back.add(source)
     found.written[vessel] -= 1
     other.written[then] += 1
