@@ -50,11 +50,13 @@ VALUES ($1::text::uuid, $2::text::uuid, $3::text::uuid, $4::text[]::uuid[], $5,
           WHERE vessel_id = coalesce($3::text::uuid, $12::text::uuid) AND holds),
         $6::text[]::uuid[], $7::text::uuid, $8, $9, $10, $11, $13)
 """
-
-
 _ADD = """
 UPDATE bulkmig.checkpoints SET parts = parts + $2, rows = rows + $3, bytes = bytes + $4
  WHERE id = $1::text::uuid
+"""
+_EXTENT = "SELECT roots::text[] AS roots, parts FROM bulkmig.checkpoints WHERE id = $1::text::uuid"
+_EXTEND = """
+UPDATE bulkmig.checkpoints SET roots = $2::text[]::uuid[], absent = absent AND $3 WHERE id = $1::text::uuid
 """
 
 
@@ -151,14 +153,30 @@ class Checkpoints:
         restored: str | None = None,
         rows: Rows | None = None,
     ) -> str:
-        """Takes the checkpoint of the run's companies (target ids) and their users."""
+        """Takes the checkpoint of the run's companies (target ids) and their users; where the run has one, it
+        holds from now on those of these companies, too, of which the run has changed nothing so far."""
         taken = await self.taken(connection, None)
         if taken is not None:
+            await self._extend(connection, taken, roots)
             return taken
         graph = await self.read_graph(connection)
         return await self._take(
             connection, graph.companies, None, roots, id_=new_id(), absent=False, restored=restored, rows=rows
         )
+
+    async def _extend(self, connection: Connection, id_: str, roots: Sequence[str]) -> None:
+        (known, first) = (await connection.fetch(_EXTENT, id_))[0]
+        more = sorted({*roots}.difference(known))
+        if not more:
+            return
+        scope = (await self.read_graph(connection)).companies
+        packed, owner = Packed(), Owner(id_, self.run_id, None, bool(keys_of(connection)))
+        for table in scope.tables:
+            await packed.add(connection, "state", table.name, table.columns, _belonging(scope, table, more))
+        number, rows = len(packed.parts), packed.rows
+        size = await packed.store(connection, owner, first)
+        await connection.execute(_ADD, id_, number, rows, size)
+        await connection.execute(_EXTEND, id_, [*known, *more], not rows)
 
     async def _take(
         self,

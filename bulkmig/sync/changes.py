@@ -172,7 +172,8 @@ class Changes:
                 run.not_all_taken()
                 return
             stays = self.moves.stays[vessel.id]
-            run.counted.add(await gone.delete(ends.target, vessel, run.options(), self.rules, stays))
+            result = await gone.delete(ends.holder, ends.target, vessel, run.options(), self.rules, stays)
+            run.counted.add(result)
 
 
 def _is_plain(group: list[Vessel], moves: Moves) -> bool:

@@ -250,13 +250,8 @@ class Gather:
         kept as they are."""
         for entity in PER_VESSEL:
             found = self.found[entity.name]
-            if entity.through is not None and found.gone:
-                rows = await source.fetch(
-                    f"SELECT id::text FROM {entity.source} WHERE id = ANY ($1::text[]::uuid[])",
-                    sorted(found.gone),
-                )
-                for row in rows:
-                    found.held[row["id"]] = found.gone.pop(row["id"])
+            for id_ in await orphans(source, entity, found.gone):
+                found.held[id_] = found.gone.pop(id_)
 
     async def finish(self) -> None:
         """Tells what is gone from what would now be kept out."""
@@ -279,6 +274,16 @@ class Gather:
                     found.held[id_] = found.with_parent[id_] = vessel
                 else:
                     found.gone[id_] = vessel
+
+
+async def orphans(source: Connection, entity: Entity, gone: Collection[str]) -> set[str]:
+    """Those of these rows (source ids), which no vessel of the source has, that it has without a parent."""
+    if entity.through is None or not gone:
+        return set()
+    rows = await source.fetch(
+        f"SELECT id::text FROM {entity.source} WHERE id = ANY ($1::text[]::uuid[])", sorted(gone)
+    )
+    return {row["id"] for row in rows}
 
 
 def _owned(written: pl.DataFrame) -> dict[str, str]:

@@ -13,7 +13,7 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.sync import alone, held
 from bulkmig.sync.apply import apply
-from bulkmig.sync.gather import Found
+from bulkmig.sync.gather import Found, orphans
 from bulkmig.sync.kept import FOR_NOW
 from bulkmig.sync.parts import Plan
 from bulkmig.sync.plan import plan
@@ -43,6 +43,7 @@ async def named(target: Connection, vessels: Collection[str]) -> list[Vessel]:
 
 
 async def delete(
+    source: Connection,
     target: Connection,
     vessel: Vessel,
     options: LoadOptions,
@@ -52,7 +53,8 @@ async def delete(
     """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
     logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
     released. One that was rolled back since the run has chosen it is skipped. `stays`: entity -> source ids
-    of rows that the source has on another vessel and that are kept here."""
+    of rows that the source has on another vessel and that are kept here. Rows that the source has still,
+    without their parents, are kept as long as those are."""
     result = Loaded(vessel, "migrated")
     async with transaction(target, commit=not options.dry_run):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
@@ -60,7 +62,7 @@ async def delete(
             return Loaded(vessel, "skipped")
         target_id = await target.fetchval(_TARGET, vessel.id)
         graph = await options.checkpoints.read_graph(target)
-        gone = await _written(target, vessel, stays)
+        gone = await _written(source, target, vessel, stays)
         kept = {row["id"]: row["reason"] for row in await target.fetch(_KEPT, vessel.id, list(FOR_NOW))}
         # What it was kept for may have gone, too.
         freed = bool(await held.free(target, options.checkpoints, [vessel.id]))
@@ -87,7 +89,7 @@ async def delete(
 
 
 async def _written(
-    target: Connection, vessel: Vessel, stays: Mapping[str, Collection[str]]
+    source: Connection, target: Connection, vessel: Vessel, stays: Mapping[str, Collection[str]]
 ) -> dict[str, set[str]]:
     """Entity -> source ids of the vessel's rows that the source has no more."""
     gone: dict[str, set[str]] = {}
@@ -95,7 +97,8 @@ async def _written(
         if entity.tables:
             rows = await base.read(target, [vessel.id], entity.name, shape=base.only("source_id"))
             written = set() if rows is None else set(rows["source_id"])
-            gone[entity.name] = written.difference(stays.get(entity.name, ()))
+            written = written.difference(stays.get(entity.name, ()))
+            gone[entity.name] = written - await orphans(source, entity, written)
     return gone
 
 

@@ -83,11 +83,14 @@ async def _carry_out(target: Connection, options: LoadOptions, made: Plan) -> Ap
 
 
 def _companies(made: Plan) -> set[str]:
-    """Target ids of the companies that the plan is about, before and after."""
-    rows = [*made.parts["company"].write.values(), *made.parts["company"].was.values()]
-    staff = [*made.parts["user"].write.values(), *made.parts["user"].was.values()]
-    found = {row["companies.id"] for row in rows if row is not None}
-    found |= {row["users.company_id"] for row in staff if row is not None}
+    """Target ids of the companies that the plan is about, before and after; also where nothing of them is
+    written, since a conflict is recorded."""
+    found: set[str | None] = set()
+    for name, cell in (("company", "companies.id"), ("user", "users.company_id")):
+        part = made.parts[name]
+        told = [row for *_, one in part.conflicts for row in (one.base, one.source, one.target)]
+        rows = (*part.write.values(), *part.was.values(), *told)
+        found |= {row[cell] for row in rows if row is not None}
     return {id_ for id_ in found if id_ is not None}
 
 

@@ -114,6 +114,12 @@ def fleet_part(tables: Tables, roots: Iterable[Cell]) -> Rows:
     return found
 
 
+def changed_companies(before: Tables, after: Tables) -> set[Cell]:
+    """Companies (by their ids in the target) of which, or of whose users, anything has changed."""
+    known = {row["id"] for tables in (before, after) for row in tables.rows("companies")}
+    return {id_ for id_ in known if fleet_part(before, [id_]) != fleet_part(after, [id_])}
+
+
 def part(state: State, change: Change) -> Rows:
     """What a change is about, in a state."""
     if change.vessel is None:

@@ -49,7 +49,7 @@ def go_back(state: State, history: History, change: Change, hits: Hits, *, force
         if one.restored is not None:
             hits("rollback undone")
         for later in reversed(history.since(one)):
-            _return(made, later)
+            _return(made, later, {one.vessel for one in group})
         _records(made, one)
     _without_ends(made)
     _check_unique(made)
@@ -137,8 +137,9 @@ def _records(made: State, change: Change) -> None:
         made.rolled_back.discard(vessel)
 
 
-def _return(made: State, change: Change) -> None:
-    """References of other vessels that went when the rollback that is undone took their ends."""
+def _return(made: State, change: Change, group: set[str | None]) -> None:
+    """References of other vessels that went when the rollback that is undone took their ends; those of
+    the vessels that go back are as these were."""
     before, after = change.step.before, change.step.after
     for key, row in before.tables.of["cross_references"].items():
         went = (
@@ -149,6 +150,8 @@ def _return(made: State, change: Change) -> None:
         ref = row["id"]
         if isinstance(ref, Ref):
             if ref not in before.base or not (ref.source_id in made.pending or ref in made.base):
+                continue
+            if before.base[ref].vessel in group:
                 continue
             made.base.setdefault(ref, before.base[ref])
             made.pending.pop(ref.source_id, None)
@@ -198,7 +201,10 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
     made.conflicts = {
         number: one
         for number, one in made.conflicts.items()
-        if one.vessel is not None or number in before.conflicts or state.target_id(one.ref) in stayed
+        if one.vessel is not None
+        or number in before.conflicts
+        or state.target_id(one.ref) in stayed
+        or _company(one.source or one.target or {}) not in change.roots
     }
     _shared_records(made, history, change)
     _check_unique(made)

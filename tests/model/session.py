@@ -11,7 +11,7 @@ from tests.model.clock import Clock
 from tests.model.commands import execute
 from tests.model.compare import differences
 from tests.model.conflicts import conflict_differences
-from tests.model.history import FLEET_TABLES, Change, History, Step
+from tests.model.history import FLEET_TABLES, Change, History, Step, changed_companies
 from tests.model.mirror import Mirror
 from tests.model.onboarding import Onboarding
 from tests.model.resolving import resolvable, resolve
@@ -243,6 +243,12 @@ class Session:
                     row["incidental"],
                 )
             )
+        if report.command != "rollback":  # which brings along what a vessel needs
+            changed = changed_companies(before.tables, self.state.tables)
+            mine = [one for one in self.history.changes if one.step.run == report.run_id]
+            covered = {root for one in mine if one.vessel is None for root in one.roots}
+            if changed - covered:
+                self.fail([f"no checkpoint has {company}" for company in changed - covered])
 
     def _future(self, vessel: str | None, root: str) -> Cell:
         """A root that has no id yet: a vessel that didn't come, or a row of the portal's own."""

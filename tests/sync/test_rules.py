@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import anyio.lowlevel
 import asyncpg
@@ -12,7 +14,7 @@ from bulkmig import Report, Selection, Settings, migrate, verify
 from bulkmig.errors import PreflightError
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import remigrate, sync
-from tests.checkpoint.support import execute, fetchval, settings, state, undone
+from tests.checkpoint.support import execute, fetchval, rows, settings, state, undone
 from tests.checkpoint.test_rollback import of_the_portal
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets, Origin
@@ -435,3 +437,64 @@ async def test_a_row_that_comes_to_name_equipment_that_the_portal_has_deleted_ke
     assert (report.exit_status, report.failures) == (0, [])
     assert await fetchval(config.target, on) == away
     assert (await verify(config, ALL)).verified.difference_count == 0
+
+
+async def test_a_part_that_is_left_of_a_vessel_that_is_gone_stays_with_its_equipment(
+    origin: Origin, config: Settings
+) -> None:
+    """It is quarantined, and so keeps what was written, as long as logs keep what it hangs on."""
+    vessel = await fetchval(origin.url, "SELECT min(id::text) FROM vessels")
+    part = await fetchval(
+        origin.url,
+        "SELECT min(p.id::text) FROM critical_parts p JOIN equipment e ON e.id = p.equipment_id"
+        " WHERE e.vessel_id = $1::text::uuid",
+        vessel,
+    )
+    equipment = await fetchval(
+        origin.url, "SELECT equipment_id::text FROM critical_parts WHERE id = $1::text::uuid", part
+    )
+    on = "SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid"
+    id_ = await fetchval(config.target, on, equipment)
+    parts = "SELECT count(*) FROM critical_parts WHERE equipment_id = $1"
+    before = await fetchval(config.target, parts, id_)
+    await execute(
+        config.target,
+        "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
+        f" VALUES (gen_random_uuid(), '{id_}', now(), 'oil changed')",
+    )
+    await execute(origin.url, f"CREATE TABLE left_over AS SELECT * FROM critical_parts WHERE id = '{part}'")
+    await gone_vessel(origin, vessel)
+    await execute(
+        origin.url,
+        "SET session_replication_role = replica;"
+        "INSERT INTO critical_parts SELECT * FROM left_over; DROP TABLE left_over",
+    )
+    report = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
+    assert (report.exit_status, report.failures) == (0, [])
+    assert (before > 0, await fetchval(config.target, parts, id_)) == (True, 1)
+    assert (
+        await fetchval(config.target, "SELECT status FROM equipment WHERE id = $1", id_) == "decommissioned"
+    )
+
+
+async def test_one_checkpoint_has_all_companies_that_a_run_changes_one_after_the_other(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """Those with new users, those whose users have changed, and those whose users go."""
+    origin = await fleets(replace(SPEC, vessels=3, companies=3), fresh=True)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    before = await state(maintenance_url)
+    first, second, third = await rows(origin.url, "SELECT id::text FROM companies ORDER BY id")
+    await execute(
+        origin.url,
+        "INSERT INTO users (id, company_id, email, first_name, role, is_active, created_at, updated_at)"
+        f" VALUES (gen_random_uuid(), '{first}', 'new@example.org', 'New', 'VIEWER', true, now(), now())",
+    )
+    await execute(origin.url, f"UPDATE users SET first_name = 'Changed' WHERE company_id = '{second}'")
+    await execute(origin.url, f"DELETE FROM users WHERE company_id = '{third}'")
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.inserted["users"], report.deleted["users"] > 0) == (0, 1, True)
+    assert report.updated["users"] > 0
+    await undone(config, report)
+    assert apart(lasting(before), lasting(await state(maintenance_url))) == []
