@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
@@ -150,14 +151,41 @@ async def find(
             continue
         if entity.name == "equipment":
             moves.going.update(written.join(now, on="source_id", how="anti")["id"])
-        moved = written.join(now, on="source_id").filter(pl.col("then") != pl.col("now"))
-        for source_id, id_, then, to in moved.select("source_id", "id", "then", "now").iter_rows():
-            moves.came[to][entity.name][source_id] = then
-            moves.left[then][entity.name].add(source_id)
-            moves.ids[entity.name][source_id] = id_
-            moves.join(then, to)
+        _note(moves, entity, written, now)
     await _numbers(target, [*vessels, *(one for one in arriving if moves.receives(one.id))], moves)
     return moves
+
+
+def _note(moves: Moves, entity: Entity, written: pl.DataFrame, now: pl.DataFrame) -> None:
+    moved = written.join(now, on="source_id").filter(pl.col("then") != pl.col("now"))
+    for source_id, id_, then, to in moved.select("source_id", "id", "then", "now").iter_rows():
+        moves.came[to][entity.name][source_id] = then
+        moves.left[then][entity.name].add(source_id)
+        moves.ids[entity.name][source_id] = id_
+        moves.join(then, to)
+
+
+async def find_orphans(
+    source: Connection,
+    target: Connection,
+    orphans: Mapping[str, Collection[str]],
+    vessels: Sequence[str],
+    migrated: Sequence[str],
+    moves: Moves,
+) -> None:
+    """Rows that had lost their parents (entity -> source ids), and hang on one of these vessels now: on the
+    `migrated` vessel that they were written on nothing has changed."""
+    for entity in PER_VESSEL if vessels else ():
+        lost = orphans.get(entity.name, ()) if entity.through is not None else ()
+        if not lost:
+            continue
+        now = from_csv(await read_all(source, queries.keys(entity, sorted(vessels))), ("source_id", "now"))
+        now = now.filter(pl.col("source_id").is_in(list(lost)))
+        if now.height:
+            own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
+            written = await base.read(target, migrated, entity.name, shape=_keys(own))
+            if written is not None:
+                _note(moves, entity, written, now)
 
 
 async def _numbers(target: Connection, vessels: Sequence[Vessel], moves: Moves) -> None:

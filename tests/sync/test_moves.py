@@ -8,7 +8,7 @@ import pytest
 from bulkmig import Selection, migrate, resolve, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, settings, state, undone
+from tests.checkpoint.support import execute, fetchval, rows, settings, state, undone
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets
 from tests.sync.test_flow import lasting
@@ -136,3 +136,52 @@ async def test_vessels_that_exchange_their_imo_numbers_do_so_in_one_commit(
     back = await undone(config, report)
     assert len(back.notes["together"]) == 1
     assert apart(lasting(before), lasting(await state(maintenance_url))) == []
+
+
+async def test_a_part_that_was_left_over_keeps_its_id_on_another_vessel(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """While the source has its equipment no more it belongs to none."""
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    await migrate(config, ALL)
+    part = await fetchval(origin.url, "SELECT min(id::text) FROM critical_parts")
+    equipment = await fetchval(
+        origin.url, "SELECT equipment_id::text FROM critical_parts WHERE id = $1::text::uuid", part
+    )
+    own = "(SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)"
+    await execute(
+        maintenance_url,
+        "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
+        f" SELECT gen_random_uuid(), {own}, now(), 'oil changed'",
+        equipment,
+    )
+    await execute(
+        origin.url,
+        "SET session_replication_role = replica;"
+        f"UPDATE documents SET equipment_id = NULL WHERE equipment_id = '{equipment}';"
+        f"DELETE FROM critical_parts WHERE equipment_id = '{equipment}' AND id <> '{part}';"
+        f"DELETE FROM quality_scores WHERE equipment_id = '{equipment}';"
+        "DELETE FROM cross_references"
+        f" WHERE source_equipment_id = '{equipment}' OR target_equipment_id = '{equipment}';"
+        f"CREATE TABLE was_on AS SELECT vessel_id FROM equipment WHERE id = '{equipment}';"
+        f"DELETE FROM equipment WHERE id = '{equipment}'",
+    )
+    assert (await sync(config, ALL)).exit_status == 0
+    ids = "SELECT id::text FROM critical_parts WHERE equipment_id = " + own
+    before = await fetchval(maintenance_url, ids, equipment)
+    other = await fetchval(
+        origin.url,
+        "UPDATE critical_parts SET equipment_id = (SELECT min(id::text)::uuid FROM equipment"
+        " WHERE vessel_id <> (SELECT vessel_id FROM was_on)) WHERE id = $1::text::uuid"
+        " RETURNING equipment_id::text",
+        part,
+    )
+    await execute(origin.url, "DROP TABLE was_on")
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.failures) == (0, [])
+    assert before in await rows(maintenance_url, ids, other)
+    assert await rows(maintenance_url, ids, equipment) == []
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    again = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert (again.inserted + again.updated + again.deleted).total() == 0
