@@ -2,7 +2,7 @@
 
     python -m benchmarks [--quick | --large] [--directory DIR]
 
-The whole takes 25 minutes of a quiet machine, `--large` hours more: the vessel of a million equipment against
+The whole takes 10 minutes of a quiet machine, `--large` hours more: the vessel of a million equipment against
 a thousand of a thousand. `--quick` takes some minutes: small fleets, one repetition. Exit status 1 where a
 figure is missed.
 """
