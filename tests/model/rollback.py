@@ -49,7 +49,7 @@ def go_back(state: State, history: History, change: Change, hits: Hits, *, force
         if one.restored is not None:
             hits("rollback undone")
         for later in reversed(history.since(one)):
-            _return(made, later, {one.vessel for one in group})
+            _return(made, later, group)
         _records(made, one)
     _without_ends(made)
     _check_unique(made)
@@ -137,7 +137,7 @@ def _records(made: State, change: Change) -> None:
         made.rolled_back.discard(vessel)
 
 
-def _return(made: State, change: Change, group: set[str | None]) -> None:
+def _return(made: State, change: Change, group: list[Change]) -> None:
     """References of other vessels that went when the rollback that is undone took their ends; those of
     the vessels that go back are as these were."""
     before, after = change.step.before, change.step.after
@@ -151,10 +151,12 @@ def _return(made: State, change: Change, group: set[str | None]) -> None:
         if isinstance(ref, Ref):
             if ref not in before.base or not (ref.source_id in made.pending or ref in made.base):
                 continue
-            if before.base[ref].vessel in group:
+            if before.base[ref].vessel in {one.vessel for one in group}:
                 continue
             made.base.setdefault(ref, before.base[ref])
             made.pending.pop(ref.source_id, None)
+        elif row["vessel_id"] in {one.roots[0] for one in group}:
+            continue
         made.tables.put("cross_references", row)
 
 
