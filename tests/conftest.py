@@ -89,6 +89,16 @@ def databases(
         made.drop()
 
 
+@pytest.fixture(scope="module")
+def lasting(embedded_servers: EmbeddedServers) -> Iterator[Databases]:
+    """Databases for what several tests of a module begin with: made once, and copied for each."""
+    made = Databases(embedded_servers, embedded_servers.newest)
+    try:
+        yield made
+    finally:
+        made.drop()
+
+
 @pytest.fixture
 def onboarding_url(databases: Databases) -> str:
     """A fresh source: the contract's schema, no rows."""

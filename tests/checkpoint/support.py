@@ -43,7 +43,8 @@ async def migrated(
     """A fleet, all of it migrated; `fresh`: the test may change it."""
     origin = await fleets(spec, fresh=fresh)
     config = settings(origin, target, **others)
-    return origin, config, await migrate(config, Selection(all=True))
+    run = migrate(config, Selection(all=True)) if fresh else fleets.migrate(origin, config)
+    return origin, config, await run
 
 
 async def state(url: str) -> dict[str, bytes]:

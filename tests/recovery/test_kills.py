@@ -267,13 +267,25 @@ COPIES: dict[str, tuple[str, ...]] = {
         *("COPY document_details", "COPY quality_scores"),
     ),
 }
-# The short form kills each kind of write once, in the first workload that has it.
+# Writes amid a transaction, that go one way with those beside them: the ledger's tables between its first and
+# its last, and of the portal's tables those whose rows come right before or after an entity's own.
+AMID = {
+    *(f"CREATE TABLE bulkmig.{table}" for table in ("runs", "keys", "access", "checkpoints", "conflicts")),
+    *("ALTER TABLE bulkmig.audit", "ALTER TABLE bulkmig.vessels"),
+    *(
+        f"{what} {table}"
+        for what in ("COPY", "INSERT")
+        for table in ("company_settings", "user_metadata", "vessel_details", "equipment_metadata")
+    ),
+    *("COPY part_details", "COPY equipment_documents", "COPY vessel_documents", "COPY document_details"),
+}
+# The short form kills each other kind of write once, in the first workload that has it.
 SHORT = {
     key: workload
     for workload in reversed([name for name in KILLED if name != "sync"])
     for key in KILLED[workload]
     # Of a rollback's writes of the portal's tables, which all go one way, a few.
-    if workload != "rollback" or "bulkmig." in key or key.endswith(" equipment")
+    if (workload != "rollback" or "bulkmig." in key or key.endswith(" equipment")) and key not in AMID
 }
 # Of a sync: companies and users, each part of what vessels change in one commit, a vessel and users that go.
 OF_SYNC = (

@@ -58,7 +58,6 @@ class Heard:
         found: dict[str, Any] = json.JSONDecoder().raw_decode(self(*words, "--json")[1])[0]
         return found
 
-    def in_each_form(self, *words: str) -> None:
-        """A command that changes nothing, for people and for programs."""
-        self(*words)
-        self(*words, "--json", "--log-format", "json")
+    def in_each_form(self, *words: str) -> set[int]:
+        """A command that changes nothing, for people and for programs; its exit statuses."""
+        return {self(*words)[0], self(*words, "--json", "--log-format", "json")[0]}

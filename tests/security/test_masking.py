@@ -21,6 +21,7 @@ from bulkmig.generate import FleetSpec, generate_fleet
 from bulkmig.postgres.errors import describe
 from tests.security.heard import Heard, execute, with_password
 from tests.support.canaries import CANARY, SECRET, in_files, in_ledger, plant
+from tests.support.servers import Databases
 
 SPEC = FleetSpec(seed=34, vessels=2, companies=1, equipment=5, nasty=0.3, least=0)
 # Rows of which nothing may show where something fails.
@@ -65,18 +66,25 @@ CREATE TRIGGER casts BEFORE INSERT ON equipment FOR EACH ROW EXECUTE FUNCTION ca
 }
 
 
+@pytest.fixture(scope="module")
+def source(lasting: Databases) -> str:
+    """Nobody changes it."""
+    url = lasting("onboarding")
+    asyncio.run(generate_fleet(url, SPEC))
+    asyncio.run(plant(url))
+    execute(url, ROWS)
+    return url
+
+
 @pytest.fixture
 def heard(
-    onboarding_url: str,
+    source: str,
     maintenance_url: str,
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> Heard:
     monkeypatch.setenv("BULKMIG_KEY", "")
-    asyncio.run(generate_fleet(onboarding_url, SPEC))
-    asyncio.run(plant(onboarding_url))
-    execute(onboarding_url, ROWS)
-    return Heard(capfd, with_password(onboarding_url), with_password(maintenance_url))
+    return Heard(capfd, with_password(source), with_password(maintenance_url))
 
 
 ALWAYS = ("--all", "--on-error", "quarantine", "--continue-on-error")

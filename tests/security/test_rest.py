@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,13 @@ from bulkmig.security import keys
 from tests.checkpoint.support import execute, fetchval, settings, state
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets
+from tests.support.servers import Databases
 
 SPEC = FleetSpec(seed=31, vessels=2, companies=1, equipment=8, nasty=0.3, least=0)
 ALL = Selection(all=True)
 RENAME = "UPDATE equipment SET name = left(name, 200) || '{}'"
 Make = Callable[..., str]
+History = Callable[[str], Awaitable[Settings]]
 
 
 @pytest.fixture
@@ -84,7 +86,7 @@ def clear(value: Any, number: int) -> bool:
     return not isinstance(value, bytes) or value[:9] != b"\x01" + seal.id
 
 
-async def a_history(fleets: Fleets, target: str, key: str) -> Settings:
+async def made(fleets: Fleets, target: str, key: str) -> Settings:
     """A fleet that was migrated, changed on both sides, synced and partly rolled back: with conflicts and
     quarantined rows, also in checkpoints."""
     origin = await fleets(SPEC, fresh=True)
@@ -102,6 +104,29 @@ async def a_history(fleets: Fleets, target: str, key: str) -> Settings:
     return config
 
 
+@pytest.fixture(scope="module")
+def made_once() -> dict[str, Settings]:
+    """By the name of the file of keys."""
+    return {}
+
+
+@pytest.fixture
+def a_history(
+    fleets: Fleets, made_once: dict[str, Settings], lasting: Databases, databases: Databases
+) -> History:
+    """A copy of what `made` makes with this file of keys, or with none."""
+
+    async def copied(key_file: str) -> Settings:
+        name = Path(key_file).name
+        if name not in made_once:
+            made_once[name] = await made(fleets, lasting("maintenance"), key_file)
+        first = made_once[name]
+        ends = {"source": databases.copy(first.source), "target": databases.copy(first.target)}
+        return msgspec.structs.replace(first, key_file=key_file, **ends)
+
+    return copied
+
+
 async def everything_works(config: Settings) -> None:
     """Each command that reads what is encrypted."""
     assert (await verify(config, ALL)).verified.difference_count == 0
@@ -113,25 +138,25 @@ async def everything_works(config: Settings) -> None:
 
 
 async def test_nothing_of_a_row_lies_in_the_clear_and_every_command_reads_it(
-    fleets: Fleets, maintenance_url: str, key_file: Make
+    a_history: History, key_file: Make
 ) -> None:
-    config = await a_history(fleets, maintenance_url, key_file(1))
-    found = await stored(maintenance_url)
+    config = await a_history(key_file(1))
+    found = await stored(config.target)
     assert all(found.values()), {name: len(values) for name, values in found.items()}
     assert {name for name, values in found.items() if any(clear(v, 1) for v in values)} == set()
     await everything_works(config)
-    vessel = await fetchval(maintenance_url, "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY 1 LIMIT 1")
+    vessel = await fetchval(config.target, "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY 1 LIMIT 1")
     back = await rollback(config, vessel=vessel, force=True)
     assert (back.status, back.failures) == ("completed", [])
 
 
 @pytest.mark.parametrize("wrong", [(), (2,)])
 async def test_without_the_key_nothing_is_read_and_nothing_touched(
-    fleets: Fleets, maintenance_url: str, key_file: Make, wrong: tuple[int, ...]
+    a_history: History, key_file: Make, wrong: tuple[int, ...]
 ) -> None:
-    config = await a_history(fleets, maintenance_url, key_file(1))
+    config = await a_history(key_file(1))
     other = under(config, key_file(*wrong) if wrong else "")
-    before = await state(maintenance_url)
+    before = await state(config.target)
     some = [one["id"] for one in await listed(config, "open")][:1]
 
     async def quarantined() -> None:
@@ -150,24 +175,24 @@ async def test_without_the_key_nothing_is_read_and_nothing_touched(
     ):
         with pytest.raises(PreflightError, match="encrypted with the key"):
             await attempt()
-    assert apart(before, await state(maintenance_url)) == []
+    assert apart(before, await state(config.target)) == []
 
 
 async def test_a_value_in_another_s_place_is_an_error_and_never_an_answer(
-    fleets: Fleets, maintenance_url: str, key_file: Make
+    a_history: History, key_file: Make
 ) -> None:
-    config = await a_history(fleets, maintenance_url, key_file(1))
+    config = await a_history(key_file(1))
     await execute(
-        maintenance_url,
+        config.target,
         "UPDATE bulkmig.base b SET payload = o.payload FROM bulkmig.base o"
         " WHERE o.entity = b.entity AND b.entity = 'equipment' AND o.vessel_id <> b.vessel_id",
     )
     await execute(
-        maintenance_url,
+        config.target,
         "UPDATE bulkmig.quarantine b SET row = o.row FROM bulkmig.quarantine o"
         " WHERE o.source_id <> b.source_id",
     )
-    before = await state(maintenance_url)
+    before = await state(config.target)
     with pytest.raises(BulkmigError, match="not where it was stored"):
         async with target_only(config) as target:
             await read.quarantine_list(target)
@@ -177,7 +202,7 @@ async def test_a_value_in_another_s_place_is_an_error_and_never_an_answer(
     done = await sync(config, ALL)
     assert done.exit_status == 1
     assert "not where it was stored" in (done.error or done.failures[0].error)
-    now = await state(maintenance_url)
+    now = await state(config.target)
     assert [name for name in apart(before, now) if not name.startswith("bulkmig.")] == []
 
 
@@ -199,9 +224,9 @@ class StopsAfter(Stop):
 
 
 async def test_a_rotation_that_is_ended_anywhere_goes_on_and_then_the_old_key_is_not_needed(
-    fleets: Fleets, maintenance_url: str, key_file: Make
+    a_history: History, key_file: Make
 ) -> None:
-    config = await a_history(fleets, maintenance_url, key_file(1))
+    config = await a_history(key_file(1))
     both = under(config, key_file(2, 1))
     looks = 0
     while True:
@@ -212,11 +237,11 @@ async def test_a_rotation_that_is_ended_anywhere_goes_on_and_then_the_old_key_is
             looks += 3
             await everything_works_so_far(both)
     assert looks > 10
-    found = await stored(maintenance_url)
+    found = await stored(config.target)
     assert {name for name, values in found.items() if any(clear(v, 2) for v in values)} == set()
     alone = under(config, key_file(2))
     await everything_works(alone)
-    runs = await fetchval(maintenance_url, "SELECT id::text FROM bulkmig.runs ORDER BY started_at LIMIT 1")
+    runs = await fetchval(config.target, "SELECT id::text FROM bulkmig.runs ORDER BY started_at LIMIT 1")
     back = await rollback(alone, run=runs, force=True)
     assert (back.status, back.failures) == ("completed", [])
     assert (await rollback(alone, run=back.run_id, force=True)).failures == []
@@ -231,16 +256,14 @@ async def everything_works_so_far(config: Settings) -> None:
     assert all(one["fields"] for one in await listed(config))
 
 
-async def test_what_was_in_the_clear_is_encrypted_by_a_rotation(
-    fleets: Fleets, maintenance_url: str, key_file: Make
-) -> None:
-    config = await a_history(fleets, maintenance_url, "")
-    assert not any(value[:1] == b"\x01" for value in (await stored(maintenance_url))["base"])
+async def test_what_was_in_the_clear_is_encrypted_by_a_rotation(a_history: History, key_file: Make) -> None:
+    config = await a_history("")
+    assert not any(value[:1] == b"\x01" for value in (await stored(config.target))["base"])
     with pytest.raises(UsageError, match="no key"):
         await rotate(config)
     with_key = under(config, key_file(3))
     await rotate(with_key)
-    found = await stored(maintenance_url)
+    found = await stored(config.target)
     assert {name for name, values in found.items() if any(clear(v, 3) for v in values)} == set()
     await everything_works(with_key)
 

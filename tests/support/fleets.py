@@ -1,11 +1,18 @@
-"""Generated sources that several tests read: each is made once a session, nobody changes them."""
+"""Generated sources that several tests read, and portals that several begin with: made once a session, then
+copied."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from msgspec.structs import replace as replace_settings
+
+from bulkmig import Report, Selection, Settings, migrate
 from bulkmig.generate import FleetSpec, generate_fleet, vary_schema
+from bulkmig.sqlite.address import is_file
 from tests.oracle.source import Source, read_source
 from tests.support.servers import EmbeddedServers
 
@@ -38,6 +45,7 @@ class Fleets:
         self._servers = servers
         self._generated: dict[_Key, Origin] = {}  # to be copied, used by nobody
         self._shared: dict[_Key, Origin] = {}
+        self._migrated: dict[Hashable, tuple[str, Report]] = {}  # databases that nobody uses
 
     async def __call__(
         self, spec: FleetSpec, *variations: str, major: int | None = None, fresh: bool = False
@@ -51,6 +59,21 @@ class Fleets:
         if key not in self._shared:
             self._shared[key] = self._copy(key)
         return self._shared[key]
+
+    async def migrate(self, origin: Origin, settings: Settings) -> Report:
+        """Migrates a whole fleet that nobody changes into a portal without rows: once; later what that came
+        to is put in the portal's place. Not for one of the caller's own: what was seen is of one source."""
+        if is_file(settings.target):
+            return await migrate(settings, Selection(all=True))
+        key = (origin.url, replace_settings(settings, target=""), os.environ.get("BULKMIG_KEY"))
+        name = settings.target.rpartition("/")[2]
+        if key not in self._migrated:
+            report = await migrate(settings, Selection(all=True))
+            self._migrated[key] = self._servers.copy(self._servers.newest, name), report
+        else:
+            made, report = self._migrated[key]
+            self._servers.put(self._servers.newest, made, name)
+        return report
 
     async def _generate(self, key: _Key) -> Origin:
         url = self._servers.get(key.major).url(self._servers.create(key.major, "onboarding"))

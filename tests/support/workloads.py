@@ -276,11 +276,7 @@ class Workload:
 
 
 def _copy(servers: EmbeddedServers, template: str) -> str:
-    name = servers.create(servers.newest, "empty")
-    server = servers.get(servers.newest)
-    server.drop_database(name)
-    server.create_database(name, template=template)
-    return server.url(name)
+    return servers.get(servers.newest).url(servers.copy(servers.newest, template))
 
 
 async def _undisturbed(
