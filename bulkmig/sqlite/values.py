@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 
@@ -133,11 +132,3 @@ def plain(text: str) -> Any:
     if kind == "float":
         return float.fromhex(value)
     return value
-
-
-def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID."""
-    try:
-        return bool(UUID(text))
-    except ValueError:
-        return False
