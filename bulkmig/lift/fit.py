@@ -118,8 +118,9 @@ class Fit:
                     codes.append(("value.truncated", keys.filter(long).to_list()))
             return values, codes
         if kind.type in _JSON:
-            texts, repaired = _repaired(values)
-            values = texts
+            broken = _broken(values, odd)
+            values, repaired = _repaired(values)
+            repaired |= broken
             if repaired.any():
                 codes.append(("json.unstorable_character", keys.filter(repaired).to_list()))
         bad = _unfit(values, kind)
@@ -254,8 +255,7 @@ def _is_day(found: re.Match[str], last: int) -> bool:
         return False
     if found["era"]:
         year = 1 - year
-    days = calendar.mdays[month] + (month == 2 and calendar.isleap(year))
-    return 1 <= day <= days and (year, month, day) >= _FIRST_DAY
+    return 1 <= day <= calendar.monthrange(year, month)[1] and (year, month, day) >= _FIRST_DAY
 
 
 def _is_numeric(text: str, kind: TargetColumn) -> bool:

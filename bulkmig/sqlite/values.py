@@ -122,6 +122,14 @@ def odd(value: Any) -> str | None:
     return f"{MARK}text:{value}"
 
 
+def text(data: bytes) -> str:
+    """What is stored as a text; as `odd` has bytes where it is none."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f"{MARK}blob:{data.hex()}"
+
+
 def plain(text: str) -> Any:
     """The value that `odd` made a text of."""
     kind, _, value = text.removeprefix(MARK).partition(":")

@@ -1,4 +1,4 @@
-"""What a lift takes for a value of PostgreSQL's column, PostgreSQL takes as well; and nothing else is lost."""
+"""What a lift takes for a value of PostgreSQL's column, PostgreSQL takes too; nothing else is lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,18 @@ HELD = {
         *("0044-03-15 10:00:00+00 BC", "294276-12-31 23:59:59.999999+00", "4714-11-24 00:00:00+00 BC"),
         *("infinity", "-infinity"),
     ),
-    "numeric(10,2)": ("1", "12.50", "-99999999.994", ".5", "5.", "+5", "1e5", "1.0e-05", "0000000001.0", "NaN"),
+    "numeric(10,2)": (
+        "1",
+        "12.50",
+        "-99999999.994",
+        ".5",
+        "5.",
+        "+5",
+        "1e5",
+        "1.0e-05",
+        "0000000001.0",
+        "NaN",
+    ),
     "uuid": (
         "00000000-0000-0000-0000-000000000000",
         "ABCDEF00-0000-0000-0000-000000000000",
@@ -72,7 +83,7 @@ COLUMNS = {
     "jsonb": TargetColumn("jsonb", nullable=True),
 }
 MADE_UP = 1500
-PIECES = [*"0123456789-:+TZ .,Bet{}[]\"\\\t\n", " BC", "00", "W", "1e", "infinity"]
+PIECES = [*'0123456789-:+TZ .,Bet{}[]"\\\t\n', " BC", "00", "W", "1e", "infinity"]
 
 
 def fitted(type_: str, texts: list[str]) -> list[str | None]:
