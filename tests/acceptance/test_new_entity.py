@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,10 @@ async def source(onboarding_url: str) -> str:
 
 
 @pytest.fixture
-def package(tmp_path: Path, source: str) -> Package:
+def package(tmp_path: Path, source: str) -> Iterator[Package]:
     """The package with the entity's file in it."""
-    return with_file(tmp_path / "package", ENTITY, "entities", source)
+    with with_file(tmp_path / "package", ENTITY, "entities", source) as made:
+        yield made
 
 
 async def execute(url: str, sql: str) -> None:
@@ -92,18 +94,18 @@ def on_sqlite(url: str, sql: str) -> list[tuple[Any, ...]]:
         connection.close()
 
 
-def goes_through(package: Package, target: str) -> str:
+async def goes_through(package: Package, target: str) -> str:
     """Plan, migrate, verify; returns the run's id."""
     quarantine = ("--all", "--on-error", "quarantine")
-    planned = package.call("plan", *quarantine, target=target, status=1)
+    planned = await package.call("plan", *quarantine, target=target, status=1)
     assert planned["findings"]["by_code"].items() >= dict.fromkeys(_QUARANTINED, 1).items()
-    migrated = package.call("migrate", *quarantine, target=target)
+    migrated = await package.call("migrate", *quarantine, target=target)
     assert migrated["rows"]["certificates"]["inserted"] == planned["rows"]["certificates"]["inserted"]
     assert migrated["quarantined"]["certificates"] == 2
     assert migrated["findings"]["by_code"]["certificate.expires_before_issued"] == 1
     assert migrated["verification"]["failed"] == 0
-    assert package.call("verify", "--all", target=target)["verification"]["differences"] == []
-    listed = package.call("quarantine", "list", target=target)["quarantine"]
+    assert (await package.call("verify", "--all", target=target))["verification"]["differences"] == []
+    listed = (await package.call("quarantine", "list", target=target))["quarantine"]
     assert {row["code"] for row in listed if row["entity"] == "certificate"} == _QUARANTINED
     return str(migrated["run_id"])
 
@@ -115,7 +117,7 @@ async def test_one_file_takes_an_entity_to_postgres_and_back(
 ) -> None:
     """Plan, migrate, verify, sync with a conflict, the dashboard, rollback."""
     await execute(maintenance_url, _ON_POSTGRES)
-    run = goes_through(package, maintenance_url)
+    run = await goes_through(package, maintenance_url)
     before = await rows_on_postgres(maintenance_url)
     assert len(before) == len({row[0] for row in before}) > 15
     assert {row[1:4] for row in before} >= {("2024-02-29", "infinity", "2024-05-01 07:30:00.12+00")}
@@ -129,20 +131,22 @@ async def test_one_file_takes_an_entity_to_postgres_and_back(
     await execute(
         maintenance_url, "UPDATE certificates SET issuer = 'Ours', updated_at = now() WHERE number = 'C-6'"
     )
-    synced = package.call("sync", "--all", "--on-error", "quarantine", target=maintenance_url)
+    synced = await package.call("sync", "--all", "--on-error", "quarantine", target=maintenance_url)
     assert synced["rows"]["certificates"] == synced["rows"]["certificates"] | {
         "inserted": 1,
         "updated": 2,
         "deleted": 1,
     }
-    (conflict,) = package.call("conflicts", "list", target=maintenance_url)["conflicts"]
+    (conflict,) = (await package.call("conflicts", "list", target=maintenance_url))["conflicts"]
     assert (conflict["entity"], conflict["fields"]["issuer"]["result"]) == ("certificate", "Another")
-    assert package.call("verify", "--all", target=maintenance_url)["verification"]["differences"] == []
+    assert (await package.call("verify", "--all", target=maintenance_url))["verification"][
+        "differences"
+    ] == []
 
     page = shown(package, maintenance_url)["ledger"]
     for records in (page["quarantine"], page["conflicts"]):
         assert "certificate" in {record["entity"] for record in records}
-    package.call("rollback", "--run", run, "--force", target=maintenance_url)
+    await package.call("rollback", "--run", run, "--force", target=maintenance_url)
     assert await rows_on_postgres(maintenance_url) == []
 
 
@@ -172,23 +176,23 @@ async def test_one_file_takes_an_entity_to_sqlite_and_from_there_to_postgres(
     """The portal's own comes along; rows that bulkmig wrote are as a direct migration has them."""
     file = portal(tmp_path / "portal.db")
     on_sqlite(file, _ON_SQLITE)
-    goes_through(package, file)
+    await goes_through(package, file)
     assert on_sqlite(file, "SELECT DISTINCT issued_on, typeof(id), created_at FROM certificates") == [
         ("2024-02-29", "integer", "2024-05-01T07:30:00.120000Z")
     ]
     direct, lifted = databases("maintenance"), databases("maintenance")
     for url in (direct, lifted):
         await execute(url, _ON_POSTGRES)
-    package.call("migrate", "--all", "--on-error", "quarantine", target=direct)
+    await package.call("migrate", "--all", "--on-error", "quarantine", target=direct)
     on_sqlite(
         file,
         "INSERT INTO certificates SELECT 9000, vessel_id, equipment_id, 'own', issuer, issued_on, expires_on,"
         " file_path, created_at, updated_at FROM certificates LIMIT 1",
     )
-    package.call("lift", file, lifted, target=lifted)
+    await package.call("lift", file, lifted, target=lifted)
     there = await rows_on_postgres(lifted)
     assert [row for row in there if row[0] != "own"] == await rows_on_postgres(direct)
     assert len(there) == len(await rows_on_postgres(direct)) + 1
-    assert package.call("verify", "--all", target=lifted)["verification"]["differences"] == []
-    again = package.call("sync", "--all", "--on-error", "quarantine", target=lifted)
+    assert (await package.call("verify", "--all", target=lifted))["verification"]["differences"] == []
+    again = await package.call("sync", "--all", "--on-error", "quarantine", target=lifted)
     assert again["rows"]["certificates"]["updated"] == again["rows"]["certificates"]["inserted"] == 0

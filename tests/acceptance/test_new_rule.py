@@ -42,13 +42,13 @@ async def test_a_rule_is_one_value_in_one_file(fleets: Fleets, maintenance_url: 
         " WHERE id = (SELECT min(id::text)::uuid FROM quality_scores) RETURNING id) SELECT id::text FROM it",
     )
     others = await fetchval(source, "SELECT count(*) FROM quality_scores WHERE score < 100")
-    package = with_file(tmp_path / "package", with_rule(tmp_path), "entities", source)
-
-    found = package.call("validate", "--all", target=maintenance_url)["findings"]["by_code"]
-    assert found["score.too_good"] >= 1
-    migrated = package.call("migrate", "--all", "--on-error", "quarantine", target=maintenance_url)
-    assert migrated["quarantined"]["quality_scores"] == found["score.too_good"]
-    assert migrated["rows"]["quality_scores"]["inserted"] == others
-    assert package.call("verify", "--all", target=maintenance_url)["verification"]["differences"] == []
-    listed = package.call("quarantine", "list", target=maintenance_url)["quarantine"]
-    assert {(row["code"], row["source_id"]) for row in listed} >= {("score.too_good", perfect)}
+    with with_file(tmp_path / "package", with_rule(tmp_path), "entities", source) as package:
+        found = (await package.call("validate", "--all", target=maintenance_url))["findings"]["by_code"]
+        assert found["score.too_good"] >= 1
+        migrated = await package.call("migrate", "--all", "--on-error", "quarantine", target=maintenance_url)
+        assert migrated["quarantined"]["quality_scores"] == found["score.too_good"]
+        assert migrated["rows"]["quality_scores"]["inserted"] == others
+        verified = await package.call("verify", "--all", target=maintenance_url)
+        assert verified["verification"]["differences"] == []
+        listed = (await package.call("quarantine", "list", target=maintenance_url))["quarantine"]
+        assert {(row["code"], row["source_id"]) for row in listed} >= {("score.too_good", perfect)}

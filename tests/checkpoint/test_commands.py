@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,6 +35,7 @@ from tests.checkpoint.support import (
 )
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets
+from tests.support.programs import said
 
 SPEC = FleetSpec(seed=8, vessels=3, equipment=8, companies=2)
 ALL = Selection(all=True)
@@ -60,16 +59,8 @@ class Ended:
 
 
 async def bulkmig(target: str, *words: str, **environment: str) -> Ended:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bulkmig", *words),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "MAINTENANCE_DB_URL": target, "COLUMNS": "200", **environment},
-    )
-    out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+    ended = await said(*words, environment={"MAINTENANCE_DB_URL": target, "COLUMNS": "200", **environment})
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 async def test_rollback_prints_the_document_and_tells_people_how_to_take_it_back(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -16,19 +15,11 @@ from bulkmig import Settings
 from bulkmig.cli import configuration
 from bulkmig.cli.settings import in_force
 from bulkmig.postgres.dsn import masked
-
-BULKMIG = [sys.executable, "-m", "bulkmig"]
+from tests.support.programs import said
 
 
 def bulkmig(*words: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*BULKMIG, *words],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **environment},
-        check=False,
-    )
+    return asyncio.run(said(*words, environment=environment, directory=cwd))
 
 
 def uncommented(text: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,8 @@ import pytest
 from bulkmig.generate import FleetSpec
 from tests.checkpoint.support import execute
 from tests.support.fleets import Fleets
-from tests.support.packages import Package, with_file
+from tests.support.packages import with_file
+from tests.support.programs import said
 
 VERB = Path(__file__).parent / "new_verb" / "verb_drift.py"
 SPEC = FleetSpec(seed=4, vessels=1, companies=1, users_per_company=1, equipment=3)
@@ -19,18 +19,14 @@ SPEC = FleetSpec(seed=4, vessels=1, companies=1, users_per_company=1, equipment=
 
 @pytest.mark.slow
 async def test_a_verb_is_one_file(fleets: Fleets, maintenance_url: str, tmp_path: Path) -> None:
-    package = with_file(tmp_path, VERB, "cli", (await fleets(SPEC)).url)
-    package.call("migrate", "--all", target=maintenance_url)
-    assert package.call("drift", "--all", target=maintenance_url)["drift"] == 0
-    await execute(maintenance_url, "UPDATE vessels SET name = 'another'")
-    assert package.call("drift", "--all", target=maintenance_url, status=1)["drift"] == 1
-    assert package.call("drift", "--all", "--most", "1", target=maintenance_url)["drift"] == 1
+    with with_file(tmp_path, VERB, "cli", (await fleets(SPEC)).url) as package:
+        await package.call("migrate", "--all", target=maintenance_url)
+        assert (await package.call("drift", "--all", target=maintenance_url))["drift"] == 0
+        await execute(maintenance_url, "UPDATE vessels SET name = 'another'")
+        assert (await package.call("drift", "--all", target=maintenance_url, status=1))["drift"] == 1
+        assert (await package.call("drift", "--all", "--most", "1", target=maintenance_url))["drift"] == 1
 
-    refused = package.call("drift", "--all", "--most", "-1", target=maintenance_url, status=2)
-    assert (refused["command"], refused["status"]) == ("drift", "failed")
-    assert re.search(r"\bdrift +Says no more than how many", help_of(package))
-
-
-def help_of(package: Package) -> str:
-    command = [*package.command()[:3], "--help"]
-    return subprocess.run(command, cwd=package.where, capture_output=True, text=True, check=True).stdout
+        refused = await package.call("drift", "--all", "--most", "-1", target=maintenance_url, status=2)
+        assert (refused["command"], refused["status"]) == ("drift", "failed")
+        help_ = (await said("--help", where=package.where)).stdout
+        assert re.search(r"\bdrift +Says no more than how many", help_)

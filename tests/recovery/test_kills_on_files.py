@@ -3,11 +3,9 @@ names. Nothing is ever half there, and the same command again ends as if nothing
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import sqlite3
-import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from tests.support import canaries
 from tests.support.files import stored, with_rows
 from tests.support.fleets import Fleets, Origin
 from tests.support.killer import WHEN
+from tests.support.programs import said
 from tests.support.servers import EmbeddedServers
 
 SPEC = FleetSpec(vessels=4, equipment=12, nasty=0.2, least=1, unknown_enums=True, seed=9)
@@ -98,18 +97,14 @@ async def _run(
 ) -> tuple[int, Counter[str], dict[str, object]]:
     written = file.with_suffix(".writes")
     written.write_text("")
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.killer", str(written), when, str(occurrence), key, *command),
+    ended = await said(
+        *(str(written), when, str(occurrence), key, *command),
         *("--json", "--log-level", "debug", "--source", source, "--target", f"sqlite:///{file}"),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        main="tests.support.killer",
     )
-    out, error = await process.communicate()
-    assert not canaries.in_text((out + error).decode(errors="replace"))
-    assert process.returncode is not None
-    document = json.loads(out) if out.strip() else {}
-    return process.returncode, Counter(written.read_text().splitlines()), document
+    assert not canaries.in_text(ended.stdout + ended.stderr)
+    document = json.loads(ended.stdout) if ended.stdout.strip() else {}
+    return ended.returncode, Counter(written.read_text().splitlines()), document
 
 
 def vessels(file: Path) -> dict[int, str]:

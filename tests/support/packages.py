@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bulkmig
+from tests.support import warm
+from tests.support.programs import said
 
 
 @dataclass(frozen=True)
@@ -29,23 +32,26 @@ class Package:
         """A command line of it, to be run in `where`."""
         return [sys.executable, "-m", "bulkmig", *words, "--json"]
 
-    def call(self, *words: str, target: str, status: int = 0) -> dict[str, Any]:
+    async def call(self, *words: str, target: str, status: int = 0) -> dict[str, Any]:
         """Runs a command to its end; returns its document."""
-        ended = subprocess.run(
-            self.command(*words),
-            cwd=self.where,
-            env=self.environment(target),
-            capture_output=True,
-            text=True,
+        ended = await said(
+            *words,
+            "--json",
+            environment=self.environment(target),
+            where=self.where,
+            directory=self.where,
         )
         assert ended.returncode == status, (words, ended.stdout, ended.stderr)
         return dict(json.loads(ended.stdout))
 
 
-def with_file(where: Path, file: Path, directory: str, source: str) -> Package:
+@contextmanager
+def with_file(where: Path, file: Path, directory: str, source: str) -> Iterator[Package]:
     """The package, and in one of its directories this file."""
-    shutil.copytree(
-        Path(bulkmig.__file__).parent, where / "bulkmig", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    # With the byte code that there is of it: a copy of a file has the time that tells whose that is.
+    shutil.copytree(Path(bulkmig.__file__).parent, where / "bulkmig")
     shutil.copy(file, where / "bulkmig" / directory)
-    return Package(where, source)
+    try:
+        yield Package(where, source)
+    finally:
+        warm.close(where)

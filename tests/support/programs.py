@@ -7,9 +7,10 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +168,36 @@ async def program(
             await process.wait()
         for file in (out, err):
             assert not in_text(Program._read(file))
+
+
+async def said(
+    *words: str,
+    environment: Mapping[str, str] | None = None,
+    main: str = "bulkmig.cli",
+    where: Path = warm.CHECKOUT,
+    directory: Path | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Runs `bulkmig` to its end with these words and no others, whatever its status. `environment`: what its
+    own has beside this one's; the rest is as in `warm.start`."""
+    variables = {**os.environ, **(environment or {})}
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        process: asyncio.subprocess.Process | warm.Forked
+        if warm.POSSIBLE:
+            process = await warm.start(
+                words, variables, out, err, directory=directory, main=main, where=where
+            )
+        else:
+            module = main if main != "bulkmig.cli" else "bulkmig"
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", module, *words),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                cwd=directory,
+                env={**variables, "PYTHONPATH": f"{where}{os.pathsep}{warm.CHECKOUT}"},
+            )
+        status = await process.wait()
+        return subprocess.CompletedProcess(words, status, Program._read(out), Program._read(err))
 
 
 async def run(source: str, target: str, *arguments: str) -> Ended:

@@ -3,7 +3,8 @@
 To load the program takes most of a second of CPU, and tests start it by the hundred to kill it later. One
 process has loaded all of it and runs nothing; each program is a fork of that one, which from there on is what
 `python -m bulkmig` is at the end of its imports: a process, a session and a process group of its own, with
-the streams, the environment and the working directory that it was given.
+the streams, the environment and the working directory that it was given. A copy of the package has a process
+of its own, which has loaded that one.
 
 This module is both ends: `start` for tests, and what `python -m tests.support.warm` does.
 """
@@ -21,9 +22,11 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import IO
 
+CHECKOUT = Path(__file__).parents[2]
 POSSIBLE = hasattr(os, "pidfd_open")  # Linux; elsewhere programs start cold
 _LARGEST = 1 << 20  # bytes of a request
 _NUMBER = 4  # bytes of a process's id or exit status
@@ -64,24 +67,33 @@ class Forked:
 
 
 class _Loaded:
-    """The process that has loaded the program, and the way to it."""
+    """A process that has loaded the program, and the way to it. `where`: the directory of the package."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: Path) -> None:
         self._channel, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(its.fileno())],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[its.fileno()],
+                cwd=where,  # what lies there is found before what is installed
+                env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
                 start_new_session=True,
             )
 
-    def ask(self, arguments: Sequence[str], variables: Mapping[str, str], out: int, err: int) -> IO[bytes]:
+    def ask(
+        self,
+        main: str,
+        arguments: Sequence[str],
+        variables: Mapping[str, str],
+        directory: Path,
+        streams: tuple[int, int],
+    ) -> IO[bytes]:
         """Asks for a program; returns where its id is told, and its exit status at its end."""
-        request = json.dumps([list(arguments), dict(variables), os.getcwd()]).encode()
+        request = json.dumps([main, list(arguments), dict(variables), str(directory)]).encode()
         answers, its = os.pipe()
         try:
-            socket.send_fds(self._channel, [request], [out, err, its])
+            socket.send_fds(self._channel, [request], [*streams, its])
         finally:
             os.close(its)
         return os.fdopen(answers, "rb", buffering=0)
@@ -91,16 +103,26 @@ class _Loaded:
         self._process.wait()
 
 
-_loaded: list[_Loaded] = []  # at most one, once a program was started
+_loaded: dict[Path, _Loaded] = {}  # by where the package is, once a program of it was started
 
 
 async def start(
-    arguments: Sequence[str], variables: Mapping[str, str], out: IO[bytes], err: IO[bytes]
+    arguments: Sequence[str],
+    variables: Mapping[str, str],
+    out: IO[bytes],
+    err: IO[bytes],
+    *,
+    directory: Path | None = None,
+    main: str = "bulkmig.cli",
+    where: Path = CHECKOUT,
 ) -> Forked:
-    """Starts `bulkmig` with these arguments; its standard input is empty."""
-    if not _loaded:
-        _loaded.append(_Loaded())
-    answers = _loaded[0].ask(arguments, variables, out.fileno(), err.fileno())
+    """Starts `bulkmig` with these arguments; its standard input is empty. `directory`: where it works, by
+    itself where this process does; `main`: the module whose `main` it is; `where`: where the package is."""
+    if where not in _loaded:
+        _loaded[where] = _Loaded(where)
+    answers = _loaded[where].ask(
+        main, arguments, variables, directory or Path.cwd(), (out.fileno(), err.fileno())
+    )
     loop = asyncio.get_running_loop()
     forked = asyncio.Event()
     loop.add_reader(answers, forked.set)
@@ -111,10 +133,11 @@ async def start(
     return Forked(int.from_bytes(answers.read(_NUMBER)), answers)
 
 
-def close() -> None:
-    """Ends the process that has loaded the program. Programs have ended by then."""
-    while _loaded:
-        _loaded.pop().close()
+def close(where: Path | None = None) -> None:
+    """Ends what has loaded the package that is there, or all that was loaded. Programs have ended by then."""
+    for one in list(_loaded):
+        if where in (None, one):
+            _loaded.pop(one).close()
 
 
 def _load() -> None:
@@ -128,8 +151,9 @@ def _load() -> None:
     sys.modules["__main__"] = main  # what further processes of a program begin with
 
 
-def _serve(channel: socket.socket) -> bool:
-    """Forks at each request, and tells each fork's end. True in a fork, False once nobody asks any more."""
+def _serve(channel: socket.socket) -> str:
+    """Forks at each request, and tells each fork's end. Returns the module whose `main` a fork is, '' once
+    nobody asks any more."""
     running: dict[int, tuple[int, int]] = {}  # descriptor of a process -> its id, and where its end is told
     with selectors.DefaultSelector() as selector:
         selector.register(channel, selectors.EVENT_READ)
@@ -144,14 +168,13 @@ def _serve(channel: socket.socket) -> bool:
                     continue
                 request, given, _, _ = socket.recv_fds(channel, _LARGEST, 3)
                 if not request:
-                    return False
+                    return ""
                 out, err, answers = given
                 pid = os.fork()
                 if pid == 0:
                     for descriptor in (answers, *running, *(others for _, others in running.values())):
                         os.close(descriptor)
-                    _become(request, out, err)
-                    return True
+                    return _become(request, out, err)
                 os.close(out)
                 os.close(err)
                 _tell(answers, pid)
@@ -167,9 +190,10 @@ def _tell(answers: int, number: int) -> None:
         return
 
 
-def _become(request: bytes, out: int, err: int) -> None:
-    """Turns a fork into the program that was asked for."""
-    arguments, variables, directory = json.loads(request)
+def _become(request: bytes, out: int, err: int) -> str:
+    """Turns a fork into the program that was asked for; returns the module whose `main` that is."""
+    main: str
+    main, arguments, variables, directory = json.loads(request)
     os.setsid()
     os.chdir(directory)
     os.environ.clear()
@@ -180,16 +204,15 @@ def _become(request: bytes, out: int, err: int) -> None:
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.argv = ["bulkmig", *arguments]
+    return main
 
 
 def _main() -> None:
     with socket.socket(fileno=int(sys.argv[1])) as channel:
         _load()
-        forked = _serve(channel)
-    if forked:
-        from bulkmig.cli import main
-
-        main()
+        main = _serve(channel)
+    if main:
+        import_module(main).main()
 
 
 if __name__ == "__main__":

@@ -20,26 +20,27 @@ SPEC = FleetSpec(seed=4, vessels=1, companies=1, users_per_company=1, equipment=
 @pytest.mark.slow
 async def test_a_strategy_is_one_file(fleets: Fleets, maintenance_url: str, tmp_path: Path) -> None:
     source = (await fleets(SPEC, fresh=True)).url
-    package = with_file(tmp_path, STRATEGY, "sync/strategies", source)
-    package.call("migrate", "--all", target=maintenance_url)
-    id_ = await fetchval(maintenance_url, "SELECT min(original_id::text) FROM equipment_metadata")
-    its = f"(SELECT equipment_id FROM equipment_metadata WHERE original_id = '{id_}')"
-    await execute(
-        source,
-        f"UPDATE equipment SET name = 'short', model = 'a long model', updated_at = now() WHERE id = '{id_}'",
-    )
-    await execute(
-        maintenance_url,
-        f"UPDATE equipment SET name = 'a long name', model = '-', updated_at = now() WHERE id = {its}",
-    )
-    synced = package.call("sync", "--all", "--conflict", "longest", target=maintenance_url)
-    assert synced["conflicts"]["resolved"]["longest"] == 1
-    assert (
-        await fetchval(maintenance_url, f"SELECT name || '/' || model FROM equipment WHERE id = {its}")
-        == "a long name/a long model"
-    )
-    (conflict,) = package.call("conflicts", "list", target=maintenance_url)["conflicts"]
-    assert conflict["strategy"] == "longest"
+    with with_file(tmp_path, STRATEGY, "sync/strategies", source) as package:
+        await package.call("migrate", "--all", target=maintenance_url)
+        id_ = await fetchval(maintenance_url, "SELECT min(original_id::text) FROM equipment_metadata")
+        its = f"(SELECT equipment_id FROM equipment_metadata WHERE original_id = '{id_}')"
+        await execute(
+            source,
+            "UPDATE equipment SET name = 'short', model = 'a long model', updated_at = now()"
+            f" WHERE id = '{id_}'",
+        )
+        await execute(
+            maintenance_url,
+            f"UPDATE equipment SET name = 'a long name', model = '-', updated_at = now() WHERE id = {its}",
+        )
+        synced = await package.call("sync", "--all", "--conflict", "longest", target=maintenance_url)
+        assert synced["conflicts"]["resolved"]["longest"] == 1
+        assert (
+            await fetchval(maintenance_url, f"SELECT name || '/' || model FROM equipment WHERE id = {its}")
+            == "a long name/a long model"
+        )
+        (conflict,) = (await package.call("conflicts", "list", target=maintenance_url))["conflicts"]
+        assert conflict["strategy"] == "longest"
 
 
 def test_a_strategy_that_is_none_is_refused_with_the_nearest_that_is() -> None:
