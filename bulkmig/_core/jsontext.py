@@ -72,6 +72,16 @@ def storable(text: str) -> bool:
                 return False
         else:
             depth -= 1
+    return _in_ranges(bare)
+
+
+def numbers_storable(text: str) -> bool:
+    """Whether numbers are, however deep the nesting."""
+    return _in_ranges(_STRING.sub('""', text))
+
+
+def _in_ranges(bare: str) -> bool:
+    """Whether all numbers of a JSON text without its strings are within numeric's range."""
     if len(bare) < _LONG and not re.search(_SUSPECT_NUMBER, bare):
         return True
     return all(_in_range(match) for match in _NUMBER.finditer(bare))

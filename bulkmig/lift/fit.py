@@ -3,9 +3,11 @@ NULL where the column can't hold them, repaired where PostgreSQL can't (mapping.
 
 from __future__ import annotations
 
+import calendar
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from decimal import Decimal
 
 import msgspec
 import polars as pl
@@ -13,24 +15,38 @@ import polars as pl
 from bulkmig._core import jsontext
 from bulkmig._core.unit import Catalogue, TargetColumn
 from bulkmig.errors import BulkmigError
-from bulkmig.sqlite.values import MARK, is_uuid, plain
+from bulkmig.fit import at_scale, loses
+from bulkmig.sqlite.values import MARK, plain
 
 REPLACEMENT = "\ufffd"
 _INTEGERS = {"int2": 2**15, "int4": 2**31, "int8": 2**63}
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
 _JSON = frozenset({"json", "jsonb"})
+_D = "[0-9]"
 # Years of four digits, but for leap days at the turn of a century.
 _DATE = (
-    r"([1-9]\d{3}-((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
-    r"|[1-9]\d(0[48]|[2468][048]|[13579][26])-02-29)"
+    rf"([1-9]{_D}{{3}}-((0[1-9]|1[0-2])-(0[1-9]|1{_D}|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
+    rf"|[1-9]{_D}(0[48]|[2468][048]|[13579][26])-02-29)"
 )
 _USUAL = {
     "date": rf"^{_DATE}$",
-    "timestamptz": rf"^{_DATE}[ T]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d{{1,6}})?(\+00|Z)$",
-    "numeric": r"^-?\d{1,8}(\.\d{1,2})?$",
+    "timestamptz": rf"^{_DATE}[ T]([01]{_D}|2[0-3]):[0-5]{_D}:[0-5]{_D}(\.{_D}{{1,6}})?(\+00|Z)$",
     "uuid": r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
     "bool": r"^[tf]$",
 }
+# What else PostgreSQL takes, of the forms that ISO 8601 has.
+_ENDLESS = ("infinity", "-infinity")
+_DAY = r"(?P<year>\d{4,7})-(?P<month>\d\d)-(?P<day>\d\d)"
+_ERA = r"(?P<era> BC)?"
+_CLOCK = (
+    r"(([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?|([01]\d|2[0-3])[0-5]\d[0-5]\d(\.\d+)?|24:00(:00(\.0+)?)?)"
+)
+_ZONE = r"([Zz]|\+00(:?00)?|(?P<offset>[+-](0\d|1[0-5])(:?[0-5]\d)?))"
+_MOMENT = f"{_DAY}([T ]{_CLOCK}{_ZONE}?)?{_ERA}"
+_FIRST_DAY = (-4713, 11, 24)  # of PostgreSQL's days and moments; there is a year 0
+_LAST_YEAR = {"date": 5_874_897, "timestamptz": 294_276}
+_DECIMAL = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?"
+_UUID = r"(?i)[0-9a-f]{4}(-?[0-9a-f]{4}){7}"
 _json = msgspec.json.Decoder(msgspec.Raw)
 
 Found = tuple[str, str, list[str]]  # code, column, keys of the rows
@@ -102,11 +118,16 @@ class Fit:
                     codes.append(("value.truncated", keys.filter(long).to_list()))
             return values, codes
         if kind.type in _JSON:
-            texts, repaired = _repaired(values)
-            values = texts
+            broken = _broken(values, odd)
+            values, repaired = _repaired(values)
+            repaired |= broken
             if repaired.any():
                 codes.append(("json.unstorable_character", keys.filter(repaired).to_list()))
         bad = _unfit(values, kind)
+        if kind.type == "numeric" and kind.scale is not None:
+            values, cut = _rounded(values, ~bad, _usual(kind) or "", kind.scale)
+            if cut.any():
+                codes.append(("value.truncated", keys.filter(cut).to_list()))
         if bad.any():
             if not kind.nullable:
                 raise Unfit(where, keys.filter(bad)[0], kind.type)
@@ -128,15 +149,23 @@ def _doubt(column: str, kind: TargetColumn) -> pl.Expr:
         return doubt | (value.is_not_null() & ~number.is_between(-bound, bound - 1).fill_null(value=False))
     if kind.type in _JSON:
         return doubt | value.str.contains("\0", literal=True) | jsontext.suspicious(column)
-    usual = _USUAL.get(kind.type)
+    usual = _usual(kind)
     return doubt if usual is None else doubt | ~value.str.contains(usual)
+
+
+def _usual(kind: TargetColumn) -> str | None:
+    """A pattern of values that a column of the type holds as they are; None where it holds all of them."""
+    if kind.type != "numeric":
+        return _USUAL.get(kind.type)
+    fraction = rf"(\.{_D}{{1,{kind.scale}}})?" if kind.scale else ""
+    return rf"^-?{_D}{{1,{max(kind.limit or 1, 1)}}}{fraction}$"
 
 
 def _all_json(values: pl.Series) -> bool:
     try:
         for text in values.drop_nulls().to_list():
             _json.decode(text)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, RecursionError, ValueError):
         return False
     return True
 
@@ -177,7 +206,7 @@ def _unfit(values: pl.Series, kind: TargetColumn) -> pl.Series:
         return there & (number.is_null() | (number < -bound) | (number > bound - 1))
     if kind.type in _JSON:
         return pl.Series([text is not None and not _is_json(text) for text in values], dtype=pl.Boolean)
-    usual = _USUAL.get(kind.type)
+    usual = _usual(kind)
     if usual is None:
         return pl.Series([False], dtype=pl.Boolean).new_from_index(0, len(values))
     unusual = there & ~values.str.contains(usual).fill_null(value=True)
@@ -193,45 +222,58 @@ def _unfit(values: pl.Series, kind: TargetColumn) -> pl.Series:
 def _is_json(text: str) -> bool:
     try:
         _json.decode(text)
-    except (msgspec.DecodeError, ValueError):
+    except (msgspec.DecodeError, RecursionError, ValueError):
         return False
-    return "\0" not in text
+    return "\0" not in text and jsontext.numbers_storable(text)
+
+
+def _rounded(values: pl.Series, those: pl.Series, usual: str, scale: int) -> tuple[pl.Series, pl.Series]:
+    """Decimals with the column's places, and which were of more."""
+    unusual = those & ~values.str.contains(usual).fill_null(value=True)
+    lost = [False] * len(values)
+    for index in unusual.arg_true():
+        lost[index] = loses(values[index], scale)
+    return _apply(values, unusual, lambda text: at_scale(text, scale)), pl.Series(lost, dtype=pl.Boolean)
 
 
 def _is_date(text: str, kind: TargetColumn) -> bool:
-    if text in ("infinity", "-infinity"):
-        return True
-    year, _, rest = text.removesuffix(" BC").partition("-")
-    try:
-        date.fromisoformat(f"{2000 if int(year) % 4 == 0 else 2001}-{rest}")
-    except ValueError:
-        return False
-    return len(year) >= 4 and int(year) > 0
+    found = re.fullmatch(_DAY + _ERA, text, re.ASCII)
+    return text in _ENDLESS or (found is not None and _is_day(found, _LAST_YEAR["date"]))
 
 
 def _is_moment(text: str, kind: TargetColumn) -> bool:
-    day, blank, time = text.replace("T", " ").removesuffix(" BC").partition(" ")
-    if not blank:
-        return _is_date(text, kind)
-    try:
-        datetime.fromisoformat(f"2000-01-01T{time.replace('Z', '+00:00')}")
-    except ValueError:
+    found = re.fullmatch(_MOMENT, text, re.ASCII)
+    if found is None:
+        return text in _ENDLESS
+    # With an offset it may be beyond the last day that there is.
+    return _is_day(found, _LAST_YEAR["timestamptz"] - (found["offset"] is not None))
+
+
+def _is_day(found: re.Match[str], last: int) -> bool:
+    year, month, day = (int(found[name]) for name in ("year", "month", "day"))
+    if not (1 <= year <= last and 1 <= month <= 12):
         return False
-    return _is_date(day, kind)
+    if found["era"]:
+        year = 1 - year
+    return 1 <= day <= calendar.monthrange(year, month)[1] and (year, month, day) >= _FIRST_DAY
 
 
 def _is_numeric(text: str, kind: TargetColumn) -> bool:
     if text == "NaN":
         return True
-    whole, _, fraction = text.removeprefix("-").partition(".")
-    digits = (whole + fraction).isascii() and (whole + fraction).isdigit()
-    return digits and (kind.limit is None or len(whole.lstrip("0")) <= kind.limit)
+    if not re.fullmatch(_DECIMAL, text, re.ASCII):
+        return False
+    number = Decimal(text)
+    before = jsontext.MAX_BEFORE_POINT if kind.limit is None else kind.limit
+    if number and number.adjusted() < before and kind.scale is not None:
+        number = Decimal(at_scale(text, kind.scale))  # which may have one digit more
+    return not number or number.adjusted() < before
 
 
 _HOLDS: dict[str, Callable[[str, TargetColumn], bool]] = {
     "date": _is_date,
     "timestamptz": _is_moment,
     "numeric": _is_numeric,
-    "uuid": lambda text, _: is_uuid(text),
+    "uuid": lambda text, _: re.fullmatch(_UUID, text) is not None,
     "bool": lambda text, _: text in ("t", "f"),
 }

@@ -3,6 +3,7 @@ that what is worth another attempt and what is a refused row is decided in one p
 
 from __future__ import annotations
 
+import re
 import sqlite3
 
 import asyncpg
@@ -31,9 +32,14 @@ _BY_NAME: dict[str, type[asyncpg.PostgresError]] = {
     "SQLITE_MISMATCH": asyncpg.DatatypeMismatchError,
 }
 
+_NO_TEXT = re.compile(r"Could not decode to UTF-8 column '(.*?)' with text")
+
 
 def translated(error: sqlite3.Error) -> asyncpg.PostgresError:
-    """The error to raise instead."""
+    """The error to raise instead, which holds no value of a row."""
+    broken = _NO_TEXT.match(str(error))
+    if broken:
+        return asyncpg.CharacterNotInRepertoireError(f"column {broken[1]} holds a text that is no UTF-8")
     name = getattr(error, "sqlite_errorname", None) or ""
     kind: type[asyncpg.PostgresError] = asyncpg.InternalServerError
     for known, found in _BY_NAME.items():

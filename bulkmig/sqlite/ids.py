@@ -119,7 +119,7 @@ class Ids:
             f"INSERT INTO {IDS} (tbl, id, uuid, source_id, born) SELECT ?1, ?2 + key,"
             f" substr(value, 1, {_LENGTH}), nullif(substr(value, {_LENGTH + 1}, {_LENGTH}), ''),"
             f" nullif(substr(value, {2 * _LENGTH + 1}), '') FROM json_each(?3)",
-            (table.name, self._next_free(table), orjson.dumps(new).decode()),
+            (table.name, self._next_free(table, len(new)), orjson.dumps(new).decode()),
         )
 
     def arrive(self, table: PortalTable, uuids: Sequence[str], born: Sequence[str | None]) -> None:
@@ -200,8 +200,8 @@ class Ids:
                 )
         self._version = version
 
-    def _next_free(self, table: PortalTable) -> int:
-        (number,) = self._connection.execute(f"SELECT {portal.next_free(table)}").fetchone()
+    def _next_free(self, table: PortalTable, rows: int = 1) -> int:
+        (number,) = self._connection.execute(f"SELECT {portal.next_free(table, str(rows))}").fetchone()
         return int(number)
 
     def _renumber(self, table: PortalTable, taken: Sequence[tuple[str, int]]) -> None:

@@ -39,6 +39,7 @@ _TYPES = {
     Kind.JSON: "jsonb",
 }
 BORN = "created_at"
+LAST = 2**63 - 1  # of the numbers that there are
 NOWHERE = -(2**63)  # a reference that names no row: the foreign key refuses it
 
 
@@ -72,12 +73,13 @@ class Link(NamedTuple):
 
 @dataclass
 class PortalTable:
-    """A table; `own`: the column with the numbers that it gives itself; `holds`: column -> the table and
-    column of which it holds values."""
+    """A table; `own`: the column with the numbers that it gives itself, none of them twice if it is
+    `sequential`; `holds`: column -> the table and column of which it holds values."""
 
     name: str
     columns: list[PortalColumn]
     own: PortalColumn | None = None
+    sequential: bool = False
     unique: list[tuple[str, ...]] = field(default_factory=list)
     references: list[Link] = field(default_factory=list)
     holds: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -179,6 +181,8 @@ def _table(connection: sqlite3.Connection, name: str) -> PortalTable:
     declared = {column: type_ for _, column, type_, *_ in rows}
     if len(keys) == 1 and declared[keys[0].name].upper() == "INTEGER":
         table.own = keys[0]
+        (made,) = connection.execute("SELECT sql FROM main.sqlite_master WHERE name = ?1", (name,)).fetchone()
+        table.sequential = re.search(r"\bAUTOINCREMENT\b", made, re.IGNORECASE) is not None
     links: dict[int, list[Link]] = {}
     for id_, place, parent, column, to, _, deleted in connection.execute(
         'SELECT id, seq, "table", "from", "to", on_update, on_delete'
@@ -362,10 +366,26 @@ def unnumbered(table: PortalTable) -> str:
     )
 
 
-def next_free(table: PortalTable) -> str:
-    """SQL: a number that neither the portal nor bulkmig has given to a row of the table."""
+def next_free(table: PortalTable, rows: str = "1") -> str:
+    """SQL: the first of so many numbers in a row that neither the portal nor bulkmig has given to a row of
+    the table: those behind all others or, where the portal has taken the last that there are, in a gap."""
     own = table.own.quoted if table.own else "rowid"
+    given = [
+        f"SELECT max(id) FROM {IDS} WHERE tbl = '{table.name}'",
+        f'SELECT max({own}) FROM "{table.name}"',
+    ]
+    if table.sequential:
+        given.append(f"SELECT seq FROM main.sqlite_sequence WHERE name = '{table.name}'")
+    greatest = ", ".join(f"coalesce(({one}), 0)" for one in given)
+    taken = (
+        f"SELECT 0 AS n UNION SELECT {LAST} UNION SELECT id FROM {IDS} WHERE tbl = '{table.name}' AND id > 0"
+        f' UNION SELECT {own} FROM "{table.name}" WHERE {own} > 0'
+    )
+    gap = (
+        f"SELECT n + 1 FROM (SELECT n, lead(n) OVER (ORDER BY n) AS up FROM ({taken}))"
+        f" WHERE up - n > {rows} ORDER BY n LIMIT 1"
+    )
     return (
-        f"max(coalesce((SELECT max(id) FROM {IDS} WHERE tbl = '{table.name}'), 0),"
-        f' coalesce((SELECT max({own}) FROM "{table.name}"), 0)) + 1'
+        f"(SELECT CASE WHEN n <= {LAST} - {rows} THEN n + 1 ELSE ({gap}) END"
+        f" FROM (SELECT max({greatest}) AS n))"
     )

@@ -27,7 +27,7 @@ from bulkmig.sqlite.ids import Ids
 from bulkmig.sqlite.portal import PortalTable
 from bulkmig.sqlite.rows import Row, bound, csv_of, frame_of, rows_of
 from bulkmig.sqlite.translate import VIEW, Statement, apart, split, translate
-from bulkmig.sqlite.values import show
+from bulkmig.sqlite.values import show, text
 
 T = TypeVar("T")
 BUSY_SECONDS = 30.0  # how long the write lock is waited for: the lock time-out of sessions on PostgreSQL
@@ -240,17 +240,30 @@ class Session:
     async def frames(
         self, table: PortalTable, columns: Sequence[str], order: str, where: str = "TRUE"
     ) -> AsyncIterator[pl.DataFrame]:
-        """A table's rows as PostgreSQL prints them, as frames of texts."""
+        """A table's rows as PostgreSQL prints them, as frames of texts; a text that is no UTF-8 as bytes."""
         listed = ", ".join(f'"{column}"' for column in columns)
         query = f"SELECT {listed} FROM ({portal.select(table, times=False)}) WHERE {where} ORDER BY {order}"
-        cursor = await self.work(lambda: self.connection.execute(query))
         times = [show(c.name) for c in table.columns if c.name in columns and c.kind == "timestamptz"]
 
         def made(rows: list[tuple[Any, ...]]) -> pl.DataFrame:
             return frame_of(rows, columns).with_columns(times)
 
-        while rows := await self.work(lambda: cursor.fetchmany(_ROWS)):
-            yield await to_thread.run_sync(made, rows)
+        fetch, read = await self.cursor(query), 0
+        try:
+            while True:
+                try:
+                    rows = await fetch(_ROWS)
+                except asyncpg.CharacterNotInRepertoireError:
+                    # Once more from here; everything is faster as long as there is none.
+                    self.connection.text_factory = text
+                    fetch = await self.cursor(f"{query} LIMIT -1 OFFSET {read}")
+                    continue
+                if not rows:
+                    return
+                read += len(rows)
+                yield await to_thread.run_sync(made, rows)
+        finally:
+            self.connection.text_factory = str
 
     async def cursor(self, sql: str) -> Callable[[int], Coroutine[Any, Any, list[tuple[Any, ...]]]]:
         """A query in SQLite's own words; what is returned fetches so many rows more."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 
@@ -123,6 +122,14 @@ def odd(value: Any) -> str | None:
     return f"{MARK}text:{value}"
 
 
+def text(data: bytes) -> str:
+    """What is stored as a text; as `odd` has bytes where it is none."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return f"{MARK}blob:{data.hex()}"
+
+
 def plain(text: str) -> Any:
     """The value that `odd` made a text of."""
     kind, _, value = text.removeprefix(MARK).partition(":")
@@ -133,11 +140,3 @@ def plain(text: str) -> Any:
     if kind == "float":
         return float.fromhex(value)
     return value
-
-
-def is_uuid(text: str) -> bool:
-    """Whether a text is a UUID."""
-    try:
-        return bool(UUID(text))
-    except ValueError:
-        return False

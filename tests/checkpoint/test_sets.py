@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from uuid import uuid4
 
+import pytest
+
 from bulkmig import Selection, migrate
 from bulkmig._version import __version__
 from bulkmig.checkpoint import changes
@@ -48,6 +50,7 @@ async def rows_read(target: str, vessel: str) -> tuple[Back, dict[str, int]]:
         return back, {name: n - int(before.get(name, 0)) for name, n in await connection.fetch(_READ)}
 
 
+@pytest.mark.only_postgresql("SQLite doesn't count the rows that it reads")
 async def test_a_rollback_reads_each_row_a_few_times(fleets: Fleets, maintenance_url: str) -> None:
     """There, when all rows go, and back again, when they come into tables that count as empty."""
     origin = await fleets(SPEC)

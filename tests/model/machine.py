@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine, Iterable
@@ -25,14 +24,13 @@ from tests.model import both_steps, portal_steps, source_steps
 from tests.model.mirror import Mirror
 from tests.model.package import SYNC
 from tests.model.rules import Hits
-from tests.model.run import Options
+from tests.model.run import ON_SQLITE, Options
 from tests.model.session import Session
 from tests.model.state import Decision, Strategy
 from tests.oracle.file import path_of
 from tests.support import lane
 from tests.support.servers import EmbeddedServers
 
-ON_SQLITE = os.environ.get("BULKMIG_TARGET") == "sqlite"
 Step = Callable[[Session, int, int, int, int, bool], Coroutine[Any, Any, None]]
 
 

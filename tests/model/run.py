@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import datetime
+import os
+import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from bulkmig import schemas
 from tests.model.onboarding import Onboarding
 from tests.model.rules import Hits
 from tests.model.state import Base, State, Strategy
 from tests.model.tables import THING_OF, Unit
 from tests.oracle.draft import Draft, Ref, World
 from tests.oracle.fate import OnError
+from tests.oracle.file import read_columns
 from tests.oracle.rules import Findings
 from tests.oracle.sample import Sample
-from tests.oracle.target import Target
+from tests.oracle.target import Column, Target
 
-COLUMNS = Sample().target.columns
+ON_SQLITE = os.environ.get("BULKMIG_TARGET") == "sqlite"
+
+
+def _columns() -> dict[tuple[str, str], Column]:
+    if not ON_SQLITE:
+        return Sample().target.columns
+    file = sqlite3.connect(":memory:")
+    file.executescript(schemas.read("maintenance.sqlite.sql"))
+    found = read_columns(file)
+    file.close()
+    return found
+
+
+COLUMNS = _columns()  # what the target's can hold
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tests.model.machine import ON_SQLITE, play
+from tests.model.machine import play
 from tests.model.package import SYNC
 from tests.model.rules import RULES, WITHOUT_SYNC, Hits
+from tests.model.run import ON_SQLITE
 from tests.model.session import Disagreement
 from tests.support import lane
 from tests.support.servers import EmbeddedServers

@@ -74,10 +74,18 @@ def read_file(url: str) -> Target:
             with_canonical_json(table, {c: _told(table, c, v) for c, v in zip(columns, row, strict=True)})
             for row in rows
         ]
+    found.columns = read_columns(connection)
+    connection.close()
+    return found
+
+
+def read_columns(connection: sqlite3.Connection) -> dict[tuple[str, str], Column]:
+    """What the columns of the Maintenance Portal's tables can hold in this file."""
+    found = {}
+    for table in TABLES:
         for _, name, type_, notnull, _, key in connection.execute(f"PRAGMA table_info({table})"):
             kind = "bigint" if (table, name) in INTEGERS and type_ == "INTEGER" else "text"
-            found.columns[table, name] = Column(kind, nullable=not notnull and not key)
-    connection.close()
+            found[table, name] = Column(kind, nullable=not notnull and not key)
     return found
 
 

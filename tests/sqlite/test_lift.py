@@ -178,6 +178,42 @@ async def test_what_postgresql_cannot_hold_is_repaired_or_null_and_counted(
     ]
 
 
+async def test_a_text_that_is_no_utf_8_is_repaired_and_all_others_are_as_they_were(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkmig.sqlite.session._ROWS", 2)
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(
+        file,
+        "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')",
+        *(f"INSERT INTO vessels (id, company_id, name) VALUES ({n}, 1, 'Vessel {n}')" for n in range(1, 6)),
+        "UPDATE vessels SET name = CAST(x'4dfc6e6368656e' AS TEXT) WHERE id = 4",
+    )
+    report = await lift(Settings(), file, target)
+    assert (report.status, dict(report.lossiness)) == ("completed", {"text.unstorable_character": 1})
+    names = [
+        row["name"] for row in sorted((await read_rows(target))["vessels"], key=lambda row: row["id"] or "")
+    ]
+    assert names == ["Vessel 1", "Vessel 2", "Vessel 3", "M\ufffdnchen", "Vessel 5"]
+
+
+async def test_rows_under_the_first_and_the_last_numbers_that_there_are_move_too(
+    databases: Databases, tmp_path: Path
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(
+        file,
+        "INSERT INTO companies (id, name, slug) VALUES (-5, 'One', 'one')",
+        *(
+            f"INSERT INTO vessels (id, company_id, name) VALUES ({number}, -5, 'Vessel')"
+            for number in (-(2**63), -1, 0, 2**53 + 1, 2**63 - 1)
+        ),
+    )
+    report = await lift(Settings(), file, target)
+    assert (report.status, report.verified.difference_count) == ("completed", 0)
+    assert len((await read_rows(target))["vessels"]) == 5
+
+
 async def test_a_value_that_fits_nowhere_ends_the_lift_and_nothing_is_there(
     databases: Databases, tmp_path: Path
 ) -> None:

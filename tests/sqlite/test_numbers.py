@@ -10,7 +10,7 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
-from bulkmig import Report, Selection, Settings, migrate, rollback, verify
+from bulkmig import Report, Selection, Settings, migrate, rollback, schemas, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import Connection
@@ -18,8 +18,8 @@ from bulkmig.sqlite.address import parse
 from bulkmig.sqlite.opening import connect
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval
-from tests.oracle.file import path_of
-from tests.support.files import portal, stored
+from tests.oracle.file import path_of, write_file
+from tests.support.files import SCHEMA, portal, stored
 from tests.support.fleets import Fleets, Origin
 
 SPEC = FleetSpec(vessels=3, equipment=6, companies=2, users_per_company=3, cross_references=4, seed=2)
@@ -125,6 +125,56 @@ async def test_a_number_that_waits_for_a_row_in_quarantine_is_the_portals_once_i
         assert ask(target, "SELECT * FROM equipment WHERE qr_code = 'own'") == own
     ((number,),) = ask(target, f"SELECT equipment_id FROM equipment_metadata WHERE original_id = '{last}'")
     assert number == kept + 1
+
+
+async def test_where_the_portal_has_taken_the_last_number_rows_get_those_of_a_gap(
+    fleets: Fleets, tmp_path: Path
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    target = portal(tmp_path / "portal.db")
+    config = settings(origin, target)
+    last = 2**63 - 1
+    own = [-(2**63), -1, 0, 2, last - 4, last]
+    ask(
+        target,
+        "INSERT INTO companies (id, name, slug) VALUES (7, 'Own', 'own')",
+        *(f"INSERT INTO vessels (id, company_id, name) VALUES ({n}, 7, 'Own')" for n in own),
+    )
+    clean(await migrate(config, ALL))
+    ids = [number for (number,) in ask(target, "SELECT id FROM vessels ORDER BY id")]
+    assert ids == sorted([*own, *range(3, 3 + len(origin.approved))])
+    # Then one by one, as rows return whose numbers the portal has taken, or as it adds them.
+    vessel = origin.approved[0]
+    ask(target, f"INSERT INTO vessels (id, company_id, name) VALUES (1, 7, 'Own'), ({last - 1}, 7, 'Own')")
+    done = await rollback(config, vessel=vessel)
+    ((number,),) = ask(target, f"SELECT id FROM bulkmig_ids WHERE source_id = '{vessel}'")
+    ask(target, f"INSERT INTO vessels (id, company_id, name) VALUES ({number}, 7, 'Own')")
+    back = await rollback(config, run=done.run_id)
+    assert (back.status, back.failures) == ("completed", [])
+    ((now,),) = ask(
+        target, f"SELECT v.id FROM bulkmig_ids i JOIN vessels v ON v.id = i.id WHERE source_id = '{vessel}'"
+    )
+    assert now not in (number, *own)
+    clean(await verify(config, ALL))
+
+
+async def test_numbers_that_an_autoincrement_table_has_given_are_not_given_again(
+    fleets: Fleets, tmp_path: Path
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    given_once = schemas.read(SCHEMA).replace("INTEGER PRIMARY KEY,", "INTEGER PRIMARY KEY AUTOINCREMENT,")
+    target = write_file(tmp_path / "portal.db", given_once, {})
+    ask(
+        target,
+        "INSERT INTO companies (id, name, slug) VALUES (40, 'Gone', 'gone')",
+        "DELETE FROM companies",
+        "INSERT INTO companies (id, name, slug) VALUES (41, 'Own', 'own')",
+        f"INSERT INTO users (id, company_id, email, role) VALUES ({2**63 - 1}, 41, 'gone', 'admin')",
+        "DELETE FROM users",
+    )
+    clean(await migrate(settings(origin, target), ALL))
+    assert ask(target, "SELECT min(id) FROM companies WHERE id <> 41") == [(42,)]
+    assert ask(target, "SELECT min(id) FROM users") == [(1,)]  # its sequence is at its end
 
 
 async def test_rows_that_a_sync_finds_are_numbered_in_order_of_their_source_ids_and_known_by_them(
