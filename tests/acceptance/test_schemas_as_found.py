@@ -92,7 +92,11 @@ async def migrated(origin: Origin, target: str, on_error: OnError) -> tuple[list
 
 @pytest.mark.parametrize(
     "variations",
-    [("reordered", "extra_columns", "jsonb"), ("text_enums", "nullable"), VARIATIONS],
+    [
+        pytest.param(("reordered", "extra_columns", "jsonb"), marks=pytest.mark.long),
+        pytest.param(("text_enums", "nullable"), marks=pytest.mark.long),
+        VARIATIONS,
+    ],
     ids=["columns", "types", "all"],
 )
 async def test_a_source_may_have_other_columns_in_another_order_and_of_other_types(

@@ -84,7 +84,7 @@ def forget_assessors_to_come(expected: Expectation, origin: Origin, parts: Itera
 
 
 @pytest.mark.parametrize("portal", [False, True], ids=["empty", "with-rows"])
-@pytest.mark.parametrize("order", range(2))
+@pytest.mark.parametrize("order", [0, pytest.param(1, marks=pytest.mark.long)])
 async def test_several_runs_in_any_order_end_as_one_run_over_all_of_it(
     fleets: Fleets, maintenance_url: str, order: int, portal: bool
 ) -> None:
@@ -104,7 +104,7 @@ async def test_several_runs_in_any_order_end_as_one_run_over_all_of_it(
     assert await waiting(maintenance_url) == expected.pending
 
 
-@pytest.mark.parametrize("order", ["up", "down", "apart"])
+@pytest.mark.parametrize("order", ["up", pytest.param("down", marks=pytest.mark.long), "apart"])
 async def test_references_between_vessels_arrive_with_the_later_of_their_ends(
     fleets: Fleets, maintenance_url: str, order: str
 ) -> None:

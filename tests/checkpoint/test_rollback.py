@@ -60,7 +60,7 @@ def apart_in_the_portal(one: dict[str, bytes], other: dict[str, bytes]) -> list[
 
 
 @pytest.mark.files_too
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in range(1, SEEDS))])
 async def test_a_run_rolled_back_leaves_the_target_as_it_was_and_again_as_it_became(
     fleets: Fleets, maintenance_url: str, seed: int
 ) -> None:

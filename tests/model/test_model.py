@@ -8,7 +8,7 @@ from tests.model.machine import play
 from tests.support.servers import EmbeddedServers
 
 # `scripts/model` runs many more, and longer ones.
-FEW_SEQUENCES, FEW_STEPS = 12, 7
+FEW_SEQUENCES, FEW_STEPS = 6, 7
 SEQUENCES, STEPS = 30, 14
 
 

@@ -57,7 +57,7 @@ async def _ledger(target: str) -> list[list[tuple[object, ...]]]:
 
 
 @pytest.mark.only_postgresql("a file has one writer, and one process")
-@pytest.mark.parametrize("window", [None, 3600.0])
+@pytest.mark.parametrize("window", [None, pytest.param(3600.0, marks=pytest.mark.long)])
 async def test_a_sync_over_processes_ends_where_one_process_ends(
     fleets: Fleets, databases: Databases, window: float | None
 ) -> None:
@@ -79,7 +79,9 @@ async def test_a_sync_over_processes_ends_where_one_process_ends(
         assert documents[0][key] == documents[1][key], key
 
 
-@pytest.mark.parametrize("processes", [1, pytest.param(2, marks=pytest.mark.only_postgresql("one writer"))])
+@pytest.mark.parametrize(
+    "processes", [1, pytest.param(2, marks=[pytest.mark.only_postgresql("one writer"), pytest.mark.long])]
+)
 async def test_after_a_failure_no_new_vessel_is_started(
     fleets: Fleets, maintenance_url: str, processes: int
 ) -> None:
