@@ -187,11 +187,12 @@ class Look:
                 part.retained[source] = (id_, "conflict")
 
     async def _without_equipment(self, connection: Connection) -> list[tuple[Part, str]]:
-        """Rows (target ids) that would name equipment which won't be there."""
+        """Rows (target ids) that would name equipment which won't be there. What a row names already is."""
         ends = [
-            (part, id_, ends_of(self.entity, row))
+            (part, id_, ends_of(self.entity, row) - (set() if was is None else ends_of(self.entity, was)))
             for part in map(self.part, self.made)
             for id_, row in part.write.items()
+            for was in (part.was[id_],)
         ]
         missing = await self._absent(connection, [named for _, _, named in ends])
         return [(part, id_) for part, id_, named in ends if named & missing]

@@ -10,7 +10,7 @@ from bulkmig.sync.strategies import named
 from bulkmig.sync.strategies._strategy import Strategy
 
 
-class Chosen(Protocol):
+class Options(Protocol):
     """What the command's options say of it: settings, or what a worker is told of them."""
 
     @property
@@ -37,13 +37,13 @@ class Rules:
     spares: bool
 
     @classmethod
-    def of(cls, chosen: Chosen, catalogue: Catalogue, *, spares: bool) -> Rules:
+    def of(cls, options: Options, catalogue: Catalogue, *, spares: bool) -> Rules:
         """The rules of a run with these options, for a target with these columns."""
         return cls(
-            named(chosen.conflict),
+            named(options.conflict),
             catalogue,
-            chosen.allow_deletions,
-            chosen.brake_share,
-            chosen.brake_least,
+            options.allow_deletions,
+            options.brake_share,
+            options.brake_least,
             spares,
         )

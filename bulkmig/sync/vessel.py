@@ -30,7 +30,7 @@ from bulkmig.sync.abroad import Foretold
 from bulkmig.sync.alone import rolled_back
 from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Gather
-from bulkmig.sync.kept import pending as _pending
+from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.parts import Plan
@@ -190,7 +190,7 @@ async def _sync(
                 lane.site.listen(VesselReached(vessel.id, vessel.name, "load"))
         results = await _apply(target, vessels, options, plans, moves)
         waited = {
-            entity.name: await _pending(target, [vessel.id for vessel in vessels], entity)
+            entity.name: await pending(target, [vessel.id for vessel in vessels], entity)
             for entity in PER_VESSEL
             if entity.waits is not None
         }
