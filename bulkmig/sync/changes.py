@@ -13,7 +13,7 @@ from bulkmig.selection import Vessel
 from bulkmig.sync import along, gone, held
 from bulkmig.sync.chosen import Chosen
 from bulkmig.sync.detect import detect
-from bulkmig.sync.moves import Moves, find, find_orphans
+from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.released import released
 from bulkmig.sync.rules import Rules
@@ -59,19 +59,6 @@ class Changes:
             [*self.due, *(vessel for vessel in chosen.others if vessel.id in affected)],
             vanished=[vessel.id for vessel in chosen.vanished],
             arriving=chosen.new,
-        )
-        await find_orphans(
-            ends.holder,
-            ends.target,
-            run.state.orphans,
-            [*detected.shuffled, *(vessel.id for vessel in chosen.new)],
-            sorted(vessel for vessel, mark in run.state.marks.items() if mark.state == "migrated"),
-            self.moves,
-        )
-        changed = {vessel.id for vessel in self.due}
-        self.due += self.moves.joined(
-            [*changed, *(vessel.id for vessel in chosen.new if self.moves.receives(vessel.id))],
-            [vessel for vessel in chosen.old if vessel.id not in changed],
         )
         await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
         for entity, ids in self.moves.ids.items():

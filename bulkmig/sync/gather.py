@@ -64,12 +64,14 @@ def rows_of(entity: Entity, image: pl.DataFrame) -> Counter[str]:
 
 
 class Gather:
-    """A pipeline's sink for the vessels of a unit. `found` is complete when `finish` is done."""
+    """A pipeline's sink for the vessels of a unit. `found` is complete when `finish` is done; `orphaned`:
+    vessels that have rows which have lost their parents."""
 
     def __init__(self, target: Connection, unit: Unit, moves: Moves) -> None:
         self.target, self.unit, self.vessels = target, unit, unit.vessels
         self._moves = moves
         self.found: defaultdict[str, Found] = defaultdict(Found)
+        self.orphaned: set[str] = set()
         self._session = anyio.Lock()  # two actors ask the one target session
         self._written: dict[str, pl.DataFrame | None] = {}
         self._left: dict[str, pl.DataFrame] = {}  # written and not seen again so far
@@ -247,11 +249,12 @@ class Gather:
 
     async def keep_orphans(self, source: Connection) -> None:
         """Rows whose parent the source has no more belong to no vessel, but they are there: written ones are
-        kept as they are."""
+        kept as they are. What becomes of them changes nothing that is seen of their vessels."""
         for entity in PER_VESSEL:
             found = self.found[entity.name]
             for id_ in await orphans(source, entity, found.gone):
                 found.held[id_] = found.gone.pop(id_)
+                self.orphaned.add(found.held[id_])
 
     async def finish(self) -> None:
         """Tells what is gone from what would now be kept out."""

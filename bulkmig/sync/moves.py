@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -163,29 +163,6 @@ def _note(moves: Moves, entity: Entity, written: pl.DataFrame, now: pl.DataFrame
         moves.left[then][entity.name].add(source_id)
         moves.ids[entity.name][source_id] = id_
         moves.join(then, to)
-
-
-async def find_orphans(
-    source: Connection,
-    target: Connection,
-    orphans: Mapping[str, Collection[str]],
-    vessels: Sequence[str],
-    migrated: Sequence[str],
-    moves: Moves,
-) -> None:
-    """Rows that had lost their parents (entity -> source ids), and hang on one of these vessels now: on the
-    `migrated` vessel that they were written on nothing has changed."""
-    for entity in PER_VESSEL if vessels else ():
-        lost = orphans.get(entity.name, ()) if entity.through is not None else ()
-        if not lost:
-            continue
-        now = from_csv(await read_all(source, queries.keys(entity, sorted(vessels))), ("source_id", "now"))
-        now = now.filter(pl.col("source_id").is_in(list(lost)))
-        if now.height:
-            own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
-            written = await base.read(target, migrated, entity.name, shape=_keys(own))
-            if written is not None:
-                _note(moves, entity, written, now)
 
 
 async def _numbers(target: Connection, vessels: Sequence[Vessel], moves: Moves) -> None:

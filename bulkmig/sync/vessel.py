@@ -195,10 +195,11 @@ async def _sync(
             if entity.waits is not None
         }
         whole = {vessel for gather in gathered for vessel in gather.unit.whole}
+        orphaned = {vessel for gather in gathered for vessel in gather.orphaned}
         for vessel in vessels:
             result = results[vessel.id]
             result.held_back = plans[vessel.id].brake
-            result.unsettled = vessel.id in moves.unsettled or vessel.id in whole
+            result.unsettled = vessel.id in moves.unsettled | whole | orphaned
             if vessel.id in moves.arriving and vessel.id in whole:
                 result.state = "quarantined"
             elif vessel.id in moves.arriving:

@@ -26,7 +26,6 @@ class TargetState:
     recorded     entity -> source id -> target id, also of rows that the portal deleted since, and of rows of
                  vessels that have moved to another one
     retains      whether equipment stays that the source has no more
-    orphans      entity -> source ids of rows that belong to no vessel, since they have lost their parents
     marks        by vessel, that which waited longest first
     """
 
@@ -35,7 +34,6 @@ class TargetState:
     vessels: dict[str, str] = field(default_factory=dict)  # imo -> id
     foreign_qr: frozenset[str] = frozenset()
     retains: bool = False
-    orphans: dict[str, set[str]] = field(default_factory=dict)
     identities: dict[str, dict[str, tuple[str, bool]]] = field(default_factory=dict)
     recorded: dict[str, dict[str, str]] = field(default_factory=dict)
     slugs: dict[str, str] = field(default_factory=dict)
@@ -61,9 +59,6 @@ SELECT l.kind, l.key, l.value, l.more FROM (
     UNION ALL
     SELECT '/retained', r.source_id::text, e.qr_code, NULL, NULL
       FROM bulkmig.retained r JOIN equipment e ON e.id = r.target_id WHERE r.entity = 'equipment'
-    UNION ALL
-    SELECT '/orphan', o.source_id::text, o.entity, NULL, NULL
-      FROM bulkmig.quarantine o WHERE o.vessel_id IS NULL
     UNION ALL
     SELECT '/mark', v.vessel_id::text, v.state, v.run_id::text, v.finished_at FROM bulkmig.vessels v
 ) l ORDER BY l.at, l.key
@@ -122,8 +117,6 @@ async def _read_ledger(connection: Connection, state: TargetState) -> None:
             state.qr_codes[key] = value
         elif kind == "/retained":
             retained[key] = value
-        elif kind == "/orphan":
-            state.orphans.setdefault(value, set()).add(key)
         elif kind == "/mark":
             state.marks[key] = Mark(value, more)
         else:

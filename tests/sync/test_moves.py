@@ -6,11 +6,12 @@ import msgspec
 import pytest
 
 from bulkmig import Selection, migrate, resolve, verify
+from bulkmig.config import Settings
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, rows, settings, state, undone
+from tests.checkpoint.support import execute, fetchval, rows, settings, state, table, undone
 from tests.support.dumps import apart
-from tests.support.fleets import Fleets
+from tests.support.fleets import Fleets, Origin
 from tests.sync.test_flow import lasting
 
 SPEC = FleetSpec(seed=8, vessels=3, companies=1, users_per_company=3, equipment=12)
@@ -144,16 +145,63 @@ async def test_a_part_that_was_left_over_keeps_its_id_on_another_vessel(
     """While the source has its equipment no more it belongs to none."""
     origin = await fleets(SPEC, fresh=True)
     config = settings(origin, maintenance_url)
+    part, equipment, vessel = await _left_over(origin, config)
+    before = await fetchval(maintenance_url, _PARTS, equipment)
+    other = await fetchval(
+        origin.url,
+        "UPDATE critical_parts SET equipment_id = (SELECT min(id::text)::uuid FROM equipment"
+        " WHERE vessel_id <> $2::text::uuid) WHERE id = $1::text::uuid RETURNING equipment_id::text",
+        part,
+        vessel,
+    )
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.failures) == (0, [])
+    assert before in await rows(maintenance_url, _PARTS, other)
+    assert await rows(maintenance_url, _PARTS, equipment) == []
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    again = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert (again.inserted + again.updated + again.deleted).total() == 0
+
+
+async def test_a_part_that_was_left_over_goes_when_the_source_has_it_no_more(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """Nothing else changes on its vessel then."""
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    part, equipment, _ = await _left_over(origin, config)
+    assert (await sync(config, ALL)).exit_status == 0
+    assert len(await rows(maintenance_url, _PARTS, equipment)) == 1
+    await execute(origin.url, "DELETE FROM critical_parts WHERE id = $1::text::uuid", part)
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.deleted["critical_parts"]) == (0, 1)
+    assert await rows(maintenance_url, _PARTS, equipment) == []
+    assert (await verify(config, ALL)).verified.difference_count == 0
+
+
+# Target ids of the parts of a source's equipment.
+_PARTS = """
+SELECT id::text FROM critical_parts
+ WHERE equipment_id = (SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)
+"""
+
+
+async def _left_over(origin: Origin, config: Settings) -> tuple[str, str, str]:
+    """A part whose equipment the source has no more, with nothing else on that; the target keeps both, since
+    the portal has logs of it. Source ids of the part, its equipment and its vessel."""
     await migrate(config, ALL)
     part = await fetchval(origin.url, "SELECT min(id::text) FROM critical_parts")
-    equipment = await fetchval(
-        origin.url, "SELECT equipment_id::text FROM critical_parts WHERE id = $1::text::uuid", part
+    ((equipment, vessel),) = await table(
+        origin.url,
+        "SELECT e.id::text, e.vessel_id::text FROM critical_parts p JOIN equipment e ON e.id = p.equipment_id"
+        " WHERE p.id = $1::text::uuid",
+        part,
     )
-    own = "(SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)"
     await execute(
-        maintenance_url,
+        config.target,
         "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
-        f" SELECT gen_random_uuid(), {own}, now(), 'oil changed'",
+        " SELECT gen_random_uuid(), equipment_id, now(), 'oil changed' FROM equipment_metadata"
+        " WHERE original_id = $1::text::uuid",
         equipment,
     )
     await execute(
@@ -164,24 +212,7 @@ async def test_a_part_that_was_left_over_keeps_its_id_on_another_vessel(
         f"DELETE FROM quality_scores WHERE equipment_id = '{equipment}';"
         "DELETE FROM cross_references"
         f" WHERE source_equipment_id = '{equipment}' OR target_equipment_id = '{equipment}';"
-        f"CREATE TABLE was_on AS SELECT vessel_id FROM equipment WHERE id = '{equipment}';"
         f"DELETE FROM equipment WHERE id = '{equipment}'",
     )
     assert (await sync(config, ALL)).exit_status == 0
-    ids = "SELECT id::text FROM critical_parts WHERE equipment_id = " + own
-    before = await fetchval(maintenance_url, ids, equipment)
-    other = await fetchval(
-        origin.url,
-        "UPDATE critical_parts SET equipment_id = (SELECT min(id::text)::uuid FROM equipment"
-        " WHERE vessel_id <> (SELECT vessel_id FROM was_on)) WHERE id = $1::text::uuid"
-        " RETURNING equipment_id::text",
-        part,
-    )
-    await execute(origin.url, "DROP TABLE was_on")
-    report = await sync(config, ALL)
-    assert (report.exit_status, report.failures) == (0, [])
-    assert before in await rows(maintenance_url, ids, other)
-    assert await rows(maintenance_url, ids, equipment) == []
-    assert (await verify(config, ALL)).verified.difference_count == 0
-    again = await sync(msgspec.structs.replace(config, full=True), ALL)
-    assert (again.inserted + again.updated + again.deleted).total() == 0
+    return part, equipment, vessel
