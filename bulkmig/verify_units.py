@@ -255,7 +255,8 @@ async def _snapshots(target: Connection) -> dict[str | None, str]:
 
 
 def newer_than(source: Connection, snapshots: Mapping[str | None, str]) -> Unseen:
-    """Asks the source for rows whose last change a vessel's snapshot doesn't see."""
+    """Asks the source for rows whose last change a vessel's snapshot doesn't see, their own or their
+    parent's."""
 
     session = anyio.Lock()  # one session serves all workers
 
@@ -263,11 +264,17 @@ def newer_than(source: Connection, snapshots: Mapping[str | None, str]) -> Unsee
         snapshot = snapshots.get(vessel) or snapshots.get(None)
         if snapshot is None:
             return set()
+        # A row changes its vessel with the one through which it belongs to it.
+        changed, parent = "t.xmin::text::bigint", ""
+        if entity.through is not None:
+            table, column = entity.through
+            changed += ", p.xmin::text::bigint"
+            parent = f" JOIN {table} p ON p.id = t.{column}"
         # xmin has 32 bits; the epoch comes from the current transaction, one less for ids ahead of it.
         query = (
-            "SELECT id::text FROM (SELECT id, xmin::text::bigint AS x,"
+            f"SELECT DISTINCT id::text FROM (SELECT t.id, unnest(ARRAY[{changed}]) AS x,"
             " pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS now"
-            f" FROM {entity.source} WHERE id = ANY ({uuid_array(source_ids)})) t"
+            f" FROM {entity.source} t{parent} WHERE t.id = ANY ({uuid_array(source_ids)})) t"
             " WHERE NOT pg_visible_in_snapshot((CASE WHEN x > now & 4294967295"
             " THEN ((now >> 32) - 1) << 32 | x ELSE (now >> 32) << 32 | x END)::text::xid8,"
             " $1::text::pg_snapshot)"

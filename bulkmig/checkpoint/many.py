@@ -22,13 +22,15 @@ _MARK = 36 + len('",')
 @dataclass(frozen=True)
 class Due:
     """A checkpoint to be taken: its id, and the vessel with its target id. `absent`: nothing of it is in the
-    target; `together`: the checkpoints of vessels that change in the same commit because of each other."""
+    target; `together`: the checkpoints of vessels that change in the same commit because of each other;
+    `incidental`: the run is about others."""
 
     id: str
     vessel: str
     root: str
     absent: bool
     together: tuple[str, ...]
+    incidental: bool = False
 
 
 async def of_vessels(own: Checkpoints, connection: Connection, due: Sequence[Due]) -> dict[str, str]:
@@ -38,7 +40,13 @@ async def of_vessels(own: Checkpoints, connection: Connection, due: Sequence[Due
     if len(due) == 1 or on_file(connection) is not None:  # a large vessel's rows stream
         for one in due:
             await own.of_vessel(
-                connection, one.vessel, one.root, id_=one.id, absent=one.absent, together=one.together
+                connection,
+                one.vessel,
+                one.root,
+                id_=one.id,
+                absent=one.absent,
+                together=one.together,
+                incidental=one.incidental,
             )
     elif due:
         await _take(connection, own.run_id, await own.read_graph(connection), due)
@@ -73,7 +81,7 @@ async def _take(connection: Connection, run_id: str, graph: Graph, due: Sequence
         entries.append(
             (
                 *(one.id, run_id, one.vessel, [one.root], one.vessel not in found, list(one.together), None),
-                *(len(parts), rows[one.vessel], size, bool(keys), NIL, False),
+                *(len(parts), rows[one.vessel], size, bool(keys), NIL, one.incidental),
             )
         )
     await store(connection, stored)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 
 from bulkmig import numbers
+from bulkmig.entities import PER_VESSEL
 from bulkmig.events import PhaseStarted, VesselsUnchanged
 from bulkmig.fleet.run import Run
 from bulkmig.fleet.vessels import load_vessels
@@ -36,6 +37,7 @@ class Changes:
         run, ends, chosen = self.run, self.run.ends, self.chosen
         came = set(run.fleet.decisions.identity("user")["source_id"]) - run.fleet.present.get("user", set())
         there = [vessel.id for vessel in chosen.looked_at]
+        apart = {vessel.id for vessel in chosen.apart}
         detected = await detect(
             ends.holder,
             ends.target,
@@ -58,12 +60,13 @@ class Changes:
             detected.shuffled,
             [*self.due, *(vessel for vessel in chosen.others if vessel.id in affected)],
             vanished=[vessel.id for vessel in chosen.vanished],
+            apart=apart & detected.shuffled,
             arriving=chosen.new,
         )
         await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
-        shuffled = [vessel for vessel in chosen.looked_at if vessel.id in detected.shuffled]
+        shuffled = [vessel for vessel in (*chosen.old, *chosen.others) if vessel.id in detected.shuffled]
         run.grown = [*shuffled, *chosen.new]
         if not self.run.settings.dry_run:
             await numbers.assign(ends.holder, ends.target, run.fleet, run.grown)
@@ -75,9 +78,11 @@ class Changes:
         arriving = [vessel for vessel in chosen.new if moves.receives(vessel.id)]
         # Whether they get the numbers that they want is judged by the plans.
         run.fleet.decisions.imo_taken -= {vessel.id for vessel in arriving}
-        along = moves.joined([v.id for v in (*self.due, *arriving)], [*chosen.others, *chosen.vanished])
-        vanished = {vessel.id for vessel in chosen.vanished}
-        run.report.selected += sum(vessel.id not in vanished for vessel in along)
+        along = moves.joined(
+            [vessel.id for vessel in (*self.due, *arriving)],
+            [*chosen.others, *chosen.vanished, *chosen.apart],
+        )
+        run.report.selected += sum(vessel.id not in moves.giving for vessel in along)
         changed = {vessel.id for vessel in self.due}
         unchanged = tuple(vessel.id for vessel in chosen.old if vessel.id not in changed)
         run.report.done += len(unchanged)
@@ -151,6 +156,7 @@ class Changes:
         there = {
             *self.chosen.old,
             *self.chosen.vanished,
+            *self.chosen.apart,
             *(result.vessel for result in counted.done if result.state == "migrated"),
         }
         moves = self.moves.still_due()
@@ -162,7 +168,7 @@ class Changes:
     async def delete_gone(self) -> None:
         """Vessels that the source has no more."""
         run, ends = self.run, self.run.ends
-        settled = {result.vessel.id for result in run.counted.done} | self.moves.vanished
+        settled = {result.vessel.id for result in run.counted.done} | self.moves.giving
         left = [vessel for vessel in self.chosen.vanished if vessel.id not in run.counted.ended]
         run.report.selected += len(left)
         for vessel in left:
@@ -171,7 +177,11 @@ class Changes:
             if run.ends_early or not run.may_start([vessel]):
                 run.not_all_taken()
                 return
-            stays = self.moves.stays[vessel.id]
+            stays = {
+                entity.name: self.moves.stays[vessel.id][entity.name].keys()
+                | self.moves.away[vessel.id][entity.name]
+                for entity in PER_VESSEL
+            }
             result = await gone.delete(ends.holder, ends.target, vessel, run.options(), self.rules, stays)
             run.counted.add(result)
 

@@ -16,12 +16,14 @@ _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 @dataclass
 class Chosen:
     """`old`: vessels to be brought up to date, those that waited longest first; `new`: vessels that come;
-    `others`: vessels in the target that were not selected; `vanished`: those that the source has no more."""
+    `others`: vessels in the target that were not selected; `vanished`: those that the source has no more;
+    `apart`: those in the target that were rolled back, and are left alone."""
 
     old: list[Vessel]
     new: list[Vessel]
     others: list[Vessel]
     vanished: list[Vessel]
+    apart: list[Vessel]
 
     @property
     def coming(self) -> list[Vessel]:
@@ -31,7 +33,7 @@ class Chosen:
     @property
     def looked_at(self) -> list[Vessel]:
         """Vessels whose rows may have changed."""
-        return [*self.old, *self.others]
+        return [*self.old, *self.others, *self.apart]
 
 
 async def choose(
@@ -42,7 +44,7 @@ async def choose(
     state: TargetState,
     apart: set[str],
 ) -> Chosen:
-    """The vessels that a sync is about, without those that are left `apart`."""
+    """The vessels that a sync is about, which is not those that are left `apart`."""
     migrated = {vessel for vessel, mark in state.marks.items() if mark.state == "migrated"}
     known = {vessel.id for vessel in selected}
     unlisted = sorted(migrated - known)
@@ -61,4 +63,5 @@ async def choose(
         [v for v in selected if v.id not in migrated and v.id not in apart] if settings.new else [],
         [v for v in others if v.id not in apart],
         vanished,
+        await gone.named(ends.target, migrated & apart) if apart else [],
     )

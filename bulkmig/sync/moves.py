@@ -20,13 +20,21 @@ from bulkmig.source.onboarding import read_all
 
 @dataclass
 class Moves:
-    """`came`: vessel -> entity -> source id -> the vessel that it was written on; `left`: vessel -> entity ->
-    source ids that are another vessel's now; `stays`: vessel -> entity -> source id -> the vessel to which it
-    doesn't go after all; `ids`: entity -> source id -> the target id that it keeps. `vanished`: vessels that
-    the source has no more; `arriving`: vessels that are not in the target yet; `unsettled`: vessels between
-    which rows would move and stay; `renumbered`: vessels that get another IMO number; `going`: equipment
-    (target ids) that the source has no more; `touched`: vessel -> those of which references end on equipment
-    of it that is to go."""
+    """What goes from one vessel to another.
+
+    came        vessel -> entity -> source id -> the vessel that it was written on
+    left        vessel -> entity -> source ids that are another vessel's now
+    stays       vessel -> entity -> source id -> the vessel to which it doesn't go after all
+    away        vessel -> entity -> source ids that stay, since a vessel has them now that is left `apart`
+    ids         entity -> source id -> the target id that it keeps
+    vanished    vessels that the source has no more
+    apart       vessels that were rolled back: rows leave them, and none comes to them
+    arriving    vessels that are not in the target yet
+    unsettled   vessels between which rows would move and stay
+    renumbered  vessels that get another IMO number
+    going       equipment (target ids) that the source has no more
+    touched     vessel -> those of which references end on equipment of it that is to go
+    """
 
     came: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(dict))
@@ -40,12 +48,21 @@ class Moves:
     ids: defaultdict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     vanished: frozenset[str] = frozenset()
     arriving: frozenset[str] = frozenset()
+    apart: frozenset[str] = frozenset()
+    away: defaultdict[str, defaultdict[str, set[str]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(set))
+    )
     unsettled: set[str] = field(default_factory=set)
     renumbered: set[str] = field(default_factory=set)
     touched: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     going: set[str] = field(default_factory=set)
     _together: dict[str, str] = field(default_factory=dict)
     _bound: set[tuple[str, str]] = field(default_factory=set)
+
+    @property
+    def giving(self) -> frozenset[str]:
+        """Vessels of which nothing is written: at most, rows leave them for others."""
+        return self.vanished | self.apart
 
     def bind(self, one: str, other: str) -> None:
         """Lets two vessels change in one commit, or not at all."""
@@ -109,12 +126,13 @@ class Moves:
 
     def still_due(self) -> Moves:
         """What a second look has to know: the rows that stayed would move still."""
-        made = Moves(vanished=self.vanished, ids=self.ids)
+        made = Moves(vanished=self.vanished, apart=self.apart, away=self.away, ids=self.ids)
         for then, of in self.stays.items():
             for entity, rows in of.items():
                 made.stays[then][entity] |= rows
                 for to in rows.values():
                     made.join(to, then)
+        made.unsettled |= {vessel for vessel, of in self.away.items() if any(of.values())}
         made.look_anew([*made.stays])
         return made
 
@@ -133,24 +151,28 @@ async def find(
     vessels: Sequence[Vessel],
     *,
     vanished: Collection[str] = (),
+    apart: Collection[str] = (),
     arriving: Sequence[Vessel] = (),
 ) -> Moves:
     """Looks at the vessels whose rows came or went, and at IMO numbers that go from one to another of these
     vessels."""
-    moves = Moves(vanished=frozenset(vanished), arriving=frozenset(vessel.id for vessel in arriving))
-    ids = sorted({*shuffled, *vanished, *moves.arriving})
+    coming = frozenset(vessel.id for vessel in arriving)
+    moves = Moves(vanished=frozenset(vanished), apart=frozenset(apart), arriving=coming)
+    there = sorted({*shuffled, *vanished})
+    ids = sorted({*there, *coming})
     for entity in PER_VESSEL:
-        alone = len(ids) < 2 or len(ids) == len(vanished)
+        alone = len(ids) < 2 or moves.giving.issuperset(ids)
         loses = entity.name == "equipment" and len(shuffled) > 0
         if not entity.tables or entity.name == "vessel" or (alone and not loses):
             continue
         own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
         now = from_csv(await read_all(source, queries.keys(entity, ids)), ("source_id", "now"))
-        written = await base.read(target, sorted({*shuffled, *vanished}), entity.name, shape=_keys(own))
+        written = await base.read(target, there, entity.name, shape=_keys(own))
         if written is None:
             continue
         if entity.name == "equipment":
-            moves.going.update(written.join(now, on="source_id", how="anti")["id"])
+            gone = written.join(now, on="source_id", how="anti")
+            moves.going.update(gone.filter(~pl.col("then").is_in(list(apart)))["id"])
         _note(moves, entity, written, now)
     await _numbers(target, [*vessels, *(one for one in arriving if moves.receives(one.id))], moves)
     return moves
@@ -159,6 +181,10 @@ async def find(
 def _note(moves: Moves, entity: Entity, written: pl.DataFrame, now: pl.DataFrame) -> None:
     moved = written.join(now, on="source_id").filter(pl.col("then") != pl.col("now"))
     for source_id, id_, then, to in moved.select("source_id", "id", "then", "now").iter_rows():
+        if to in moves.apart:
+            moves.away[then][entity.name].add(source_id)
+            moves.unsettled.add(then)
+            continue
         moves.came[to][entity.name][source_id] = then
         moves.left[then][entity.name].add(source_id)
         moves.ids[entity.name][source_id] = id_

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 
@@ -31,11 +31,27 @@ _LEFT = """
 DELETE FROM bulkmig.quarantine WHERE vessel_id = ANY ($1::text[]::uuid[]) AND (entity, source_id) NOT IN
     (SELECT e, s::uuid FROM unnest($2::text[], $3::text[]) AS u (e, s))
 """
+_NOT_LISTED, _NOT_PENDING = (
+    f"DELETE FROM bulkmig.{table} WHERE entity = $1 AND vessel_id = $2::text::uuid"
+    " AND source_id = ANY ($3::text[]::uuid[])"
+    for table in ("quarantine", "pending")
+)
 _WAITING = """
 INSERT INTO bulkmig.pending (entity, source_id, vessel_id, run_id)
 SELECT $1, s::uuid, v::uuid, $4::text::uuid FROM unnest($2::text[], $3::text[]) AS u (s, v)
     ON CONFLICT (entity, source_id) DO UPDATE SET vessel_id = excluded.vessel_id
 """
+
+
+async def record_left(
+    target: Connection, left: Mapping[str, Mapping[str, Collection[str]]], vessels: Sequence[str]
+) -> None:
+    """What waited or was quarantined of rows that have left these vessels (vessel -> entity -> source ids) is
+    their new vessels' to tell."""
+    for vessel in vessels:
+        for name, ids in left[vessel].items():
+            await target.execute(_NOT_LISTED, name, vessel, sorted(ids))
+            await target.execute(_NOT_PENDING, name, vessel, sorted(ids))
 
 
 async def record(

@@ -35,7 +35,7 @@ from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.parts import Plan
 from bulkmig.sync.plan import plan
-from bulkmig.sync.record import record
+from bulkmig.sync.record import record, record_left
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step, key_of
 from bulkmig.target.graph import Graph
@@ -98,7 +98,7 @@ class _Work:
         async def attempt(number: int) -> list[Loaded]:
             tallies.clear()
             for vessel in vessels:
-                if vessel.id not in self.moves.vanished:
+                if vessel.id not in self.moves.giving:
                     lane.site.listen(VesselStarted(vessel.id, vessel.name))
             try:
                 return await _sync(
@@ -156,12 +156,14 @@ class _Work:
     ) -> None:
         target = await lane.target()
         for vessel in vessels:
+            if vessel.id in self.moves.apart:
+                continue
             error = why(vessel)
             self._finish([await record_failure(target, vessel, self.options, phase=phase, error=error)])
 
     def _finish(self, results: Sequence[Loaded]) -> None:
         # What becomes of vessels that are gone from the source is decided afterwards.
-        there = [result for result in results if result.vessel.id not in self.moves.vanished]
+        there = [result for result in results if result.vessel.id not in self.moves.giving]
         self.finished(there, self.queue)
 
 
@@ -186,7 +188,7 @@ async def _sync(
             decisions.imo_taken |= taken
             gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
         for vessel in vessels:
-            if vessel.id not in moves.vanished:
+            if vessel.id not in moves.giving:
                 lane.site.listen(VesselReached(vessel.id, vessel.name, "load"))
         results = await _apply(target, vessels, options, plans, moves)
         waited = {
@@ -199,7 +201,9 @@ async def _sync(
         for vessel in vessels:
             result = results[vessel.id]
             result.held_back = plans[vessel.id].brake
-            result.unsettled = vessel.id in moves.unsettled | whole | orphaned
+            result.unsettled = vessel.id in moves.unsettled | whole | orphaned or any(
+                moves.away[vessel.id].values()
+            )
             if vessel.id in moves.arriving and vessel.id in whole:
                 result.state = "quarantined"
             elif vessel.id in moves.arriving:
@@ -207,10 +211,13 @@ async def _sync(
                 entry = vessel.id, _target_id(decisions, vessel.id), adopted
                 await write.identities(target, options.run_id, "vessel", [entry])
         for gather in gathered:
-            await record(target, options.run_id, gather.found, plans, waited, results, gather.vessels)
+            if moves.apart.isdisjoint(gather.vessels):
+                await record(target, options.run_id, gather.found, plans, waited, results, gather.vessels)
+            else:
+                await record_left(target, moves.left, gather.vessels)
         # Together they took this long; each is told a share of it.
         seconds = (time.perf_counter() - started) / len(moves.groups(vessels))
-        await _mark(target, options, results.values(), seconds)
+        await _mark(target, options, [own for id_, own in results.items() if id_ not in moves.apart], seconds)
     return list(results.values())
 
 
@@ -232,7 +239,8 @@ async def _rolled_back(
     back where such are left alone."""
     ids = [vessel.id for vessel in vessels]
     there = {row[0] for row in await target.fetch(_MIGRATED, ids)}
-    return ({*ids} - there - moves.arriving) | (await rolled_back(target, ids) if rules.spares else set())
+    back = await rolled_back(target, ids) - moves.apart if rules.spares else set()
+    return ({*ids} - there - moves.arriving) | back
 
 
 async def _look(
@@ -251,12 +259,15 @@ async def _look(
     moves.look_anew(vessel.id for vessel in vessels)
     failing: dict[str, str] = {}
     # Vessels that depend on each other are read one by one: together they may be too large.
-    apart = len(moves.groups(vessels)) == len(vessels)
-    for read in [list(vessels)] if apart else [[vessel] for vessel in vessels]:
+    free = len(moves.groups(vessels)) == len(vessels)
+    for read in [list(vessels)] if free else [[vessel] for vessel in vessels]:
         unit = new_unit(options.decisions, read, options.shared.failures)
         gather = Gather(target, unit, moves)
         line = await lane.line()
-        tallies.append(await run(line, unit, gather))
+        if moves.apart.isdisjoint(gather.vessels):
+            tallies.append(await run(line, unit, gather))
+        else:
+            await gather.finish()
         await gather.keep_orphans(line.source)
         failing |= {vessel.id: unit.failing[vessel.id] for vessel in read if vessel.id in unit.failing}
         gathered.append(gather)
@@ -329,6 +340,7 @@ async def _steps(
             target_ids[vessel.id],
             absent=vessel.id in moves.arriving and ("vessel", vessel.id) not in decisions.adopted,
             together=tuple(own[other.id] for other in group if other is not vessel),
+            incidental=vessel.id in moves.apart,
         )
         for group in moves.groups(vessels)
         for vessel in group
