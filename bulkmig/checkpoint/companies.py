@@ -69,7 +69,7 @@ async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
             (to,) = await changes.find(way.connection, "c.id = $1::text::uuid", later.restored)
             await _drop(stage, to.roots, others=False)
             await _state(way, stage, to)
-            await stage.expect_written(later.id)  # what stayed then, because others used it
+            await stage.expect_written(later.id, stayed=True)
     await _drop(stage, roots, others=True)
     await stage.add("one", "due")
     for copy in ("was", "due"):
@@ -184,15 +184,12 @@ async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> None:
             for which, ids in ((~company | kept, holding), (company & ~kept, change.base))
             for frame in await _rows(way, of, ids)
         ]
-        frame = pl.concat(pieces) if pieces else None
-        if frame is not None and frame.height:
-            await write.base(
-                connection,
-                way.checkpoints.run_id,
-                write.NIL,
-                [(of.name, frame.height, base(of, frame))],
-                checkpoint=own,
-            )
+        stays = [frame.filter(kept) for frame in await _rows(way, of, holding)]
+        for kind, holds, frames in (("rows", True, pieces), ("stayed", False, stays)):
+            frame = pl.concat(frames) if frames else None
+            if frame is not None and frame.height:
+                part = write.BasePart(write.NIL, of.name, frame.height, base(of, frame), own, kind, holds)
+                await write.base_parts(connection, way.checkpoints.run_id, [part])
     await connection.execute("UPDATE bulkmig.base SET holds = false WHERE id = ANY ($1::bigint[])", holding)
 
 

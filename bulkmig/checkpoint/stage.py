@@ -33,7 +33,8 @@ from bulkmig.target.postgres import copy_in
 _COPIES = ("was", "due", "now", "one", "new")
 _WRITTEN = """
 SELECT id, entity, kind FROM bulkmig.base
- WHERE checkpoint_id = $1::text::uuid AND kind <> 'forgotten' ORDER BY kind = 'untouched' DESC, id
+ WHERE checkpoint_id = $1::text::uuid AND kind <> 'forgotten' AND (kind = 'stayed') = $2
+ ORDER BY kind = 'untouched' DESC, id
 """
 
 
@@ -143,12 +144,13 @@ class Stage:
             for n in (self.number[table.name],)
         )
 
-    async def expect_written(self, checkpoint: str) -> None:
-        """Lets `one` go through the change that this checkpoint was taken for."""
+    async def expect_written(self, checkpoint: str, *, stayed: bool = False) -> None:
+        """Lets `one` go through the change that this checkpoint was taken for; or have the rows that `stayed`
+        in a rollback of companies."""
         names = {of.name for of in ENTITIES}
         # Rows whose base changed while they stayed as they were come first: they are none that it wrote.
         untouched: defaultdict[str, list[str]] = defaultdict(list)
-        for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint):
+        for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint, stayed):
             if name not in names:
                 continue
             payload = await base.payload_of(self.connection, id_)

@@ -192,3 +192,23 @@ async def test_rows_changed_and_deleted_by_the_portal_are_listed_and_given_up_wi
     assert forced.status == "completed"
     await undone(config, forced)
     assert apart(before, await state(maintenance_url)) == []
+
+
+async def test_a_user_whom_the_portal_changed_goes_with_force_and_then_back_and_forth_without(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """What a rollback put back is as it was, not as it was last written."""
+    _, config, report = await migrated(fleets, SPEC, maintenance_url)
+    await execute(
+        maintenance_url,
+        "UPDATE users SET is_active = NOT is_active, updated_at = now()"
+        " WHERE id = (SELECT min(id::text)::uuid FROM users)",
+    )
+    before = await state(maintenance_url)
+    there = await rollback(config, run=report.run_id, force=True)
+    assert there.status == "completed"
+    for _ in range(2):
+        back = await undone(config, there)
+        assert apart(before, await state(maintenance_url)) == []
+        there = await undone(config, back)
+        assert await rows(maintenance_url, "SELECT id FROM users") == []

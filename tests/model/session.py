@@ -90,6 +90,11 @@ class Session:
         """Notes that equipment that was written once is on another vessel now."""
         self.moved = self.moved or Ref("equipment", identity(equipment)) in self.mirror.ids
 
+    def went(self, entity: str, id_: str) -> bool:
+        """Whether the row was there once and isn't now: which id it gets on another vessel is not said."""
+        ref = Ref(entity, id_)
+        return ref in self.mirror.ids and ref not in self.state.base
+
     def is_settled(self, table: str, row: Row) -> bool:
         """Whether the row stays although the source deleted its own: what people do to it after that is not
         said."""

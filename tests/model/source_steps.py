@@ -155,7 +155,7 @@ async def refer(session: Session, which: int, row_number: int, to: int) -> None:
     pairs = list(REFERENCES.items())
     (table, column), named = pairs[which % len(pairs)]
     row = choose(session.onboarding.rows(table), row_number)
-    if row is None:
+    if row is None or (table == "critical_parts" and session.went("critical_part", identity(row))):
         return
     candidates = session.onboarding.rows(named)
     if column == "location_id":

@@ -38,7 +38,7 @@ ALTER TABLE bulkmig.checkpoint_parts ALTER COLUMN payload SET STORAGE EXTERNAL;
 -- Parts of the base are never changed. Which of them hold is what a rollback sets back; `checkpoint_id` is
 -- the change that wrote a part. `kind`: rows (what was written), forgotten (source ids that are no longer
 -- bulkmig's), and for rollbacks alone: standing (rows where something else than the base stands in the
--- target), removed (target rows that went).
+-- target), removed (target rows that went), stayed (rows of companies that did, since others use them).
 ALTER TABLE bulkmig.base
     ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY,
     ADD COLUMN kind text NOT NULL DEFAULT 'rows',
