@@ -281,11 +281,15 @@ class Gather:
 
 
 async def orphans(source: Connection, entity: Entity, gone: Collection[str]) -> set[str]:
-    """Those of these rows (source ids), which no vessel of the source has, that it has without a parent."""
+    """Those of these rows (source ids), which their vessel has no more, that the source has without a
+    parent."""
     if entity.through is None or not gone:
         return set()
+    table, column = entity.through
     rows = await source.fetch(
-        f"SELECT id::text FROM {entity.source} WHERE id = ANY ($1::text[]::uuid[])", sorted(gone)
+        f"SELECT t.id::text FROM {entity.source} t WHERE t.id = ANY ($1::text[]::uuid[])"
+        f" AND NOT EXISTS (SELECT FROM {table} p WHERE p.id = t.{column})",
+        sorted(gone),
     )
     return {row["id"] for row in rows}
 

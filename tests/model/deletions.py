@@ -12,6 +12,7 @@ from tests.model.tables import THING_OF, Unit
 from tests.model.three_way import record
 from tests.model.vessels import Fleet
 from tests.oracle.draft import Ref
+from tests.oracle.source import required
 
 ORDER = ("cross_reference", "quality_score", "document", "critical_part", "equipment", "vessel")
 
@@ -24,7 +25,7 @@ def delete_rows(run: Run, fleet: Fleet) -> None:
     run.outcome.done |= active - held - run.onboarding.of["vessels"].keys()
     going: list[Ref] = []
     for vessel in sorted(active - held):
-        gone = [ref for ref in state.of_vessel(vessel) if _is_gone(run, ref)]
+        gone = [ref for ref in state.of_vessel(vessel) if _is_gone(run, ref) or _is_away(run, fleet, ref)]
         if gone and not brakes(run, vessel, gone):
             going += gone
     # What hangs on equipment is decided about first, on whatever vessel it is.
@@ -48,6 +49,20 @@ def delete_rows(run: Run, fleet: Fleet) -> None:
 
 def _is_gone(run: Run, ref: Ref) -> bool:
     return run.onboarding.get(*ref) is None and run.state.base[ref].gone != "decided"
+
+
+def _is_away(run: Run, fleet: Fleet, ref: Ref) -> bool:
+    """Whether a part hangs on equipment of a vessel that is not in the target and doesn't come."""
+    row = run.onboarding.get(*ref)
+    machine = (
+        run.onboarding.get("equipment", required(row, "equipment_id"))
+        if row is not None and ref.entity == "critical_part"
+        else None
+    )
+    if machine is None or run.state.base[ref].gone == "decided":
+        return False
+    vessel = required(machine, "vessel_id")
+    return vessel not in fleet.due and run.state.marks.get(vessel) != "migrated"
 
 
 def brakes(run: Run, vessel: str, gone: list[Ref]) -> bool:

@@ -90,10 +90,12 @@ class Session:
         """Notes that equipment that was written once is on another vessel now."""
         self.moved = self.moved or Ref("equipment", identity(equipment)) in self.mirror.ids
 
-    def went(self, entity: str, id_: str) -> bool:
-        """Whether the row was there once and isn't now: which id it gets on another vessel is not said."""
-        ref = Ref(entity, id_)
-        return ref in self.mirror.ids and ref not in self.state.base
+    def may_hang(self, part: str, equipment: SourceRow) -> bool:
+        """Whether it is said which id this part has when it hangs on this equipment: it is there, as the
+        equipment's vessel is, or never was."""
+        ref = Ref("critical_part", part)
+        there = self.state.marks.get(str(equipment["vessel_id"])) == "migrated"
+        return (ref in self.state.base and there) or ref not in self.mirror.ids
 
     def is_settled(self, table: str, row: Row) -> bool:
         """Whether the row stays although the source deleted its own: what people do to it after that is not

@@ -155,11 +155,13 @@ async def refer(session: Session, which: int, row_number: int, to: int) -> None:
     pairs = list(REFERENCES.items())
     (table, column), named = pairs[which % len(pairs)]
     row = choose(session.onboarding.rows(table), row_number)
-    if row is None or (table == "critical_parts" and session.went("critical_part", identity(row))):
+    if row is None:
         return
     candidates = session.onboarding.rows(named)
     if column == "location_id":
         candidates = [one for one in candidates if one["vessel_id"] == row["vessel_id"]]
+    if table == "critical_parts":
+        candidates = [one for one in candidates if session.may_hang(identity(row), one)]
     ids: list[str | None] = [identity(one) for one in candidates]
     if (table, column) not in ENFORCED:
         ids.append(DANGLING)

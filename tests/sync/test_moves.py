@@ -181,6 +181,28 @@ async def test_a_part_that_was_left_over_goes_when_the_source_has_it_no_more(
     assert (await verify(config, ALL)).verified.difference_count == 0
 
 
+async def test_a_part_that_goes_to_a_vessel_which_is_not_in_the_target_is_deleted(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """Like equipment that goes there."""
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    first, other, _ = await rows(origin.url, "SELECT id::text FROM vessels ORDER BY id")
+    await migrate(config, Selection(vessels=(first,)))
+    here = "SELECT min(id::text)::uuid FROM equipment WHERE vessel_id = $1::text::uuid"
+    await execute(
+        origin.url,
+        f"UPDATE critical_parts SET equipment_id = ({here.replace('$1', '$2')}), updated_at = now()"
+        " WHERE id = (SELECT min(p.id::text)::uuid FROM critical_parts p JOIN equipment e"
+        " ON e.id = p.equipment_id WHERE e.vessel_id = $1::text::uuid)",
+        first,
+        other,
+    )
+    report = await sync(config, Selection(vessels=(first,)))
+    assert (report.exit_status, report.deleted["critical_parts"]) == (0, 1)
+    assert (await verify(config, Selection(vessels=(first,)))).verified.difference_count == 0
+
+
 # Target ids of the parts of a source's equipment.
 _PARTS = """
 SELECT id::text FROM critical_parts
