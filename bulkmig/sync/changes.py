@@ -37,7 +37,6 @@ class Changes:
         run, ends, chosen = self.run, self.run.ends, self.chosen
         came = set(run.fleet.decisions.identity("user")["source_id"]) - run.fleet.present.get("user", set())
         there = [vessel.id for vessel in chosen.looked_at]
-        apart = {vessel.id for vessel in chosen.apart}
         detected = await detect(
             ends.holder,
             ends.target,
@@ -60,7 +59,7 @@ class Changes:
             detected.shuffled,
             [*self.due, *(vessel for vessel in chosen.others if vessel.id in affected)],
             vanished=[vessel.id for vessel in chosen.vanished],
-            apart=apart & detected.shuffled,
+            apart={vessel.id for vessel in chosen.apart},
             arriving=chosen.new,
         )
         await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
@@ -161,6 +160,7 @@ class Changes:
         }
         moves = self.moves.still_due()
         known = sorted(there, key=lambda vessel: vessel.id)
+        freed -= moves.apart
         due = [vessel for vessel in known if vessel.id in freed]
         due += moves.joined(freed, [vessel for vessel in known if vessel.id not in freed])
         await self._change(moves.groups(due), moves, Report("sync"), counted.finished_again)
