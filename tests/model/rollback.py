@@ -191,6 +191,14 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
         for (name, key), row in now.items():
             if name == table and (name, key) not in was and key[0] not in stayed:
                 made.tables.delete(table, row)
+    for table, column, owner in (
+        ("company_settings", "company_id", "companies"),
+        ("user_metadata", "user_id", "users"),
+    ):
+        for (name, key), row in now.items():
+            # Details that an adopted row was given go, though it stays.
+            if name == table and (name, key) not in was and (owner, (row[column],)) in was:
+                made.tables.delete(table, row)
     for (table, _), row in was.items():
         made.tables.put(table, row)
     ours = {ref for ref, base in made.base.items() if _company(base.unit) in change.roots}
