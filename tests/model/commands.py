@@ -116,7 +116,7 @@ def _stays(run: Run, ref: Ref) -> bool:
     state = run.state
     if not state.is_there(ref):
         return False
-    if not run.is_sync or ref.source_id in run.onboarding.of["users"]:
+    if not run.is_sync or ref.source_id in run.onboarding.of["users"] or state.base[ref].gone == "decided":
         return True
     mapped, id_ = state.written_ids(), state.target_id(ref)
     return any(

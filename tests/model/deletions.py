@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.model.fields import cells
+from tests.model.history import part_of
 from tests.model.onboarding import Onboarding
 from tests.model.run import Run
 from tests.model.state import Base, State, Values
 from tests.model.tables import THING_OF, Unit
 from tests.model.three_way import record
 from tests.model.vessels import Fleet
-from tests.oracle.draft import Ref
+from tests.oracle.draft import Cell, Ref
 from tests.oracle.source import required
 
 ORDER = ("cross_reference", "quality_score", "document", "critical_part", "equipment", "vessel")
@@ -138,15 +139,18 @@ def instead_of(state: State, onboarding: Onboarding, ref: Ref, target: Unit) -> 
             if "id" in row
         ):
             return "decommissioned", target
-    if ref.entity == "vessel" and (
-        any(state.own_rows(ref.source_id)) or state.tables.is_used("vessels", id_)
-    ):
+    if ref.entity == "vessel" and (_anything_left(state, id_) or state.tables.is_used("vessels", id_)):
         return "vessel inactive", _with(target, "vessels", status="inactive")
     if ref.entity == "user" and state.tables.is_used("users", id_):
         return "user inactive", _with(target, "users", is_active="false")
     if ref.entity == "company" and state.tables.is_used("companies", id_):
         return "company stays", target
     return None
+
+
+def _anything_left(state: State, id_: Cell) -> bool:
+    """Whether a vessel has rows still: the portal's own, and what stays itself."""
+    return any(table not in ("vessels", "vessel_details") for table, _ in part_of(state.tables, id_))
 
 
 def _is_kept(state: State, onboarding: Onboarding, table: str, id_: object) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tests.model.tables import THING_OF, Tables, Unit, vessel_of
+from tests.model.tables import THING_OF, Tables, Unit
 from tests.oracle.company import Slug
 from tests.oracle.draft import Cell, Ref
 
@@ -110,18 +110,6 @@ class State:
     def written_ids(self) -> set[tuple[str, Cell]]:
         """(main table, id) of every row that bulkmig wrote."""
         return {(THING_OF[ref.entity].table, self.target_id(ref)) for ref in self.base}
-
-    def own_rows(self, vessel: str) -> Iterator[tuple[str, Cell]]:
-        """(table, id) of the portal's own rows on a vessel."""
-        mapped, target = self.written_ids(), self.target_id(Ref("vessel", vessel))
-        for thing in THING_OF.values():
-            if thing.table in ("companies", "users", "vessels"):
-                continue
-            for row in self.tables.rows(thing.table):
-                if (thing.table, row["id"]) in mapped:
-                    continue
-                if vessel_of(self.tables, thing.table, row) == target:
-                    yield thing.table, row["id"]
 
     def put_aside(self, ref: Ref, vessel: str | None, codes: Iterable[str], *, sure: bool) -> None:
         """Lists a row in quarantine."""
