@@ -68,14 +68,15 @@ async def free(
     connection: Connection, own: Checkpoints, vessels: Sequence[str] | None = None
 ) -> Mapping[str, tuple[str, str]]:
     """Source id -> vessel, target id of the equipment of these vessels (or of all) that stayed and needn't
-    any longer."""
+    any longer, or not as it is: logs of what stayed for a row decommission it."""
     rows = await connection.fetch(_HELD, [BY_LOGS, BY_ROW], None if vessels is None else list(vessels))
     if not rows:
         return {}
     graph = await own.read_graph(connection)
-    ids = {reason: [row["id"] for row in rows if row["reason"] == reason] for reason in (BY_LOGS, BY_ROW)}
-    used = await by_logs(connection, graph, ids[BY_LOGS]) | await by_rows(connection, graph, ids[BY_ROW])
-    return {row["source"]: (row["vessel"], row["id"]) for row in rows if row["id"] not in used}
+    for_rows = {row["id"] for row in rows if row["reason"] == BY_ROW}
+    logged = await by_logs(connection, graph, [row["id"] for row in rows])
+    stays = (logged - for_rows) | (await by_rows(connection, graph, for_rows) - logged)
+    return {row["source"]: (row["vessel"], row["id"]) for row in rows if row["id"] not in stays}
 
 
 async def anything_left(connection: Connection, graph: Graph, vessel: str) -> bool:

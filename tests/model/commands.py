@@ -187,6 +187,8 @@ def _row(run: Run, due: Due) -> None:
         _aside(run, due, due.codes)
         return
     if ref in state.base and not run.is_sync:
+        if (listed := state.quarantine.get(ref)) is not None:
+            run.put_aside(ref, listed.vessel, listed.codes, sure=False)
         return
     run.release(ref)
     if ref not in state.base and state.tables.dangling(due.unit):

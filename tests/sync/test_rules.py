@@ -360,6 +360,15 @@ async def test_equipment_stays_with_a_part_that_target_wins_keeps(
     again = await sync(config, ALL)
     assert (again.status, again.deleted["equipment"]) == ("completed", 0)
     assert await fetchval(maintenance_url, parts, equipment) == 1
+    await execute(
+        maintenance_url,
+        "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
+        f" SELECT gen_random_uuid(), e.id, now(), 'oil' {found} = '{equipment}'",
+    )
+    logged = await sync(config, ALL)
+    assert (logged.status, logged.verified.differences) == ("completed", [])
+    assert await fetchval(maintenance_url, f"SELECT e.status {found} = '{equipment}'") == "decommissioned"
+    assert await fetchval(maintenance_url, parts, equipment) == 1
 
 
 async def test_a_row_on_equipment_that_the_portal_deleted_has_nowhere_to_go_and_fails_nothing(
