@@ -16,11 +16,17 @@ def end_codes(run: Run, source_id: str) -> tuple[frozenset[str], bool]:
         end = Ref("equipment", required(row, column))
         if run.state.is_there(end):
             never = never or end.source_id not in run.onboarding.of["equipment"]
-        elif end.source_id not in run.onboarding.of["equipment"] or end in run.state.quarantine:
+        elif end.source_id not in run.onboarding.of["equipment"] or _is_listed(run, end):
             never = True
         else:
             waits = True
     return (frozenset({"cross_reference.end_missing"}) if never else frozenset()), waits
+
+
+def _is_listed(run: Run, end: Ref) -> bool:
+    """Whether it is in quarantine: of a vessel that was rolled back nothing is that may be listed still."""
+    listed = run.state.quarantine.get(end)
+    return listed is not None and (listed.sure or run.state.marks.get(listed.vessel or "") == "migrated")
 
 
 def settle(run: Run) -> None:
