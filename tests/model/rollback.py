@@ -239,9 +239,13 @@ def _in_use(state: State, now: Rows, was: Rows) -> set[Cell]:
             for link, child in state.tables.refers(table, key[0]):
                 if link.cascades:
                     continue
-                mine = link.child == "users" and (link.child, key_of(link.child, child)) in now
-                goes = mine and (link.child, key_of(link.child, child)) not in was
-                used = used or not goes or child["id"] in stayed
+                one = (link.child, key_of(link.child, child))
+                if link.child != "users" or one not in now:
+                    used = True
+                elif one in was:  # it may be of another company again
+                    used = used or was[one][link.column] == key[0]
+                else:
+                    used = used or child["id"] in stayed
             if used:
                 stayed.add(key[0])
     return stayed
