@@ -36,6 +36,11 @@ _NOT_LISTED, _NOT_PENDING = (
     " AND source_id = ANY ($3::text[]::uuid[])"
     for table in ("quarantine", "pending")
 )
+# What has come from a vessel that isn't looked at is listed there no more.
+_CAME = """
+DELETE FROM bulkmig.quarantine WHERE NOT vessel_id = ANY ($1::text[]::uuid[]) AND entity = $2
+   AND source_id = ANY ($3::text[]::uuid[])
+"""
 _WAITING = """
 INSERT INTO bulkmig.pending (entity, source_id, vessel_id, run_id)
 SELECT $1, s::uuid, v::uuid, $4::text::uuid FROM unnest($2::text[], $3::text[]) AS u (s, v)
@@ -74,7 +79,10 @@ async def record(
         for vessel, n in quarantined["vessel_id"].value_counts().iter_rows():
             results[vessel].quarantined[entity.source] += n
         out += [(entity.name, source_id) for source_id in quarantined["source_id"]]
-        about = {id_ for frame in (*rows.new, *rows.changed) for id_ in frame["source_id"]}
+        new = [id_ for frame in rows.new for id_ in frame["source_id"]]
+        if new:
+            await target.execute(_CAME, list(vessels), entity.name, new)
+        about = {*new, *(id_ for frame in rows.changed for id_ in frame["source_id"])}
         about.update(rows.left, quarantined["source_id"])
         findings = _joined(rows.findings, FINDING)
         told.append(findings.filter(pl.col("source_id").is_in(list(about))))

@@ -343,3 +343,30 @@ async def _moved(origin: Origin, old: str, new: str) -> str:
         f"UPDATE quality_scores SET vessel_id = '{new}' WHERE equipment_id = '{equipment}'",
     )
     return str(equipment)
+
+
+async def test_a_quarantined_row_that_is_right_on_another_vessel_is_listed_no_more(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """Though the vessel that it was on is not looked at."""
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    old, new, _ = await rows(origin.url, "SELECT id::text FROM vessels ORDER BY id")
+    score = await fetchval(
+        origin.url,
+        "UPDATE quality_scores SET score = 101, equipment_id = NULL WHERE id = (SELECT min(id::text)::uuid"
+        " FROM quality_scores WHERE vessel_id = $1::text::uuid) RETURNING id::text",
+        old,
+    )
+    await migrate(config, ALL)
+    listed = "SELECT code FROM bulkmig.quarantine WHERE source_id = $1::text::uuid"
+    assert await rows(maintenance_url, listed, score) == ["score.out_of_range"]
+    await execute(
+        origin.url,
+        "UPDATE quality_scores SET score = 100, vessel_id = $2::text::uuid WHERE id = $1::text::uuid",
+        score,
+        new,
+    )
+    report = await sync(config, Selection(vessels=(new,)))
+    assert (report.exit_status, report.inserted["quality_scores"]) == (0, 1)
+    assert await rows(maintenance_url, listed, score) == []
