@@ -238,6 +238,7 @@ def _reference(run: Run, due: Due) -> None:
         return
     if waits and not codes:
         run.kept.add(ref)
+        run.release(ref)
         if any(Ref("equipment", id_) in state.quarantine for id_ in vessels.equipment_of(run, due)):
             run.put_aside(ref, due.vessel, _by_parent(run, due), sure=False)
         return
@@ -263,7 +264,9 @@ def _parts_of_nothing(run: Run) -> None:
 
 
 def _forget(run: Run) -> None:
-    """What the source no longer has is not listed any more, or may be."""
+    """What the source no longer has, or the vessel of, is not listed any more, or may be."""
+    vessels = run.onboarding.of["vessels"]
     for ref, listed in list(run.state.quarantine.items()):
-        if run.onboarding.get(*ref) is None and listed.sure:
+        vessel_gone = listed.vessel is not None and listed.vessel not in vessels
+        if listed.sure and (vessel_gone or run.onboarding.get(*ref) is None):
             run.put_aside(ref, listed.vessel, listed.codes, sure=False)
