@@ -20,6 +20,12 @@ from bulkmig.ledger import write
 from bulkmig.postgres.session import transaction
 from bulkmig.shared import LOCK
 
+# Rollbacks of vessels that brought companies or users back.
+_BROUGHT = """
+c.seq > $1 AND c.restored IS NOT NULL AND c.vessel_id IS NOT NULL AND EXISTS
+ (SELECT FROM bulkmig.base b WHERE b.checkpoint_id = c.id AND b.vessel_id = $2::text::uuid)
+"""
+
 
 @dataclass
 class CompaniesBack:
@@ -62,8 +68,12 @@ async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
     await stage.look(roots)
     await _state(way, stage, change)
     await stage.add("one", "was")
-    for later in await changes.since(way.connection, change):
-        if later.restored is None:
+    since = await changes.since(way.connection, change)
+    since += await changes.find(way.connection, _BROUGHT, change.seq, write.NIL)
+    for later in sorted(since, key=lambda one: one.seq):
+        if later.vessel_id is not None:
+            await _came_along(way, later)
+        elif later.restored is None:
             await stage.expect_written(later.id)
         else:
             (to,) = await changes.find(way.connection, "c.id = $1::text::uuid", later.restored)
@@ -74,6 +84,33 @@ async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
     await stage.add("one", "due")
     for copy in ("was", "due"):
         await stage.look_for(copy)
+
+
+async def _came_along(way: Way, later: Change) -> None:
+    """Lets `one` have the companies and users that a vessel's rollback brought back, which it needs."""
+    connection, stage = way.connection, way.companies
+    for before in await changes.find(connection, "c.id = $1::text::uuid", later.restored):
+        async for part in way.read(before, "context"):
+            await stage.load(part, "due")
+    for of in FLEET:
+        parts_of = await connection.fetch(
+            "SELECT id FROM bulkmig.base"
+            " WHERE checkpoint_id = $1::text::uuid AND vessel_id = $2::text::uuid AND entity = $3",
+            later.id,
+            write.NIL,
+            of.name,
+        )
+        for frame in await _rows(way, of, [row["id"] for row in parts_of]):
+            ids = frame[f"{of.tables[0].name}.{of.tables[0].own_key}"].to_list()
+            for table in of.tables:
+                n, target = stage.number[table.name], stage.tables[table.name]
+                await connection.execute(
+                    f"INSERT INTO one_{n} SELECT * FROM due_{n} d"
+                    f" WHERE d.{table.own_key} = ANY ($1::text[]::uuid[])"
+                    f" AND {stage.missing(target, 'd', 'one')}",
+                    ids,
+                )
+    await stage.clear("due")
 
 
 async def _state(way: Way, stage: Stage, change: Change) -> None:

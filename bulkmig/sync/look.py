@@ -180,6 +180,8 @@ class Look:
                 part.untouched.add(id_)
         if verdict.row and verdict.base and not equal(entity, verdict.row, verdict.base):
             part.stands[source] = verdict.row
+            if not verdict.write and source not in self.came:
+                part.untouched.add(id_)
         if verdict.conflict is not None:
             part.conflicts.append((source, id_, verdict.conflict))
             spared = verdict.conflict.kind == "deleted_in_source" and not verdict.write

@@ -11,6 +11,7 @@ import pytest
 
 from bulkmig import Selection, rollback
 from bulkmig.generate import FleetSpec
+from bulkmig.sync.run import sync
 from tests.checkpoint.support import (
     EQUIPMENT_OF,
     a_vessel_with_equipment,
@@ -22,6 +23,7 @@ from tests.checkpoint.support import (
     rows,
     settings,
     state,
+    table,
     undone,
 )
 from tests.support.dumps import apart
@@ -134,8 +136,8 @@ async def test_a_user_and_a_company_that_were_deleted_since_come_back_with_the_v
         await undone(config, back)
     # The rows of the vessels, their companies, and the users that they refer to.
     found = await state(maintenance_url)
-    for table in ("vessels", "equipment", "quality_scores", "equipment_documents"):
-        assert found[table] == complete[table]
+    for name in ("vessels", "equipment", "quality_scores", "equipment_documents"):
+        assert found[name] == complete[name]
     assert set(found["users"].splitlines()) <= set(complete["users"].splitlines())
     assert await fetchval(maintenance_url, "SELECT count(*) FROM companies") > 0
 
@@ -212,3 +214,52 @@ async def test_a_user_whom_the_portal_changed_goes_with_force_and_then_back_and_
         assert apart(before, await state(maintenance_url)) == []
         there = await undone(config, back)
         assert await rows(maintenance_url, "SELECT id FROM users") == []
+
+
+async def test_what_the_portal_changed_is_not_given_up_since_a_conflict_about_it_is_open(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin, config, report = await migrated(fleets, SPEC, maintenance_url, fresh=True, conflict="manual")
+    vessel = await a_vessel_with_equipment(maintenance_url)
+    id_, source_id = (
+        await table(
+            maintenance_url,
+            "SELECT e.id::text, m.original_id::text FROM equipment e"
+            " JOIN equipment_metadata m ON m.equipment_id = e.id WHERE e.vessel_id ="
+            " (SELECT target_id FROM bulkmig.identities WHERE entity = 'vessel'"
+            " AND source_id = $1::text::uuid) ORDER BY e.id LIMIT 1",
+            vessel,
+        )
+    )[0]
+    await execute(maintenance_url, f"UPDATE equipment SET name = 'portal' WHERE id = '{id_}'")
+    await execute(
+        origin.url, f"UPDATE equipment SET name = 'source', updated_at = now() WHERE id = '{source_id}'"
+    )
+    assert (await sync(config, ALL)).conflicts["open"] == 1
+    checkpoint = await fetchval(
+        maintenance_url,
+        "SELECT id::text FROM bulkmig.checkpoints WHERE run_id = $1::text::uuid"
+        " AND vessel_id = $2::text::uuid",
+        report.run_id,
+        vessel,
+    )
+    told = await refused(config, checkpoint=checkpoint)
+    assert [vars(row) for row in told.refused] == [{"table": "equipment", "id": id_, "change": "changed"}]
+
+
+async def test_what_the_portal_changed_of_a_company_that_a_vessel_brought_back_is_not_given_up(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    _, config, report = await migrated(fleets, SPEC, maintenance_url)
+    back = await undone(config, report)
+    (checkpoint, _), *_ = await table(
+        maintenance_url,
+        "SELECT c.id::text, c.vessel_id::text FROM bulkmig.checkpoints c"
+        " WHERE c.run_id = $1::text::uuid AND c.vessel_id IS NOT NULL ORDER BY c.seq",
+        back.run_id,
+    )
+    await undone(config, checkpoint=checkpoint)
+    company = await fetchval(maintenance_url, "UPDATE companies SET name = 'portal' RETURNING id::text")
+    told = await rollback(config, run=back.run_id)
+    assert await rows(maintenance_url, "SELECT name FROM companies") == ["portal"]
+    assert ("companies", company, "changed") in {(row.table, row.id, row.change) for row in told.refused}
