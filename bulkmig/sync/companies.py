@@ -62,28 +62,31 @@ class Companies:
             "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", users["target_id"].to_list()
         )
         left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.run.settings.dry_run)
-        going = users.filter(pl.col("source_id").is_in(list(self.gone["user"])))["target_id"].to_list()
-        if going:
-            graph = await self.run.checkpoints.read_graph(target)
-            stay = await shared.portals_own(target, graph, going)
-            going = [id_ for id_ in going if id_ not in stay]
+        _, held = await self._held()
+        going = await shared.going(target, self.gone["user"] - held, options, self.rules)
         decisions.identities["user"] = users.filter(left, ~pl.col("target_id").is_in(going))
 
     async def delete(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
         gone whole."""
         target, gone = self.run.ends.target, self.gone
-        # What stays on purpose was gone before, and let go of.
-        staying = await target.fetch(_STAYING) if gone["company"] else []
-        whole = gone["company"] - {row[0] for row in staying}
-        if whole and not self.run.settings.allow_deletions:
-            held = await shared.of_companies(target, gone["user"], whole)
+        whole, held = await self._held()
+        if whole:
             self.run.report.held_back += len(held) + len(whole)
             self.run.report.findings["warning", BRAKE] += 1
             gone = {"company": set(), "user": gone["user"] - held}
         if any(gone.values()):
             done = await shared.delete(target, gone, self.run.options(), self.rules)
             done.count_into(self.run.report)
+
+    async def _held(self) -> tuple[set[str], set[str]]:
+        """Companies that are gone whole, where the brake holds them, and their users (source ids)."""
+        gone, target = self.gone, self.run.ends.target
+        if not gone["company"] or self.run.settings.allow_deletions:
+            return set(), set()
+        # What stays on purpose was gone before, and let go of.
+        whole = gone["company"] - {row[0] for row in await target.fetch(_STAYING)}
+        return whole, await shared.of_companies(target, gone["user"], whole)
 
     async def _written(self, of: str) -> list[str]:
         """The companies or users that bulkmig had written before this run (source ids)."""

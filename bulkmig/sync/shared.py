@@ -191,8 +191,19 @@ async def _spare_companies(target: Connection, graph: Graph, made: Plan) -> None
             part.untouched.add(id_)
 
 
-async def portals_own(target: Connection, graph: Graph, users: list[str]) -> set[str]:
-    """Those of these users (target ids) to whom rows of the portal's own refer: they stay."""
+async def going(target: Connection, gone: Collection[str], options: LoadOptions, rules: Rules) -> set[str]:
+    """Target ids of those of these users (source ids), whom the source has no more, who will go: no decision
+    about a conflict keeps them, and no row of the portal's own refers to them."""
+    if not gone:
+        return set()
+    async with transaction(target, commit=False):
+        made = (await plan(target, [NIL], {"user": Found(gone=dict.fromkeys(gone, NIL))}, rules))[NIL]
+    users = list(made.parts["user"].delete)
+    graph = await options.checkpoints.read_graph(target)
+    return set(users) - await _portals_own(target, graph, users)
+
+
+async def _portals_own(target: Connection, graph: Graph, users: list[str]) -> set[str]:
     found: set[str] = set()
     written = {of.tables[0].name: of.digit for of in ENTITIES if of.tables}
     for fk in graph.companies.into("users"):

@@ -118,11 +118,28 @@ def _stays(run: Run, ref: Ref) -> bool:
         return False
     if not run.is_sync or ref.source_id in run.onboarding.of["users"] or state.base[ref].gone == "decided":
         return True
+    if _is_held(run, ref):
+        return True
     mapped, id_ = state.written_ids(), state.target_id(ref)
     return any(
         not link.cascades and (link.child, row["id"]) not in mapped
         for link, row in state.tables.refers("users", id_)
     )
+
+
+def _is_held(run: Run, ref: Ref) -> bool:
+    """Whether a user whom the source has no more stays by a decision, or as the brake holds the company."""
+    state, base = run.state, run.state.base[ref]
+    if state.open_conflict(ref):
+        return True
+    if state.unit(ref) != base.unit and not base.gone and run.options.strategy in ("target_wins", "manual"):
+        return True
+    stopped = {
+        state.target_id(one)
+        for one, own in state.base.items()
+        if one.entity == "company" and run.onboarding.get(*one) is None and not own.gone
+    }
+    return base.unit["users"]["company_id"] in stopped and not run.options.allow_deletions
 
 
 def _open(run: Run, fleet: Fleet, vessel_id: str) -> None:
@@ -177,7 +194,11 @@ def _row(run: Run, due: Due) -> None:
     state, ref = run.state, due.ref
     if ref in run.kept:
         return
-    parents = [Ref("equipment", id_) for id_ in vessels.equipment_of(run, due)]
+    parents = [
+        Ref("equipment", id_)
+        for id_ in vessels.equipment_of(run, due)
+        if ref.entity == "cross_reference" or _is_on(run, id_, due.vessel)
+    ]
     kept = any(parent in run.kept and parent in state.base for parent in parents)
     if run.is_sync and kept and ref.entity in (*CHILDREN_OF_EQUIPMENT, "cross_reference"):
         run.hits(_kept_child(run, ref))
@@ -196,6 +217,11 @@ def _row(run: Run, due: Due) -> None:
     if run.is_sync:
         _count(run, due)
     apply(run, due)
+
+
+def _is_on(run: Run, equipment: str, vessel: str | None) -> bool:
+    row = run.onboarding.get("equipment", equipment)
+    return row is not None and row["vessel_id"] == vessel
 
 
 def _count(run: Run, due: Due) -> None:

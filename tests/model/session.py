@@ -97,6 +97,11 @@ class Session:
         there = self.state.marks.get(str(equipment["vessel_id"])) == "migrated"
         return (ref in self.state.base and there) or ref not in self.mirror.ids
 
+    def went(self, entity: str, row: SourceRow) -> bool:
+        """Whether the row was there once and isn't now: which id it gets on another vessel is not said."""
+        ref = Ref(entity, identity(row))
+        return ref in self.mirror.ids and ref not in self.state.base
+
     def is_settled(self, table: str, row: Row) -> bool:
         """Whether the row stays although the source deleted its own: what people do to it after that is not
         said."""

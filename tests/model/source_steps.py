@@ -252,13 +252,14 @@ async def move(session: Session, which: int, to: int) -> None:
     session.has_moved(row)
     values = {"vessel_id": vessel["id"]}
     await _change(session, "equipment", row, {**values, "location_id": None})
-    for table in ("documents", "quality_scores"):
+    for table, entity, end in (
+        ("documents", "document", "equipment_id"),
+        ("quality_scores", "quality_score", "equipment_id"),
+        ("cross_references", "cross_reference", "source_equipment_id"),
+    ):
         for hanging in source.rows(table):
-            if hanging["equipment_id"] == row["id"]:
+            if hanging[end] == row["id"] and not session.went(entity, hanging):
                 await _change(session, table, hanging, values)
-    for reference in source.rows("cross_references"):
-        if reference["source_equipment_id"] == row["id"]:
-            await _change(session, "cross_references", reference, values)
 
 
 async def approve(session: Session) -> None:

@@ -507,3 +507,43 @@ async def test_one_checkpoint_has_all_companies_that_a_run_changes_one_after_the
     assert report.updated["users"] > 0
     await undone(config, report)
     assert apart(lasting(before), lasting(await state(maintenance_url))) == []
+
+
+@pytest.mark.parametrize("why", ["the brake", "target_wins", "manual"])
+async def test_scores_keep_an_assessor_who_is_gone_from_the_source_and_stays(
+    fleets: Fleets, maintenance_url: str, why: str
+) -> None:
+    """Since the brake holds the company, or the strategy keeps what the portal has changed."""
+    origin = await fleets(replace(SPEC, companies=2), fresh=True)
+    config = settings(origin, maintenance_url)
+    company = await fetchval(origin.url, "SELECT max(company_id::text) FROM vessels")
+    user = await fetchval(
+        origin.url,
+        "UPDATE quality_scores SET assessed_by = (SELECT min(id::text)::uuid FROM users"
+        " WHERE company_id = $1::text::uuid) RETURNING assessed_by::text",
+        company,
+    )
+    await migrate(config, ALL)
+    assessed = "SELECT count(*) FROM quality_scores WHERE assessed_by IS NOT NULL"
+    before = await fetchval(maintenance_url, assessed)
+    assert before > 0
+    if why == "the brake":
+        await execute(
+            origin.url,
+            f"UPDATE vessels SET company_id = (SELECT id FROM companies WHERE id <> '{company}');"
+            f"DELETE FROM users WHERE company_id = '{company}'; DELETE FROM companies WHERE id = '{company}'",
+        )
+    else:
+        config = msgspec.structs.replace(config, conflict=why)
+        await execute(
+            maintenance_url,
+            "UPDATE users SET first_name = 'portal' WHERE id = (SELECT target_id FROM bulkmig.identities"
+            f" WHERE entity = 'user' AND source_id = '{user}')",
+        )
+        await execute(origin.url, f"DELETE FROM users WHERE id = '{user}'")
+    report = await sync(config, ALL)
+    assert (report.failures, report.held_back > 0) == ([], why == "the brake")
+    assert await fetchval(maintenance_url, assessed) == before
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    again = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert (again.inserted + again.updated + again.deleted).total() == 0
