@@ -80,6 +80,7 @@ class Run:
     def __init__(self, state: State, onboarding: Onboarding, options: Options, hits: Hits) -> None:
         self.state, self.onboarding, self.options, self.hits = state, onboarding, options, hits
         self.outcome = Outcome()
+        self.written = set(state.base)  # before this run
         year = datetime.datetime.now(datetime.UTC).year
         self.source = onboarding.source()
         self.world = World(self.source, Target(columns=COLUMNS), year, Findings(), state.adopted)
