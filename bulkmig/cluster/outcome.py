@@ -27,6 +27,7 @@ class _Vessel(msgspec.Struct, omit_defaults=True):
     unchanged: _Counts
     conflicts: _Counts
     held_back: int
+    unsettled: bool
     findings: list[tuple[str, str, int]]
     elsewhere: list[bytes]
     quarantined: _Counts
@@ -106,7 +107,7 @@ def pack(seen: str, results: Sequence[Loaded], report: Report) -> bytes:
     vessels = [
         _Vessel(
             one.vessel, one.state, one.inserted, one.updated, one.deleted, one.unchanged, one.conflicts,
-            one.held_back, [(*kind, n) for kind, n in one.findings.items()],
+            one.held_back, one.unsettled, [(*kind, n) for kind, n in one.findings.items()],
             [_arrow(frame) for frame in one.elsewhere if frame.height], one.quarantined, one.pending,
             one.seconds, one.phase, one.error,
         )
@@ -116,7 +117,9 @@ def pack(seen: str, results: Sequence[Loaded], report: Report) -> bytes:
 
 
 def _unpacked(one: _Vessel) -> Loaded:
-    result = Loaded(one.vessel, one.state, held_back=one.held_back, pending=one.pending)
+    result = Loaded(
+        one.vessel, one.state, held_back=one.held_back, unsettled=one.unsettled, pending=one.pending
+    )
     for mine, theirs in (
         (result.inserted, one.inserted),
         (result.updated, one.updated),

@@ -32,6 +32,14 @@ async def read(connection: Connection) -> dict[str, Known]:
     return {row["id"]: Known(row["horizon"], row["keys"], row["cluster"], row["finished_at"]) for row in rows}
 
 
+async def forget(target: Connection, vessels: Collection[str]) -> None:
+    """Lets the next sync look at these vessels, whatever it sees of them: what was seen is not of what is
+    written of them by now."""
+    await target.execute(
+        "DELETE FROM bulkmig.seen WHERE vessel_id = ANY ($1::text[]::uuid[])", sorted(vessels)
+    )
+
+
 async def remember(target: Connection, seen: Seen, vessels: Collection[str]) -> None:
     """Records what was seen of vessels that are up to date with it."""
     ids = [vessel for vessel in vessels if vessel in seen.keys]

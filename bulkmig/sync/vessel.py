@@ -16,7 +16,7 @@ from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.errors import BulkmigError, ServerLost
 from bulkmig.events import VesselReached, VesselStarted
-from bulkmig.ledger import write
+from bulkmig.ledger import seen, write
 from bulkmig.ledger.compact import compact
 from bulkmig.migrate_units import add, name_of, new_unit
 from bulkmig.pipeline import Tally, UnitTooLarge, run
@@ -191,6 +191,10 @@ async def _sync(
             if vessel.id not in moves.giving:
                 lane.site.listen(VesselReached(vessel.id, vessel.name, "load"))
         results = await _apply(target, vessels, options, plans, moves)
+        # Until the run remembers what it has seen: should it end before, a row that came may go unseen else.
+        changed = [vessel for vessel, made in plans.items() if not made.empty]
+        if changed and not options.dry_run:
+            await seen.forget(target, changed)
         waited = {
             entity.name: await pending(target, [vessel.id for vessel in vessels], entity)
             for entity in PER_VESSEL

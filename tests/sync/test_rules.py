@@ -547,3 +547,27 @@ async def test_scores_keep_an_assessor_who_is_gone_from_the_source_and_stays(
     assert (await verify(config, ALL)).verified.difference_count == 0
     again = await sync(msgspec.structs.replace(config, full=True), ALL)
     assert (again.inserted + again.updated + again.deleted).total() == 0
+
+
+async def test_a_row_that_came_in_a_sync_which_was_cut_off_and_is_gone_by_the_next_is_deleted(
+    origin: Origin, config: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is seen of its vessel then is what was seen before the row came."""
+    await execute(
+        origin.url,
+        "INSERT INTO quality_scores (id, vessel_id, category, score, assessed_at)"
+        " SELECT gen_random_uuid(), min(id::text)::uuid, 'short', 1, now() FROM vessels",
+    )
+
+    async def cut_off(run: object) -> None:
+        raise ArithmeticError("cut off")
+
+    with monkeypatch.context() as at_the_end:
+        at_the_end.setattr("bulkmig.fleet.waiting._remember", cut_off)
+        with pytest.raises(ArithmeticError, match="cut off"):
+            await sync(config, ALL)
+    there = "SELECT count(*) FROM quality_scores WHERE category = 'short'"
+    assert await fetchval(config.target, there) == 1
+    await execute(origin.url, "DELETE FROM quality_scores WHERE category = 'short'")
+    assert (await sync(config, ALL)).deleted["quality_scores"] == 1
+    assert await fetchval(config.target, there) == 0
