@@ -148,9 +148,8 @@ class Changes:
             freed.update(await released(run.ends.holder, run.ends.target, run.fleet.decisions))
 
         await run.step("references in quarantine", look)
-        came = {vessel.id for vessel in self.chosen.new}
-        if any(result.state == "migrated" and result.vessel.id in came for result in counted.done):
-            # What a written reference waits for may have come with a new vessel.
+        if any(result.inserted["equipment"] for result in counted.done):
+            # What a written reference waits for may have come with another vessel.
             freed |= {result.vessel.id for result in counted.done if result.unsettled}
         there = {
             *self.chosen.old,

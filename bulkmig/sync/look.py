@@ -118,7 +118,7 @@ class Look:
         for source, row in sources.items():
             part, was = self.part(owner_of[source]), there.get(ids.get(source, ""))
             if source in loose:
-                # It went with its end, and is decided about when that is there again.
+                part.loose.add(source)
                 if source in came:
                     part.base[source] = bases[source]
                 continue

@@ -16,7 +16,8 @@ class Part:
     """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
     (None: nothing), `delete` goes, `went` has gone with its ends by bulkmig's doing, `untouched` stays as it
     is, be there a new base. By source id: `base` is last written from now on, `forget` no longer bulkmig's,
-    `stands` what stands where that isn't the base, `waiting` new rows whose ends aren't there."""
+    `stands` what stands where that isn't the base, `waiting` new rows whose ends aren't there, `loose` rows
+    that went with their ends, about which nothing is decided before those are there."""
 
     entity: Entity
     write: dict[str, Row] = field(default_factory=dict)
@@ -26,6 +27,7 @@ class Part:
     forget: set[str] = field(default_factory=set)
     stands: dict[str, Row] = field(default_factory=dict)
     waiting: set[str] = field(default_factory=set)
+    loose: set[str] = field(default_factory=set)
     went: set[str] = field(default_factory=set)
     untouched: set[str] = field(default_factory=set)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id

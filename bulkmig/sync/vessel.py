@@ -202,12 +202,11 @@ async def _sync(
         }
         whole = {vessel for gather in gathered for vessel in gather.unit.whole}
         orphaned = {vessel for gather in gathered for vessel in gather.orphaned}
+        loose = {vessel for vessel, made in plans.items() if any(part.loose for part in made.parts.values())}
         for vessel in vessels:
             result = results[vessel.id]
             result.held_back = plans[vessel.id].brake
-            result.unsettled = vessel.id in moves.unsettled | whole | orphaned or any(
-                moves.away[vessel.id].values()
-            )
+            result.unsettled = vessel.id in moves.unsettled | whole | orphaned | loose
             if vessel.id in moves.arriving and vessel.id in whole:
                 result.state = "quarantined"
             elif vessel.id in moves.arriving:

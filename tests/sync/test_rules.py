@@ -571,3 +571,35 @@ async def test_a_row_that_came_in_a_sync_which_was_cut_off_and_is_gone_by_the_ne
     await execute(origin.url, "DELETE FROM quality_scores WHERE category = 'short'")
     assert (await sync(config, ALL)).deleted["quality_scores"] == 1
     assert await fetchval(config.target, there) == 0
+
+
+async def test_a_reference_that_went_with_equipment_comes_back_in_the_sync_that_brings_it_back(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """Of another vessel, and in whichever order the two are looked at."""
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url)
+    one, other = await rows(origin.url, "SELECT min(id::text) FROM equipment GROUP BY vessel_id ORDER BY 1")
+    await execute(
+        origin.url,
+        "INSERT INTO cross_references"
+        " (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)"
+        f" SELECT gen_random_uuid(), vessel_id, '{one}', '{other}', 'lasting' FROM equipment"
+        f" WHERE id IN ('{one}', '{other}')",
+    )
+    await migrate(config, ALL)
+    there = "SELECT count(*) FROM cross_references WHERE reference_type = 'lasting'"
+    assert await fetchval(maintenance_url, there) == 2
+    await execute(
+        maintenance_url,
+        "DELETE FROM equipment WHERE id ="
+        " (SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)",
+        other,
+    )
+    await execute(origin.url, "UPDATE cross_references SET notes = 'x' WHERE reference_type = 'lasting'")
+    assert (await sync(config, ALL)).exit_status == 0
+    assert await fetchval(maintenance_url, there) == 0
+    await execute(origin.url, "UPDATE equipment SET name = 'anew' WHERE id = $1::text::uuid", other)
+    assert (await sync(config, ALL)).exit_status == 0
+    assert await fetchval(maintenance_url, there) == 2
+    assert (await verify(config, ALL)).verified.difference_count == 0
