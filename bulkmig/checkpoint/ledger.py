@@ -22,9 +22,12 @@ SELECT m.original_id, e.qr_code FROM due_{equipment} e JOIN due_{metadata} m ON 
 ON CONFLICT DO NOTHING
 """
 # What a rollback of companies took out of the base was written all the same.
+# What the change's run wrote after it, under the one checkpoint that it has of companies, was not so then.
 _WRITTEN_THEN = """
 SELECT b.id FROM bulkmig.base b LEFT JOIN bulkmig.checkpoints c ON c.id = b.checkpoint_id
  WHERE b.vessel_id = $1::text::uuid AND b.entity = $2 AND b.kind = 'rows' AND coalesce(c.seq, 0) < $3
+   AND (c.run_id IS DISTINCT FROM $4::text::uuid
+        OR b.id < (SELECT min(own.id) FROM bulkmig.base own WHERE own.checkpoint_id = $5::text::uuid))
 """
 
 
@@ -59,7 +62,8 @@ async def own_again(
     nothing is recorded of them."""
     known = await base.among(connection, [write.NIL], of.name, source_ids)
     missing = source_ids - (set() if known is None else set(known["source_id"]))
-    parts = await connection.fetch(_WRITTEN_THEN, write.NIL, of.name, change.seq) if missing else []
+    then = write.NIL, of.name, change.seq, change.run_id, change.id
+    parts = await connection.fetch(_WRITTEN_THEN, *then) if missing else []
     frame = await base.read_parts(connection, [row["id"] for row in parts], of.name)
     if frame is not None:
         frame = frame.filter(pl.col("source_id").is_in(list(missing)))
