@@ -6,10 +6,10 @@ score or a reference finds out whether its equipment is there; a vessel of a mil
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from uuid import UUID
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.frames import runs, spread
 from bulkmig._core.ids import raw
@@ -17,8 +17,7 @@ from bulkmig._core.ids import raw
 _STRANGER = 2**16 - 1  # the number of every owner that has no keys here
 
 
-@dataclass
-class Keys:
+class Keys(Struct):
     """Added to batch by batch; asked once all are there, or in between.
 
     An id's two halves are held as `low` and `mixed` = high ^ low * factor, in order of `mixed`: numbers are

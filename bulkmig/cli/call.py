@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 import typer
+from msgspec import Struct
 
 from bulkmig.cli.output import warn
 from bulkmig.cli.settings import in_force
@@ -16,8 +16,7 @@ from bulkmig.postgres.dsn import masked
 from bulkmig.selection import Selection
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Struct, frozen=True):
     """What a verb gets: settings in force and where each is from (flag, environment, file; nothing: the
     default), the selection if the verb takes one, and how to print."""
 
