@@ -9,10 +9,11 @@ from typing import Any
 import typer
 from msgspec import Struct
 
-from bulkmig.cli.output import warn
+from bulkmig.cli import output
 from bulkmig.cli.settings import in_force
 from bulkmig.config import Settings
 from bulkmig.postgres.dsn import masked
+from bulkmig.report import Report
 from bulkmig.selection import Selection
 
 
@@ -35,6 +36,15 @@ class Call(Struct, frozen=True):
     def selected(self) -> Selection:
         assert self.selection is not None
         return self.selection
+
+    def tell(self, report: Report, *, next_command: str = "") -> None:
+        """How a run went: its document, or a summary for people."""
+        if self.json:
+            output.document(report.document())
+            return
+        from bulkmig.cli import summary  # draws, see `output`
+
+        summary.show(report, next_command=next_command)
 
 
 def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], Callable[..., None]]:
@@ -91,7 +101,7 @@ def _caution(call: Call) -> None:
     for end in ("source", "target"):
         url: str = getattr(call.settings, end)
         if call.origins.get(end) == "flag" and not call.quiet and masked(url) != url:
-            warn(
+            output.warn(
                 f"everyone on this machine can read the password in --{end} while the command runs:"
                 " use the passfile, the environment, or password_command",
                 as_json=call.log_format == "json",

@@ -26,16 +26,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-def report(found: Report, *, as_json: bool, next_command: str = "") -> None:
-    """How a run went: its document, or a summary for people."""
-    if as_json:
-        document(found.document())
-        return
-    from bulkmig.cli import summary
-
-    summary.show(found, next_command=next_command)
-
-
 def document(value: dict[str, Any]) -> None:
     """One JSON document on standard output: in UTF-8 whatever the locale, and whole, also through a pipe on
     which writing doesn't wait."""

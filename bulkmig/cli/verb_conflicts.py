@@ -85,7 +85,7 @@ def resolve_command(
     if take is None and not fields:
         raise UsageError("nothing is decided", "say --take source, target or merge, or --field NAME=source")
     report = run(lambda stop: resolve(call.settings, [one.lower() for one in ids], take=take, fields=fields))
-    output.report(report, as_json=call.json)
+    call.tell(report)
     return report.exit_status
 
 

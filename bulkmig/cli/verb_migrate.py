@@ -27,7 +27,7 @@ def command(
     go = remigrate if anew else migrate
     with watching(call) as listen:
         report = run(lambda stop: go(call.settings, call.selected, listen=listen, stop=stop))
-    output.report(report, as_json=call.json, next_command=_next(report, str(call.selected)))
+    call.tell(report, next_command=_next(report, str(call.selected)))
     output.ended_early(report)
     return report.exit_status
 

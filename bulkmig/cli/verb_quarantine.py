@@ -78,7 +78,7 @@ def retry_command(
     """Looks again at quarantined rows and loads those that are in order now."""
     listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
     report = run(lambda stop: retry(call.settings, vessels or (), listen=listen, stop=stop))
-    output.report(report, as_json=call.json)
+    call.tell(report)
     return report.exit_status
 
 

@@ -17,7 +17,7 @@ def command(call: Call) -> int:
     """Compares every cell of the target with the transform of the source; resumes where it was cut off."""
     with watching(call) as listen:
         report = run(lambda stop: verify(call.settings, call.selected, listen=listen, stop=stop))
-    output.report(report, as_json=call.json)
+    call.tell(report)
     output.ended_early(report)
     return report.exit_status
 

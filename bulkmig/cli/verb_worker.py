@@ -24,7 +24,7 @@ def command(
 
     listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
     report: Report = run(lambda stop: work(call.settings, once=once, listen=listen, stop=stop))
-    output.report(report, as_json=call.json)
+    call.tell(report)
     output.ended_early(report)
     return report.exit_status
 
