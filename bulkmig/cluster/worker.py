@@ -9,10 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 import anyio
 import asyncpg
-from msgspec import Struct, field
 
 from bulkmig._core.memory import Memory
 from bulkmig._core.stop import Stop
@@ -93,7 +93,8 @@ async def work(
     return report
 
 
-class _Shift(Struct):
+@dataclass
+class _Shift:
     """A worker's work on one run."""
 
     settings: Settings
