@@ -34,7 +34,7 @@ from bulkmig.errors import BulkmigError, PreflightError, UsageError
 from bulkmig.ledger import access, audit, chain, schema, write
 from bulkmig.ledger import keys as ledger_keys
 from bulkmig.lift import compare, ledger
-from bulkmig.lift.compare import Sent
+from bulkmig.lift.compare import Key, Sent
 from bulkmig.lift.fit import Fit, Unfit
 from bulkmig.pipeline import first_error
 from bulkmig.postgres import dsn
@@ -166,12 +166,12 @@ class _Lift:
         key, (exact, spelled) = _key(table), _spelled(table, fit.catalogue)
 
         def made(frame: pl.DataFrame) -> tuple[bytes, Sent]:
-            fitting = fit.table(table.name, frame, key)
+            fitting = fit.table(table.name, frame, key[0])
             data = to_csv(fitting)
-            return data, compare.sent(frame[key], to_csv(fitting.select(exact)) if spelled else data)
+            return data, compare.sent(frame.select(key), to_csv(fitting.select(exact)) if spelled else data)
 
         async with out:
-            async for frame in self.file.frames(table, _columns(table), key):
+            async for frame in self.file.frames(table, _columns(table), ", ".join(key)):
                 try:
                     data, sent = await to_thread.run_sync(made, frame)
                 except Unfit as error:  # the portal knows its rows by their numbers
@@ -183,6 +183,7 @@ class _Lift:
 
     async def _compare(self, table: PortalTable, fit: Fit) -> None:
         columns, key, (exact, spelled) = _columns(table), _key(table), _spelled(table, fit.catalogue)
+        order = ", ".join(key)
         personal = frozenset(
             name for e in ENTITIES for t in e.tables if t.name == table.name
             for name, cell in t.cells.items() if cell.personal
@@ -190,15 +191,15 @@ class _Lift:
         for sent in self._sent[table.name]:
             found = await compare.as_sent(self.target, table.name, key, exact, sent)
             if spelled and found is not None:
-                async for frame in self.file.frames(table, [key, *spelled], key, sent.between(key)):
-                    due = fit.table(table.name, frame, key, quiet=True)
-                    if not await compare.same_json(self.target, table.name, key, due):
+                async for frame in self.file.frames(table, [*key, *spelled], order, sent.between(key)):
+                    due = fit.table(table.name, frame, key[0], quiet=True)
+                    if not await compare.same_json(self.target, table.name, key[0], due):
                         found = None
             if found is not None:
                 self.report.verified.add(found)
                 continue
-            async for frame in self.file.frames(table, columns, key, sent.between(key)):
-                due = fit.table(table.name, frame, key, quiet=True)
+            async for frame in self.file.frames(table, columns, order, sent.between(key)):
+                due = fit.table(table.name, frame, key[0], quiet=True)
                 self.report.verified.add(await compare.table(self.target, table.name, key, due, personal))
         count = await self.target.fetchval(f"SELECT count(*) FROM {table.name}")
         if count != self.report.inserted[table.name]:
@@ -292,9 +293,9 @@ def _spelled(table: PortalTable, catalogue: Catalogue) -> tuple[list[str], list[
     return [column for column in columns if column not in anew], anew
 
 
-def _key(table: PortalTable) -> str:
-    """The column whose values tell the rows apart."""
-    return "document_id" if table.name == "vessel_documents" else table.key[0].name
+def _key(table: PortalTable) -> Key:
+    """The columns whose values tell the rows apart; the first one names a row in findings."""
+    return tuple(column.name for column in table.key)
 
 
 async def _both(file: Connection, target: Connection) -> Catalogue:

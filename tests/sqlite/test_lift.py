@@ -197,6 +197,27 @@ async def test_a_text_that_is_no_utf_8_is_repaired_and_all_others_are_as_they_we
     assert names == ["Vessel 1", "Vessel 2", "Vessel 3", "M\ufffdnchen", "Vessel 5"]
 
 
+async def test_documents_that_several_vessels_list_move_with_each_of_their_lists(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkmig.sqlite.session._ROWS", 2)  # so that a document's vessels lie on both sides
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(
+        file,
+        "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')",
+        *(f"INSERT INTO vessels (id, company_id, name) VALUES ({n}, 1, 'Vessel {n}')" for n in range(1, 4)),
+        "INSERT INTO equipment_documents (id, document_type, file_name, file_path)"
+        " VALUES (1, 'other', 'one', 'one'), (2, 'other', 'two', 'two'), (3, 'other', 'three', 'three')",
+        "INSERT INTO vessel_documents SELECT v.id, d.id FROM equipment_documents d, vessels v"
+        " ORDER BY d.id, v.id % 3",
+    )
+    report = await lift(Settings(), file, target)
+    assert (report.status, report.verified.difference_count) == ("completed", 0)
+    rows = await read_rows(target)
+    lists = {(row["vessel_id"], row["document_id"]) for row in rows["vessel_documents"]}
+    assert lists == {(v["id"], d["id"]) for v in rows["vessels"] for d in rows["equipment_documents"]}
+
+
 async def test_rows_under_the_first_and_the_last_numbers_that_there_are_move_too(
     databases: Databases, tmp_path: Path
 ) -> None:
