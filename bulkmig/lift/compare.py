@@ -13,6 +13,7 @@ import polars as pl
 from bulkmig._core.frames import from_csv
 from bulkmig.postgres.session import Connection
 from bulkmig.source.onboarding import read_all
+from bulkmig.sqlite.portal import PortalTable
 from bulkmig.weigh import MAX_LISTED, Deviation, Verified
 
 _TYPES = """
@@ -27,6 +28,11 @@ SELECT n FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (a, b, n)
 
 
 Key = tuple[str, ...]  # the columns whose values tell a table's rows apart
+
+
+def key_of(table: PortalTable) -> Key:
+    """A table's key; the first column of it names a row in findings."""
+    return tuple(column.name for column in table.key)
 
 
 class Sent(NamedTuple):

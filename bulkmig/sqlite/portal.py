@@ -343,6 +343,25 @@ def strangers(table: PortalTable, tables: Collection[str]) -> str:
     )
 
 
+def astray(table: PortalTable, column: PortalColumn, parent: PortalTable) -> str:
+    """FROM and WHERE of a table's rows `t` whose column names a row that its parent hasn't: SQLite refuses
+    them only where it is asked to."""
+    own = parent.own.quoted if parent.own else "rowid"
+    return (
+        f'FROM main."{table.name}" t WHERE t.{column.quoted} IS NOT NULL'
+        f' AND NOT EXISTS (SELECT 1 FROM main."{parent.name}" p WHERE p.{own} = t.{column.quoted})'
+    )
+
+
+def unheard(table: PortalTable, column: PortalColumn, parent: PortalTable) -> str:
+    """The numbers without a UUID that a column holds, of rows that aren't there."""
+    at = f"t.{column.quoted}"
+    return (
+        f"SELECT DISTINCT {at} {astray(table, column, parent)} AND typeof({at}) = 'integer'"
+        f" AND NOT EXISTS (SELECT 1 FROM {IDS} i WHERE i.tbl = '{parent.name}' AND i.id = {at})"
+    )
+
+
 @lru_cache(maxsize=1)
 def _details() -> dict[str, tuple[str, str]]:
     """Table -> the table that has a row for each of its rows, and the column that names it."""
