@@ -84,7 +84,7 @@ WRITABLE = "connect to its primary server, as a role for which default_transacti
 async def both(
     settings: Settings, *, writing: bool, needs_ledger: bool = False, listen: Listener = silent
 ) -> AsyncIterator[Ends]:
-    """Connects and checks; touches nothing. `writing`: the portal must take writes; `needs_ledger`: its ledger
+    """Connects and checks; touches nothing. `writing`: the portal takes writes; `needs_ledger`: the ledger
     must be there and take them. Raises PreflightError."""
     if writing:
         keys.required(settings)

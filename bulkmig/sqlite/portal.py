@@ -119,6 +119,37 @@ def contract() -> dict[tuple[str, str], str]:
     return found
 
 
+@lru_cache(maxsize=1)
+def numbered() -> dict[tuple[str, str], str | None]:
+    """(table, column) of the portal's that holds numbers of rows -> whose they are; None where the table
+    gives them itself."""
+    sql = files("bulkmig.schemas").joinpath("maintenance.sqlite.sql").read_text(encoding="utf-8")
+    found: dict[tuple[str, str], str | None] = {}
+    for table, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\n\);", sql, re.DOTALL):
+        for column, rest in re.findall(r"^ {4}(\w+)\s+INTEGER\b(.*)", body, re.MULTILINE):
+            parent = re.search(r"REFERENCES (\w+)", rest)
+            if parent or "PRIMARY KEY" in rest:
+                found[table, column] = parent[1] if parent else None
+    return found
+
+
+def unlike(tables: dict[str, PortalTable]) -> list[str]:
+    """What of these tables lacks the keys and references without which ids are no numbers, and rows can't be
+    told apart or found."""
+    there = sorted({name for name, _ in numbered()} & tables.keys())
+    problems = [f"table {name} has no primary key" for name in there if not tables[name].key]
+    for (name, wanted), parent in numbered().items():
+        table = tables.get(name)
+        column = next((c for c in table.columns if c.name == wanted), None) if table else None
+        if table is None or column is None:
+            continue
+        if parent is None and column is not table.own:
+            problems.append(f"column {name}.{wanted} is no INTEGER PRIMARY KEY")
+        elif parent is not None and column.parent != parent:
+            problems.append(f"column {name}.{wanted} doesn't refer to {parent}")
+    return problems
+
+
 def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
     """The portal's tables; bulkmig's own are none of them, nor are those whose names statements can't have
     and that refer to no other. Raises PreflightError where one does."""
