@@ -34,7 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_finish() -> None:
-    # What is there by now stays. To look through it for garbage takes a tenth of the CPU of a process that runs tests.
+    # What is there by now stays: to look through it for garbage again and again takes a twentieth of the CPU.
     gc.collect()
     gc.freeze()
 
