@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from bulkmig.config import Settings
 from bulkmig.errors import UsageError
@@ -33,8 +34,7 @@ SELECT EXISTS (SELECT FROM bulkmig.permissions WHERE permission = 'administer' A
 """
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Where a permission holds: everywhere, for a company or for a vessel, by its id in the source."""
 
     kind: str = "all"
@@ -83,7 +83,7 @@ async def _change(
 ) -> int:
     chosen = [_permission(name, where) for name in permissions]
     by, done = audit.who(settings.operator), 0
-    async with target_only(settings, current=True) as target:
+    async with target_only(settings, current=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", f"operators {action}")
         async with transaction(target):
             await target.execute("LOCK TABLE bulkmig.access, bulkmig.permissions IN SHARE ROW EXCLUSIVE MODE")
@@ -104,7 +104,7 @@ async def _change(
 async def turn(settings: Settings, *, on: bool) -> None:
     """Turns access control on or off. Raises UsageError where whoever turns it on could not turn it off."""
     by = audit.who(settings.operator)
-    async with target_only(settings, current=True) as target:
+    async with target_only(settings, current=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", f"access control {'on' if on else 'off'}")
         async with transaction(target):
             if on and not await target.fetchval(_ADMINISTERS, by.operator):

@@ -84,7 +84,8 @@ WRITABLE = "connect to its primary server, as a role for which default_transacti
 async def both(
     settings: Settings, *, writing: bool, needs_ledger: bool = False, listen: Listener = silent
 ) -> AsyncIterator[Ends]:
-    """Connects and checks; touches nothing. `writing`: the target must take writes. Raises PreflightError."""
+    """Connects and checks; touches nothing. `writing`: the portal takes writes; `needs_ledger`: the ledger
+    must be there and take them. Raises PreflightError."""
     if writing:
         keys.required(settings)
     source, target = address(settings, "source"), address(settings, "target")
@@ -96,12 +97,12 @@ async def both(
         found.ledger = version = await schema.version(found.target)
         await ledger_keys.check(found.target)
         await _may_reveal(found.target, settings)
-        if writing:
-            await _writable(found.target)
-        elif needs_ledger and version == 0:
+        if needs_ledger and version == 0 and not writing:
             raise PreflightError(
                 "the target has no ledger: nothing was migrated into it", "run `bulkmig migrate` first"
             )
+        if writing or needs_ledger:
+            await _writable(found.target)
         yield found
 
 
@@ -170,10 +171,16 @@ async def joined(
 
 @asynccontextmanager
 async def target_only(
-    settings: Settings, *, needs_ledger: bool = True, unsealed: bool = False, current: bool = False
+    settings: Settings,
+    *,
+    needs_ledger: bool = True,
+    unsealed: bool = False,
+    current: bool = False,
+    writing: bool = False,
 ) -> AsyncIterator[Connection]:
     """The target alone, for commands that read the ledger. `unsealed`: they read what may be encrypted, and
-    must have the keys; `current`: they need what only the newest ledger has."""
+    must have the keys; `current`: they need what only the newest ledger has; `writing`: the target must take
+    writes."""
     async with session(address(settings, "target"), DURABLE, role="target") as connection:
         version = await schema.version(connection)
         if version == 0 and needs_ledger:
@@ -183,6 +190,8 @@ async def target_only(
         if unsealed:
             await ledger_keys.check(connection)
             await _may_reveal(connection, settings)
+        if writing:
+            await _writable(connection)
         yield connection
 
 
@@ -192,11 +201,12 @@ async def _may_reveal(connection: Connection, settings: Settings) -> None:
 
 
 async def _writable(connection: Connection) -> None:
-    if on_file(connection) is not None:
+    if (file := on_file(connection)) is not None:
         try:
             async with transaction(connection, commit=False):
-                return
-        except asyncpg.ReadOnlySQLTransactionError:
+                await file.touch()
+            return
+        except (asyncpg.ReadOnlySQLTransactionError, asyncpg.UndefinedFileError):
             raise PreflightError(
                 "the target is read-only", "check the rights to the file and its directory"
             ) from None

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import anyio
 import asyncpg
+from msgspec.structs import asdict
 
 from bulkmig import shown
 from bulkmig._core.stop import Stop
@@ -62,7 +63,7 @@ async def rollback(
         raise UsageError("one of a checkpoint, --run or --vessel", "see `bulkmig rollback --help`")
     keys.required(settings)
     report = Report("rollback", str(uuid4()), memory_bound=settings.memory)
-    async with target_only(settings) as target:
+    async with target_only(settings, writing=True) as target:
         what = checkpoint or (f"--run {run}" if run else f"--vessel {vessel}")
         await access.check(target, settings.operator, "rollback", f"rollback {what}", ())  # at all
         await schema.upgrade(target)
@@ -225,7 +226,7 @@ class _Steps:
             {"checkpoint": one.id, "run_id": one.run_id, "vessel_id": one.vessel_id, "command": one.command}
             for one in done.undone
         )
-        report.notes.setdefault("discarded", []).extend(vars(row) for row in done.discarded)
+        report.notes.setdefault("discarded", []).extend(asdict(row) for row in done.discarded)
 
     async def _companies(self, change: Change) -> None:
         try:
@@ -237,8 +238,8 @@ class _Steps:
             return
         _add(self.report, done.restored)
         self.report.notes.setdefault("checkpoints", []).append(done.checkpoint)
-        self.report.notes.setdefault("stayed", []).extend(vars(row) for row in done.stayed)
-        self.report.notes.setdefault("discarded", []).extend(vars(row) for row in done.discarded)
+        self.report.notes.setdefault("stayed", []).extend(asdict(row) for row in done.stayed)
+        self.report.notes.setdefault("discarded", []).extend(asdict(row) for row in done.discarded)
 
     async def _fail(self, change: Change, error: Exception) -> None:
         report = self.report

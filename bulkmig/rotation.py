@@ -59,7 +59,7 @@ async def rotate(settings: Settings, stop: Stop | None = None) -> Counter[str]:
     Stopped where it was asked to stop."""
     done: Counter[str] = Counter()
     stop = stop or Stop()
-    async with target_only(settings, unsealed=True) as target:
+    async with target_only(settings, unsealed=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", "keys rotate")
         ring = keys_of(target)
         if ring.writer is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.checkpoint import changes, parts
@@ -27,8 +27,7 @@ c.seq > $1 AND c.restored IS NOT NULL AND c.vessel_id IS NOT NULL AND EXISTS
 """
 
 
-@dataclass
-class CompaniesBack:
+class CompaniesBack(Struct):
     """What became of them. `stayed`: rows that others use, by table."""
 
     restored: Restored

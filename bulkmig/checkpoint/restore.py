@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from functools import partial
+
+from msgspec import Struct, field
 
 from bulkmig.checkpoint.stage import Stage
 from bulkmig.errors import CheckpointError
+from bulkmig.sqlite.session import on_file
 from bulkmig.target.graph import ForeignKey, TargetTable
 
 _COLUMN = """
@@ -25,8 +28,7 @@ class Taken(CheckpointError):
     """A unique value that the checkpoint needs belongs to another row by now."""
 
 
-@dataclass
-class Restored:
+class Restored(Struct):
     """Rows per table that came back, were set back, and went."""
 
     inserted: Counter[str] = field(default_factory=Counter)
@@ -35,8 +37,10 @@ class Restored:
 
 
 async def restore(stage: Stage) -> Restored:
-    """Inserts, updates and deletes what differs between `was` and `now`. Raises Taken."""
+    """Inserts, updates and deletes what differs between `was` and `now`. Raises Taken, and CheckpointError
+    where a row would refer to nothing."""
     await check_unique(stage, stage.scope.tables)
+    await _check_references(stage)
     for table in stage.scope.tables:
         await _make_room(stage, table)
     result = await _difference(stage)
@@ -104,6 +108,37 @@ async def check_unique(stage: Stage, tables: Iterable[TargetTable]) -> None:
             f"{table.name}.{'+'.join(unique)}: the value that is to come back belongs to row {holder['id']}",
             f"give {table.name} {holder['id']} another {'+'.join(unique)}, then roll back again",
         )
+
+
+async def _check_references(stage: Stage) -> None:
+    """Raises CheckpointError where a row that is to change refers to one that isn't there and doesn't come
+    back. A SQLite portal may have such rows, whose writers asked for no check; it refuses them without saying
+    which they are, as PostgreSQL does."""
+    file = on_file(stage.connection)
+    if file is None:
+        return
+    for fk in stage.scope.foreign_keys:
+        table, n = stage.tables.get(fk.child), stage.number.get(fk.child)
+        if table is None or not table.key or fk in stage.scope.loose:
+            continue
+        refers = f"p.{fk.parent_column} = w.{fk.column}"
+        there = f"EXISTS (SELECT FROM {fk.parent} p WHERE {refers})"
+        if parent := stage.number.get(fk.parent):
+            goes = f"EXISTS (SELECT FROM now_{parent} p WHERE {refers})"
+            there = f"(EXISTS (SELECT FROM was_{parent} p WHERE {refers}) OR {there} AND NOT {goes})"
+        same = f"{stage.same(table, 'o', 'w')} AND NOT {stage.differ(table, 'w', 'o')}"
+        lost = await stage.connection.fetchrow(
+            f"SELECT w.{table.key[0]} AS id, w.{fk.column} AS of FROM was_{n} w"
+            f" WHERE w.{fk.column} IS NOT NULL AND NOT {there}"
+            f" AND NOT EXISTS (SELECT FROM now_{n} o WHERE {same}) LIMIT 1"
+        )
+        if lost is not None:
+            numbers = dict(await file.work(partial(file.ids.known, list(lost))))
+            id_, of = (numbers.get(one, one) for one in lost)
+            raise CheckpointError(
+                f"{fk.child}.{fk.column} of row {id_} would name row {of} of {fk.parent}, which isn't there",
+                f"add that row to {fk.parent} for as long as it takes, then roll back again",
+            )
 
 
 async def _make_room(stage: Stage, table: TargetTable) -> None:

@@ -23,6 +23,12 @@ from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError
 from bulkmig.postgres.errors import describe
 
 INTERNAL = 5
+# What is to be done before a command can go on, by SQLSTATE.
+_FIRST = {
+    "53100": "make room on its disk, then ",
+    "55P03": "end what holds it, or wait for that, then ",
+    "XX001": "restore it from a backup (bulkmig doctor says what is damaged), then ",
+}
 
 app = typer.Typer(
     name="bulkmig",
@@ -81,7 +87,10 @@ def main() -> None:
         fail(refused, as_json="--json" in arguments)
         status = refused.exit_status
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-        lost = BulkmigError(f"a database failed: {describe(error)}", "run the same command again to go on")
+        hint = _FIRST.get(getattr(error, "sqlstate", None) or "", "")
+        lost = BulkmigError(
+            f"a database failed: {describe(error)}", f"{hint}run the same command again to go on"
+        )
         fail(lost, as_json="--json" in arguments)
         status = lost.exit_status
     except (typer.Abort, KeyboardInterrupt):

@@ -18,7 +18,7 @@ def command(call: Call) -> int:
     """Creates bulkmig's own tables in the target, or brings them up to date."""
 
     async def init(stop: Stop) -> tuple[int, int]:
-        async with target_only(call.settings, needs_ledger=False) as target:
+        async with target_only(call.settings, needs_ledger=False, writing=True) as target:
             applied = await schema.upgrade(target)
             return applied, await schema.version(target)
 

@@ -13,6 +13,7 @@ import polars as pl
 from bulkmig._core.frames import from_csv
 from bulkmig.postgres.session import Connection
 from bulkmig.source.onboarding import read_all
+from bulkmig.sqlite.portal import PortalTable
 from bulkmig.weigh import MAX_LISTED, Deviation, Verified
 
 _TYPES = """
@@ -26,25 +27,35 @@ SELECT n FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS u (a, b, n)
 """
 
 
+Key = tuple[str, ...]  # the columns whose values tell a table's rows apart
+
+
+def key_of(table: PortalTable) -> Key:
+    """A table's key; the first column of it names a row in findings."""
+    return tuple(column.name for column in table.key)
+
+
 class Sent(NamedTuple):
     """Rows in order of their keys as they were sent: the first and the last key, and their CSV's digest."""
 
-    low: str
-    high: str
+    low: Key
+    high: Key
     digest: bytes
 
-    def between(self, key: str) -> str:
+    def between(self, key: Key) -> str:
         """The condition for a row to be one of these."""
-        return f"{key} BETWEEN '{self.low}' AND '{self.high}'"
+        low, high = (", ".join(f"'{id_}'" for id_ in ids) for ids in (self.low, self.high))
+        row = ", ".join(key)
+        return f"({row}) >= ({low}) AND ({row}) <= ({high})"
 
 
-def sent(keys: pl.Series, data: bytes) -> Sent:
+def sent(keys: pl.DataFrame, data: bytes) -> Sent:
     """What is kept of rows with these keys."""
-    return Sent(keys[0], keys[-1], hashlib.sha256(data).digest())
+    return Sent(keys.row(0), keys.row(-1), hashlib.sha256(data).digest())
 
 
 async def as_sent(
-    target: Connection, name: str, key: str, columns: Sequence[str], rows: Sent
+    target: Connection, name: str, key: Key, columns: Sequence[str], rows: Sent
 ) -> Verified | None:
     """What is to be said of rows that PostgreSQL gives back byte by byte as they were sent; None where it
     doesn't: then its spelling may differ, or a value."""
@@ -53,7 +64,7 @@ async def as_sent(
     async def add(data: bytes) -> None:
         digest.update(data)
 
-    query = f"SELECT {', '.join(columns)} FROM {name} WHERE {rows.between(key)} ORDER BY {key}"
+    query = f"SELECT {', '.join(columns)} FROM {name} WHERE {rows.between(key)} ORDER BY {', '.join(key)}"
     status: str = await target.copy_from_query(query, output=add, format="csv", force_quote=True)
     if digest.digest() != rows.digest:
         return None
@@ -77,29 +88,30 @@ async def same_json(target: Connection, name: str, key: str, expected: pl.DataFr
 
 
 async def table(
-    target: Connection, name: str, key: str, expected: pl.DataFrame, personal: frozenset[str]
+    target: Connection, name: str, key: Key, expected: pl.DataFrame, personal: frozenset[str]
 ) -> Verified:
     """Compares rows, which are in order of their key, with those of the target between the first and the
     last of them."""
     result = Verified(checks=1)
-    columns = [key, *(column for column in expected.columns if column != key)]
-    low, high = expected[key][0], expected[key][-1]
-    query = f"SELECT {', '.join(columns)} FROM {name} WHERE {key} BETWEEN '{low}' AND '{high}' ORDER BY {key}"
-    actual = from_csv(await read_all(target, query), columns)
+    query = (
+        f"SELECT {', '.join(expected.columns)} FROM {name}"
+        f" WHERE {sent(expected.select(key), b'').between(key)} ORDER BY {', '.join(key)}"
+    )
+    actual = from_csv(await read_all(target, query), expected.columns)
     result.rows[name] = actual.height
-    if not expected[key].equals(actual[key]):
-        missing = expected.join(actual, on=key, how="anti")[key].to_list()
-        extra = actual.join(expected, on=key, how="anti")[key].to_list()
+    if not expected.select(key).equals(actual.select(key)):
+        missing = _names(expected.join(actual, on=key, how="anti"), key)
+        extra = _names(actual.join(expected, on=key, how="anti"), key)
         _add(result, [Deviation(name, id_, "", "a row", "no row") for id_ in missing])
         _add(result, [Deviation(name, id_, "", "no row", "a row") for id_ in extra])
         expected = expected.join(actual, on=key, how="semi")
         actual = actual.join(expected, on=key, how="semi")
     types = {row[0]: row[1] for row in await target.fetch(_TYPES, name)}
-    for column in columns[1:]:
+    for column in (column for column in expected.columns if column not in key):
         differ = expected[column].ne_missing(actual[column])
         if differ.any():
             _add(result, await _cells(target, name, column, types[column], personal, (
-                expected[key].filter(differ).to_list(),
+                _names(expected.filter(differ), key),
                 expected[column].filter(differ).to_list(),
                 actual[column].filter(differ).to_list(),
             )))  # fmt: skip
@@ -123,6 +135,11 @@ async def _cells(
         for n, (id_, want, have) in enumerate(zip(ids, wanted, held, strict=True))
         if n not in same
     ]
+
+
+def _names(rows: pl.DataFrame, key: Key) -> list[str]:
+    """What the rows are called."""
+    return ["/".join(ids) for ids in rows.select(key).iter_rows()]
 
 
 def _add(result: Verified, found: list[Deviation]) -> None:

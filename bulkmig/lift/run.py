@@ -30,12 +30,13 @@ from bulkmig._core.unit import FINDING, Catalogue
 from bulkmig._version import __version__
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
-from bulkmig.errors import BulkmigError, PreflightError, UsageError
+from bulkmig.errors import PreflightError, UsageError
 from bulkmig.ledger import access, audit, chain, schema, write
 from bulkmig.ledger import keys as ledger_keys
 from bulkmig.lift import compare, ledger
-from bulkmig.lift.compare import Sent
+from bulkmig.lift.compare import Sent, key_of
 from bulkmig.lift.fit import Fit, Unfit
+from bulkmig.lift.refused import Table, astray, check, numbers
 from bulkmig.pipeline import first_error
 from bulkmig.postgres import dsn
 from bulkmig.postgres.catalogue import read_catalogue
@@ -53,6 +54,7 @@ _RUN = """
 INSERT INTO bulkmig.runs (id, command, status, operator, host, version, selection, finished_at, report)
 VALUES ($1::text::uuid, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8)
 """
+_REFUSED = ("22", "23", "P0")  # SQLSTATEs of what a type, a constraint or a trigger doesn't take
 _LOSSY = {
     "text.unstorable_character": "a character that PostgreSQL can't store became U+FFFD",
     "json.unstorable_character": "an escape that no target can store became U+FFFD",
@@ -102,6 +104,7 @@ class _Lift:
     ) -> None:
         self.settings, self.file, self.target = settings, file, target
         self.report, self.where = report, where
+        self.unique: dict[str, tuple[tuple[str, ...], ...]] = {}  # table -> its unique keys
         self._sent: defaultdict[str, list[Sent]] = defaultdict(list)
         self.who = audit.who(settings.operator)
 
@@ -114,11 +117,13 @@ class _Lift:
         await schema.upgrade(self.target)
         graph = await target_graph.read(self.target)
         tables = [self.file.tables[name] for name in _order(graph)]
+        self.unique = {table.name: graph.tables[table.name].unique for table in tables}
         begin = "BEGIN READ ONLY" if self.where.scratch else "BEGIN"
         async with transaction(held, begin, commit=False):
             await self.file.refresh()
             async with transaction(self.target):
                 await _empty(self.target, [table.name for table in tables])
+                await check(self.file, tables)
                 if self.settings.fk_check == "set":
                     await self.target.execute("SET LOCAL session_replication_role = replica")
                 started = time.perf_counter()
@@ -154,35 +159,36 @@ class _Lift:
                 )
         except BaseExceptionGroup as errors:
             cause = first_error(errors)
+            if isinstance(cause, asyncpg.PostgresError) and (cause.sqlstate or "")[:2] in _REFUSED:
+                sent = Table(self.file, table, _columns(table), self.unique[table.name], fit.catalogue)
+                raise await sent.refused(cause) from None
             raise cause from cause.__cause__
         ((held,),) = await self.file.pragma(f'SELECT count(*) FROM main."{table.name}"')
         if lost := held - self.report.inserted[table.name]:
-            raise BulkmigError(
-                f"rows of {table.name} refer to rows that aren't there: {lost}",
-                "correct them in the SQLite portal (PRAGMA foreign_key_check names them), then lift again",
-            )
+            raise astray(table.name, lost)
 
     async def _read(self, table: PortalTable, fit: Fit, out: MemoryObjectSendStream[bytes]) -> None:
-        key, (exact, spelled) = _key(table), _spelled(table, fit.catalogue)
+        key, (exact, spelled) = key_of(table), _spelled(table, fit.catalogue)
 
         def made(frame: pl.DataFrame) -> tuple[bytes, Sent]:
-            fitting = fit.table(table.name, frame, key)
+            fitting = fit.table(table.name, frame, key[0])
             data = to_csv(fitting)
-            return data, compare.sent(frame[key], to_csv(fitting.select(exact)) if spelled else data)
+            return data, compare.sent(frame.select(key), to_csv(fitting.select(exact)) if spelled else data)
 
         async with out:
-            async for frame in self.file.frames(table, _columns(table), key):
+            async for frame in self.file.frames(table, _columns(table), ", ".join(key)):
                 try:
                     data, sent = await to_thread.run_sync(made, frame)
                 except Unfit as error:  # the portal knows its rows by their numbers
-                    known = dict(await self.file.work(partial(self.file.ids.known, {error.row})))
-                    raise Unfit(error.cell, str(known.get(error.row, error.row)), error.kind) from None
+                    (number,) = await numbers(self.file, [error.row])
+                    raise Unfit(error.cell, number, error.kind) from None
                 self.report.inserted[table.name] += frame.height
                 self._sent[table.name].append(sent)
                 await out.send(data)
 
     async def _compare(self, table: PortalTable, fit: Fit) -> None:
-        columns, key, (exact, spelled) = _columns(table), _key(table), _spelled(table, fit.catalogue)
+        columns, key, (exact, spelled) = _columns(table), key_of(table), _spelled(table, fit.catalogue)
+        order = ", ".join(key)
         personal = frozenset(
             name for e in ENTITIES for t in e.tables if t.name == table.name
             for name, cell in t.cells.items() if cell.personal
@@ -190,15 +196,15 @@ class _Lift:
         for sent in self._sent[table.name]:
             found = await compare.as_sent(self.target, table.name, key, exact, sent)
             if spelled and found is not None:
-                async for frame in self.file.frames(table, [key, *spelled], key, sent.between(key)):
-                    due = fit.table(table.name, frame, key, quiet=True)
-                    if not await compare.same_json(self.target, table.name, key, due):
+                async for frame in self.file.frames(table, [*key, *spelled], order, sent.between(key)):
+                    due = fit.table(table.name, frame, key[0], quiet=True)
+                    if not await compare.same_json(self.target, table.name, key[0], due):
                         found = None
             if found is not None:
                 self.report.verified.add(found)
                 continue
-            async for frame in self.file.frames(table, columns, key, sent.between(key)):
-                due = fit.table(table.name, frame, key, quiet=True)
+            async for frame in self.file.frames(table, columns, order, sent.between(key)):
+                due = fit.table(table.name, frame, key[0], quiet=True)
                 self.report.verified.add(await compare.table(self.target, table.name, key, due, personal))
         count = await self.target.fetchval(f"SELECT count(*) FROM {table.name}")
         if count != self.report.inserted[table.name]:
@@ -290,11 +296,6 @@ def _spelled(table: PortalTable, catalogue: Catalogue) -> tuple[list[str], list[
     columns = _columns(table)
     anew = [column for column in columns if catalogue[table.name][column].type == "jsonb"]
     return [column for column in columns if column not in anew], anew
-
-
-def _key(table: PortalTable) -> str:
-    """The column whose values tell the rows apart."""
-    return "document_id" if table.name == "vessel_documents" else table.key[0].name
 
 
 async def _both(file: Connection, target: Connection) -> Catalogue:

@@ -182,8 +182,9 @@ class Ids:
             )
 
     def note_new(self) -> None:
-        """Gives the portal's new rows their UUIDs. Costs one look at each table when another connection has
-        written; not within a transaction that only reads."""
+        """Gives the portal's new rows their UUIDs, and what rows refer to though it isn't there: they would
+        not be seen, and such numbers are taken. Costs one look at each table and reference when another
+        connection has written; not within a transaction that only reads."""
         connection = self._connection
         (version,) = connection.execute("PRAGMA main.data_version").fetchone()
         if version == self._version or (self._version is not None and not connection.in_transaction):
@@ -194,11 +195,21 @@ class Ids:
                 found = connection.execute(portal.strangers(table, self._tables)).fetchall()
                 taken = [(uuid, n) for n, uuid in found if uuid and own_number(table.name, uuid) is None]
                 self._renumber(table, taken)
-                connection.executemany(
-                    f"INSERT OR IGNORE INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)",
-                    [(table.name, n, own_uuid(table.name, n)) for n, uuid in found if uuid is None],
-                )
+                self._note_own(table, [n for n, uuid in found if uuid is None])
+        for table in self._tables.values():
+            for column in table.columns:
+                parent = self._tables[column.parent] if column.parent else None
+                if parent is not None:
+                    query = portal.unheard(table, column, parent)
+                    self._note_own(parent, [n for (n,) in connection.execute(query).fetchall()])
         self._version = version
+
+    def _note_own(self, table: PortalTable, numbers: Sequence[int]) -> None:
+        """Gives numbers of the portal's own their UUIDs."""
+        self._connection.executemany(
+            f"INSERT OR IGNORE INTO {IDS} (tbl, id, uuid) VALUES (?1, ?2, ?3)",
+            [(table.name, n, own_uuid(table.name, n)) for n in numbers],
+        )
 
     def _next_free(self, table: PortalTable, rows: int = 1) -> int:
         (number,) = self._connection.execute(f"SELECT {portal.next_free(table, str(rows))}").fetchone()

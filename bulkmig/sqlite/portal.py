@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from bulkmig._core.declare import Kind
 from bulkmig.entities import ENTITIES
@@ -43,8 +45,7 @@ LAST = 2**63 - 1  # of the numbers that there are
 NOWHERE = -(2**63)  # a reference that names no row: the foreign key refuses it
 
 
-@dataclass(frozen=True)
-class PortalColumn:
+class PortalColumn(Struct, frozen=True):
     """A column as the file has it. `kind`: how its values are spelled; `parent`: the table whose numbers it
     holds; `typed`: PostgreSQL's type of the same column."""
 
@@ -71,8 +72,7 @@ class Link(NamedTuple):
     cascades: bool
 
 
-@dataclass
-class PortalTable:
+class PortalTable(Struct):
     """A table; `own`: the column with the numbers that it gives itself, none of them twice if it is
     `sequential`; `holds`: column -> the table and column of which it holds values."""
 
@@ -119,6 +119,37 @@ def contract() -> dict[tuple[str, str], str]:
     return found
 
 
+@lru_cache(maxsize=1)
+def numbered() -> dict[tuple[str, str], str | None]:
+    """(table, column) of the portal's that holds numbers of rows -> whose they are; None where the table
+    gives them itself."""
+    sql = files("bulkmig.schemas").joinpath("maintenance.sqlite.sql").read_text(encoding="utf-8")
+    found: dict[tuple[str, str], str | None] = {}
+    for table, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\n\);", sql, re.DOTALL):
+        for column, rest in re.findall(r"^ {4}(\w+)\s+INTEGER\b(.*)", body, re.MULTILINE):
+            parent = re.search(r"REFERENCES (\w+)", rest)
+            if parent or "PRIMARY KEY" in rest:
+                found[table, column] = parent[1] if parent else None
+    return found
+
+
+def unlike(tables: dict[str, PortalTable]) -> list[str]:
+    """What of these tables lacks the keys and references without which ids are no numbers, and rows can't be
+    told apart or found."""
+    there = sorted({name for name, _ in numbered()} & tables.keys())
+    problems = [f"table {name} has no primary key" for name in there if not tables[name].key]
+    for (name, wanted), parent in numbered().items():
+        table = tables.get(name)
+        column = next((c for c in table.columns if c.name == wanted), None) if table else None
+        if table is None or column is None:
+            continue
+        if parent is None and column is not table.own:
+            problems.append(f"column {name}.{wanted} is no INTEGER PRIMARY KEY")
+        elif parent is not None and column.parent != parent:
+            problems.append(f"column {name}.{wanted} doesn't refer to {parent}")
+    return problems
+
+
 def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
     """The portal's tables; bulkmig's own are none of them, nor are those whose names statements can't have
     and that refer to no other. Raises PreflightError where one does."""
@@ -143,7 +174,7 @@ def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
         for column in table.columns:
             parent = _root(tables, *table.holds[column.name]) if column.name in table.holds else None
             columns.append(
-                PortalColumn(**{**vars(column), "parent": parent if parent and roots[parent] else None})
+                PortalColumn(**{**asdict(column), "parent": parent if parent and roots[parent] else None})
             )
         table.columns = columns
         if table.own is not None:
@@ -340,6 +371,25 @@ def strangers(table: PortalTable, tables: Collection[str]) -> str:
     return (
         f"SELECT t.{own}, i.uuid FROM main.\"{table.name}\" t LEFT JOIN {IDS} i ON i.tbl = '{table.name}'"
         f" AND i.id = t.{own} WHERE i.id IS NULL OR i.freed{other}"
+    )
+
+
+def astray(table: PortalTable, column: PortalColumn, parent: PortalTable) -> str:
+    """FROM and WHERE of a table's rows `t` whose column names a row that its parent hasn't: SQLite refuses
+    them only where it is asked to."""
+    own = parent.own.quoted if parent.own else "rowid"
+    return (
+        f'FROM main."{table.name}" t WHERE t.{column.quoted} IS NOT NULL'
+        f' AND NOT EXISTS (SELECT 1 FROM main."{parent.name}" p WHERE p.{own} = t.{column.quoted})'
+    )
+
+
+def unheard(table: PortalTable, column: PortalColumn, parent: PortalTable) -> str:
+    """The numbers without a UUID that a column holds, of rows that aren't there."""
+    at = f"t.{column.quoted}"
+    return (
+        f"SELECT DISTINCT {at} {astray(table, column, parent)} AND typeof({at}) = 'integer'"
+        f" AND NOT EXISTS (SELECT 1 FROM {IDS} i WHERE i.tbl = '{parent.name}' AND i.id = {at})"
     )
 
 

@@ -208,6 +208,15 @@ class Session:
         """A query in SQLite's own words."""
         return await self.work(lambda: self.connection.execute(sql).fetchall())
 
+    async def touch(self) -> None:
+        """Writes what is there already. Where the file may only be read a transaction begins all the same."""
+
+        def work() -> None:
+            (version,) = self.connection.execute("PRAGMA main.user_version").fetchone()
+            self.connection.execute(f"PRAGMA main.user_version = {version}")
+
+        await self.work(work)
+
     async def upsert(self, table: str, key: Sequence[str], frame: pl.DataFrame) -> None:
         """Inserts rows of texts or, where the key is there, sets every other cell of that row."""
         columns, view = frame.columns, f"SELECT 1 FROM {table} WHERE "

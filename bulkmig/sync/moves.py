@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
@@ -18,8 +18,7 @@ from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 
 
-@dataclass
-class Moves:
+class Moves(Struct):
     """What goes from one vessel to another.
 
     came        vessel -> entity -> source id -> the vessel that it was written on

@@ -71,7 +71,7 @@ async def resolve(
     keys.required(settings)
     ids = _canonical(ids)
     report = Report(COMMAND, str(uuid4()), selected=len(ids), memory_bound=settings.memory)
-    async with target_only(settings, unsealed=True) as target:
+    async with target_only(settings, unsealed=True, writing=True) as target:
         types = await catalogue(target, writing=True)
         own = Checkpoints(report.run_id)
         who = audit.who(settings.operator)

@@ -12,6 +12,7 @@ from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import Connection
+from bulkmig.sqlite.portal import unlike
 from bulkmig.sqlite.session import on_file
 
 _WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -46,6 +47,8 @@ async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
                 lacks = refused[table, column]
                 verb = "read" if lacks == "SELECT" else "written"
                 problems.append(f"column {table}.{column} may not be {verb}: no {lacks}")
+    if file is not None:
+        problems += unlike(file.tables)
     if problems:
         grant = ", and GRANT SELECT, INSERT, UPDATE, DELETE on the tables named" if file is None else ""
         raise PreflightError(

@@ -197,6 +197,27 @@ async def test_a_text_that_is_no_utf_8_is_repaired_and_all_others_are_as_they_we
     assert names == ["Vessel 1", "Vessel 2", "Vessel 3", "M\ufffdnchen", "Vessel 5"]
 
 
+async def test_documents_that_several_vessels_list_move_with_each_of_their_lists(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bulkmig.sqlite.session._ROWS", 2)  # so that a document's vessels lie on both sides
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(
+        file,
+        "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')",
+        *(f"INSERT INTO vessels (id, company_id, name) VALUES ({n}, 1, 'Vessel {n}')" for n in range(1, 4)),
+        "INSERT INTO equipment_documents (id, document_type, file_name, file_path)"
+        " VALUES (1, 'other', 'one', 'one'), (2, 'other', 'two', 'two'), (3, 'other', 'three', 'three')",
+        "INSERT INTO vessel_documents SELECT v.id, d.id FROM equipment_documents d, vessels v"
+        " ORDER BY d.id, v.id % 3",
+    )
+    report = await lift(Settings(), file, target)
+    assert (report.status, report.verified.difference_count) == ("completed", 0)
+    rows = await read_rows(target)
+    lists = {(row["vessel_id"], row["document_id"]) for row in rows["vessel_documents"]}
+    assert lists == {(v["id"], d["id"]) for v in rows["vessels"] for d in rows["equipment_documents"]}
+
+
 async def test_rows_under_the_first_and_the_last_numbers_that_there_are_move_too(
     databases: Databases, tmp_path: Path
 ) -> None:
@@ -221,6 +242,59 @@ async def test_a_value_that_fits_nowhere_ends_the_lift_and_nothing_is_there(
     on_file(file, "INSERT INTO companies (id, name, slug, created_at) VALUES (1, 'One', 'one', 'yesterday')")
     with pytest.raises(Exception, match=r"companies\.created_at of row 1 can't"):
         await lift(Settings(), file, target)
+    assert not any((await read_rows(target)).values())
+
+
+# Two rows that SQLite tells apart, and PostgreSQL no more once they are as its columns hold them.
+BASE = (
+    "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one')",
+    "INSERT INTO vessels (id, company_id, name) VALUES (1, 1, 'First')",
+)
+LONG = "x" * 50
+TWINS = {
+    "cut": (
+        f"INSERT INTO companies (id, name, slug) VALUES (40, 'A', '{LONG}a'), (5, 'B', '{LONG}b')",
+        r"companies\.slug of rows (5 and 40|40 and 5) would",
+    ),
+    "no character": (
+        "INSERT INTO users (id, company_id, email, role)"
+        " VALUES (3, 1, 'a' || char(0), 'admin'), (70, 1, 'a' || char(65533), 'admin')",
+        r"users\.email of rows (3 and 70|70 and 3) would",
+    ),
+    "no UTF-8": (
+        "INSERT INTO vessels (id, company_id, name, imo_number)"
+        " VALUES (8, 1, 'A', CAST(x'ff' AS TEXT)), (9, 1, 'B', CAST(x'fe' AS TEXT))",
+        r"vessels\.imo_number of rows (8 and 9|9 and 8) would",
+    ),
+    "bytes": (
+        "INSERT INTO equipment (id, vessel_id, qr_code, name, status)"
+        " VALUES (2, 1, 'Q', 'A', 'fault'), (4, 1, CAST('Q' AS BLOB), 'B', 'fault')",
+        r"equipment\.qr_code of rows (2 and 4|4 and 2) would",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TWINS)
+async def test_values_that_become_equal_where_they_must_differ_end_the_lift_and_name_both_rows(
+    databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("bulkmig.sqlite.session._ROWS", 1)
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    rows, says = TWINS[kind]
+    on_file(file, *BASE, rows)
+    with pytest.raises(BulkmigError, match=says) as raised:
+        await lift(Settings(), file, target)
+    assert raised.value.exit_status == 1
+    assert not any((await read_rows(target)).values())
+
+
+async def test_a_row_that_the_target_does_not_take_is_named(databases: Databases, tmp_path: Path) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    on_file(file, *BASE, "INSERT INTO vessels (id, company_id, name) VALUES (12, 1, 'Kanarie')")
+    await execute(target, "ALTER TABLE vessels ADD CHECK (name <> 'Kanarie')")
+    with pytest.raises(BulkmigError, match=r"refuses row 12 of vessels: .*vessels_name_check") as raised:
+        await lift(Settings(), file, target)
+    assert "Kanarie" not in str(raised.value)
     assert not any((await read_rows(target)).values())
 
 
@@ -306,6 +380,6 @@ async def test_a_portal_with_references_that_lead_nowhere_is_not_moved(
     gone = portal(tmp_path / "gone.db")
     await migrate(settings(origin.url, gone), ALL)
     on_file(gone, "DELETE FROM equipment WHERE id IN (SELECT min(equipment_id) FROM critical_parts)")
-    with pytest.raises(asyncpg.ForeignKeyViolationError):
+    with pytest.raises(BulkmigError, match=r"rows of \w+ refer to rows that aren't there: "):
         await lift(config, gone, target)
     assert not any((await read_rows(target)).values())
