@@ -119,8 +119,9 @@ def _partners(run: Run, fleet: Fleet, vessel_id: str) -> set[str]:
     pairs = _changed_references(run)
     for ref, base in run.state.base.items():
         now = _now_on(run, ref)
-        if base.vessel is not None and now is not None and now in fleet.due:
-            pairs.add((base.vessel, now))
+        moves = base.vessel is not None and now is not None and now in fleet.due
+        if moves and run.state.open_conflict(ref) is None:  # what waits for a decision stays where it is
+            pairs.add((base.vessel or "", now or ""))
     found = {vessel_id}
     while more := {end for pair in pairs if found & set(pair) for end in pair} - found:
         found |= more
