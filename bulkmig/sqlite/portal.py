@@ -408,9 +408,7 @@ def astray(table: PortalTable, column: PortalColumn, parent: PortalTable) -> str
     own = parent.own.quoted if parent.own else "rowid"
     numbers = f'SELECT {own} FROM main."{parent.name}"'
     at = f"t.{column.quoted}"
-    return (
-        f'FROM main."{table.name}" t WHERE {at} IS NOT NULL AND {at} NOT IN ({numbers})'  # half of NOT EXISTS
-    )
+    return f'FROM main."{table.name}" t WHERE {at} IS NOT NULL AND {at} NOT IN ({numbers})'
 
 
 def unheard(table: PortalTable, column: PortalColumn, parent: PortalTable) -> str:
