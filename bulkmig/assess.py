@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field, replace
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
@@ -200,8 +201,7 @@ async def _vessels(
     report.peak_in_flight = place.memory.peak
 
 
-@dataclass
-class _Counter:
+class _Counter(Struct):
     """A sink that counts what a loader would do; `commit` adds a vessel's figures to the report. Nothing is
     added before the whole unit is through: one that is too large is done again vessel by vessel."""
 

@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.unit import Decisions
@@ -21,8 +21,7 @@ _NONE = pl.DataFrame(schema={"source_id": pl.String, "target_id": pl.String, "ou
 _SAID = ["source_id", "code", "field"]
 
 
-@dataclass
-class Between:
+class Between(Struct):
     """What the assessment of vessels leaves to be told: by entity the source ids of rows that wait for other
     vessels and of rows that are kept out already, and the findings of the latter; equipment that would be
     quarantined; vessels that fail."""

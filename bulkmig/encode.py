@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
 import msgspec
 import polars as pl
+from msgspec.structs import replace
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv, runs, to_csv

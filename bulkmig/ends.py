@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import asyncpg
+from msgspec import Struct
 
 from bulkmig._core.unit import Catalogue
 from bulkmig.postgres.again import Patience
@@ -18,8 +18,7 @@ from bulkmig.source import onboarding
 _SEEN = "SELECT pg_current_snapshot()::text"
 
 
-@dataclass
-class Ends:
+class Ends(Struct):
     """`holder` keeps the run's source snapshot, whose name is `snapshot`; `seen` is what that sees, as
     `pg_current_snapshot()` prints it. `foreign`: the snapshot is another process's."""
 

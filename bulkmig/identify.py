@@ -56,7 +56,7 @@ def _kept(column: str, derived: pl.Expr, kept: dict[str, str] | None) -> pl.Expr
 
 
 def _prefixes(owners: Runs) -> pl.Series:
-    return spread([owner and ids.prefix(owner) for owner, _ in owners], [length for _, length in owners])
+    return _spread([owner and ids.prefix(owner) for owner, _ in owners], owners)
 
 
 def look_up(source_ids: pl.Series, entity: str, unit: Unit) -> pl.Series:
@@ -66,4 +66,8 @@ def look_up(source_ids: pl.Series, entity: str, unit: Unit) -> pl.Series:
 
 def _look_up(found: Runs, entity: str, unit: Unit) -> pl.Series:
     known = unit.target_ids(entity, {value for value, _ in found if value is not None})
-    return spread([known.get(value or "") for value, _ in found], [length for _, length in found])
+    return _spread([known.get(value or "") for value, _ in found], found)
+
+
+def _spread(values: list[str | None], over: Runs) -> pl.Series:
+    return spread(pl.Series(values, dtype=pl.String), [length for _, length in over])

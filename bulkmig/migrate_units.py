@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import asyncpg
+from msgspec.structs import replace
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel

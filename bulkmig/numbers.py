@@ -115,8 +115,9 @@ def _keys(entity: Entity, data: bytes, fleet: Fleet) -> list[str]:
 def _uuid(frame: pl.DataFrame, digit: str, kept: Mapping[str, str]) -> pl.Series:
     """The UUIDs of rows (id, owner)."""
     found = runs(frame["owner"])
-    prefixes = spread([of and ids.prefix(of) for of, _ in found], [length for _, length in found])
-    made = frame.with_columns(prefixes.alias("@owner"), ids.digest("id").alias("@digest"))
+    prefixes = pl.Series([of and ids.prefix(of) for of, _ in found], dtype=pl.String)
+    owners = spread(prefixes, [length for _, length in found])
+    made = frame.with_columns(owners.alias("@owner"), ids.digest("id").alias("@digest"))
     uuid = ids.derive(pl.col("@owner"), pl.col("@digest"), digit)
     if kept:
         recorded = pl.col("id").replace_strict(kept, default=None, return_dtype=pl.String)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
+
+from msgspec import Struct
 
 from bulkmig.config import Settings
 from bulkmig.errors import UsageError
@@ -33,8 +34,7 @@ SELECT EXISTS (SELECT FROM bulkmig.permissions WHERE permission = 'administer' A
 """
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """Where a permission holds: everywhere, for a company or for a vessel, by its id in the source."""
 
     kind: str = "all"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core.frames import from_csv
 from bulkmig._core.unit import finding
@@ -14,8 +13,7 @@ from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 
 
-@dataclass(frozen=True)
-class Orphans:
+class Orphans(Struct, frozen=True):
     """Rows of one source table that belong nowhere; nothing else about them is looked at."""
 
     source: str

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bulkmig.postgres.session import Connection
 from bulkmig.selection import Vessel
@@ -22,8 +23,7 @@ SELECT v.vessel_id::text AS id, v.seconds, v.rows, coalesce(r.command, 'migrate'
 """
 
 
-@dataclass(frozen=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """Seconds a target row of a vessel's transaction takes, 0 where nothing is known yet; and `last`: vessel
     -> the seconds that its last change took."""
 

@@ -12,13 +12,13 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
 import polars as pl
 from anyio import to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from msgspec import Struct, field
 
 from bulkmig._core.budget import ByteBudget, Lease
 from bulkmig._core.declare import Entity
@@ -45,8 +45,7 @@ class Sink(Protocol):
     async def finish(self) -> None: ...
 
 
-@dataclass
-class Batch:
+class Batch(Struct):
     """CSV rows of one entity. `first`, `last`: none came before, none follow. `lease`: None where the unit
     has one."""
 
@@ -57,8 +56,7 @@ class Batch:
     lease: Lease | None
 
 
-@dataclass
-class Tally:
+class Tally(Struct):
     """What a unit's rows amounted to: rows read per source table, losses per code, statistics, busy seconds
     per phase."""
 
@@ -68,8 +66,7 @@ class Tally:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct, frozen=True):
     """What a pipeline needs besides its unit and its sink."""
 
     source: Connection

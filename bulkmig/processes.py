@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from importlib import import_module
 from multiprocessing.connection import Connection as Pipe
 from typing import Any
@@ -21,6 +20,7 @@ import anyio
 import msgspec
 import stamina
 from anyio import to_thread
+from msgspec import Struct, field
 
 from bulkmig._core import discreet, early, streams
 from bulkmig._core.stop import Stop
@@ -45,8 +45,7 @@ KINDS = {
 }
 
 
-@dataclass
-class Job:
+class Job(Struct):
     """A child's share of a run. `refused`: companies that the target refused, with the reason; `due`: all
     vessels of the run, `companies`: theirs; `same_snapshot`: as for `Weigher`; `plan`: what a sync has
     decided over the fleet (`cluster/plan.py`)."""
@@ -62,8 +61,7 @@ class Job:
     plan: tuple[bytes, bytes] = (b"", b"")
 
 
-@dataclass
-class Share:
+class Share(Struct):
     """What a process did: its figures, and of a migration which vessels; `behind`: vessels that it has
     verified; `ended`: vessels of which it is known what became of them; `renew`: what is left needs a new
     snapshot of the source; `between`: what an assessment leaves to be told."""

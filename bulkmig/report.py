@@ -7,11 +7,12 @@ import resource
 import sys
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from bulkmig._core.unit import FINDING
 from bulkmig.checkpoint.stage import Drift
@@ -23,8 +24,7 @@ SLOWEST = 5
 EXIT = {"completed": 0, "completed_with_failures": 1, "refused": 1, "stopped": 4, "failed": 1}
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """A vessel that failed, where and why."""
 
     vessel_id: str
@@ -34,8 +34,7 @@ class Failure:
     error: str
 
 
-@dataclass
-class Report:
+class Report(Struct):
     """The figures of a run; `document` is their public form. Times in seconds, sizes in bytes.
 
     `elsewhere`: findings of rows that several vessels read along. `other_memory`: peak of other processes.
@@ -207,7 +206,7 @@ class Report:
                 name: self.stats[name]
                 for name in ("total_equipment", "equipment_without_location", "critical_equipment")
             },
-            "drift": [vars(row) for row in self.refused] if self.was_refused else self.verified.drift,
+            "drift": [asdict(row) for row in self.refused] if self.was_refused else self.verified.drift,
             "stale": self.verified.stale,
             "lossiness": {code: n for code, n in sorted(self.lossiness.items()) if n},
             "phases": {
@@ -218,7 +217,7 @@ class Report:
             "peak_memory_bytes": self.peak_memory or peak_memory(),
             "memory": {"bound": self.memory_bound, "peak_in_flight": self.peak_in_flight},
             "timeline": self.timeline.document(),
-            "failures": [vars(failure) for failure in self.failures],
+            "failures": [asdict(failure) for failure in self.failures],
         }
         document |= self.notes
         if self.error:
@@ -243,8 +242,8 @@ class Report:
             "failed": found.failed,
             "warnings": found.warnings,
             "difference_count": found.difference_count,
-            "differences": [vars(deviation) for deviation in found.differences],
-            "drifted": [vars(deviation) for deviation in found.drifted],
+            "differences": [asdict(deviation) for deviation in found.differences],
+            "drifted": [asdict(deviation) for deviation in found.drifted],
         }
 
 

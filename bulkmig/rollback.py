@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 
 import anyio
 import asyncpg
+from msgspec.structs import asdict
 
 from bulkmig import shown
 from bulkmig._core.stop import Stop
@@ -225,7 +226,7 @@ class _Steps:
             {"checkpoint": one.id, "run_id": one.run_id, "vessel_id": one.vessel_id, "command": one.command}
             for one in done.undone
         )
-        report.notes.setdefault("discarded", []).extend(vars(row) for row in done.discarded)
+        report.notes.setdefault("discarded", []).extend(asdict(row) for row in done.discarded)
 
     async def _companies(self, change: Change) -> None:
         try:
@@ -237,8 +238,8 @@ class _Steps:
             return
         _add(self.report, done.restored)
         self.report.notes.setdefault("checkpoints", []).append(done.checkpoint)
-        self.report.notes.setdefault("stayed", []).extend(vars(row) for row in done.stayed)
-        self.report.notes.setdefault("discarded", []).extend(vars(row) for row in done.discarded)
+        self.report.notes.setdefault("stayed", []).extend(asdict(row) for row in done.stayed)
+        self.report.notes.setdefault("discarded", []).extend(asdict(row) for row in done.discarded)
 
     async def _fail(self, change: Change, error: Exception) -> None:
         report = self.report

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from bulkmig.errors import UsageError
 from bulkmig.events import Due, FleetListed
@@ -13,8 +14,7 @@ from bulkmig.postgres.session import Connection
 APPROVED = "APPROVED"
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """Vessels by id, by IMO number, by company (code or id), or every approved one."""
 
     vessels: tuple[str, ...] = ()
@@ -43,8 +43,7 @@ class Selection:
         return " ".join([*parts, *(["--allow-unapproved"] if self.allow_unapproved else [])])
 
 
-@dataclass(frozen=True)
-class Vessel:
+class Vessel(Struct, frozen=True):
     """A selected vessel: its row's key facts, and how much equipment it has."""
 
     id: str

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
 
 import asyncpg
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
@@ -50,8 +51,7 @@ _LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS locked (
 _DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
 
 
-@dataclass
-class Settled:
+class Settled(Struct):
     """What became of the waiting rows; `pending` still wait, also those that the target refused: (entity,
     source id, vessel, cause)."""
 
@@ -114,7 +114,7 @@ async def settle(
                 result.unknown = entity.name, [id_ for id_ in ids if id_ not in waiting], before
                 raise
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                vars(result).update(vars(before))
+                _restore(result, before)
                 if transient(error) or not isinstance(error, asyncpg.PostgresError):
                     raise
                 # The target refuses a row: the chunk again, row by row; that one goes on waiting.
@@ -133,8 +133,13 @@ async def _find_out(target: Connection, result: Settled) -> None:
         return
     entity, ids, before = result.unknown
     if not ids or await target.fetchval(_STILL_WAITING, entity, ids):
-        vars(result).update(vars(before))
+        _restore(result, before)
     result.unknown = None
+
+
+def _restore(result: Settled, before: Settled) -> None:
+    for name, value in asdict(before).items():
+        setattr(result, name, value)
 
 
 Ends = Callable[[pl.DataFrame, list[str]], Awaitable[pl.DataFrame]]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 
 import asyncpg
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.frames import from_csv
 from bulkmig.checkpoint.take import Checkpoints
@@ -28,8 +28,7 @@ USER_REFUSED = "user.refused"
 REFUSED = "company.refused"  # the target's own refusal of a company, as its code
 
 
-@dataclass
-class Shared:
+class Shared(Struct):
     """The fleet-wide rows of a run that are not in the target yet.
 
     `failures`: company source id -> why the target refused it. `before`: what the run has written of them

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
 from functools import lru_cache
 
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core import jsontext
 from bulkmig._core.declare import Entity, Rule
@@ -32,8 +32,7 @@ GOES_WITH = "what it belongs to is quarantined whole"
 LOSSY_CODES = ("json.unstorable_character", "value.truncated", "value.out_of_range")
 
 
-@dataclass
-class Outcome:
+class Outcome(Struct):
     """What became of one batch; `raw` is what was read. Findings and quarantine as `unit` defines them."""
 
     entity: Entity

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from uuid import uuid4
 
 import asyncpg
+from msgspec import Struct
 
 from bulkmig._version import __version__
 from bulkmig.checkpoint import back, changes
@@ -27,8 +27,7 @@ _COMMAND = "rollback"
 _WAITING = "SELECT count(*) FROM bulkmig.pending"
 
 
-@dataclass(frozen=True)
-class Undone:
+class Undone(Struct, frozen=True):
     """A vessel that went back, or could not: then `back` is None. `error`: what is to be said of it."""
 
     vessel: Vessel
@@ -42,8 +41,7 @@ def cause(first: Deviation) -> str:
     return f"the verification found that {where} is not as expected"
 
 
-@dataclass
-class Undo:
+class Undo(Struct):
     """Takes a run's changes to single vessels back. What was done by an earlier call that broke off is found
     done, so `vessels` may be called again."""
 

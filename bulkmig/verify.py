@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import anyio
 import polars as pl
 from anyio import to_thread
+from msgspec import Struct
 
 from bulkmig._core import jsontext
 from bulkmig._core.declare import Entity, Table
@@ -230,8 +230,7 @@ def _nothing(table: Table) -> pl.DataFrame:
     return pl.DataFrame(schema=dict.fromkeys(names, pl.String))
 
 
-@dataclass
-class Examined:
+class Examined(Struct):
     """The rows of one table: what the target holds, what deviates, how many business rules are broken."""
 
     actual: pl.DataFrame

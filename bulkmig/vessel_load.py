@@ -7,11 +7,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import asyncpg
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
@@ -47,8 +47,7 @@ class AlreadyMigrated(Exception):
     """Another process migrated the vessel meanwhile."""
 
 
-@dataclass
-class Loaded:
+class Loaded(Struct):
     """What became of one vessel. `state`: migrated, quarantined, failed or skipped. `held_back`: deletions
     that the brake stopped; `unsettled`: the next sync has to look at it again."""
 
@@ -70,8 +69,7 @@ class Loaded:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class LoadOptions:
+class LoadOptions(Struct, frozen=True):
     """How rows get in. `shared`: companies and users, which a dry run brings into each transaction.
     `snapshot`: what is seen of the source, as `pg_current_snapshot()` prints it."""
 

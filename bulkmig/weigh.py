@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core import jsontext
 from bulkmig._core.declare import Entity, Table
@@ -28,8 +28,7 @@ from bulkmig.sqlite.session import on_file
 MAX_LISTED = 1000
 
 
-@dataclass(frozen=True)
-class Deviation:
+class Deviation(Struct, frozen=True):
     """One cell or row that is not as expected. `field` is '' for a whole row; personal values are masked."""
 
     table: str
@@ -40,8 +39,7 @@ class Deviation:
     source_id: str = ""
 
 
-@dataclass
-class Verified:
+class Verified(Struct):
     """What a comparison found. A check is one table's rows or one table's cells in one unit of work."""
 
     checks: int = 0
@@ -69,8 +67,7 @@ class Verified:
         self.drifted = [*self.drifted, *other.drifted][:MAX_LISTED]
 
 
-@dataclass(frozen=True)
-class Mismatch:
+class Mismatch(Struct, frozen=True):
     """A deviation before it is weighed: a missing row, an extra one, or a cell."""
 
     kind: Literal["missing", "extra", "cell"]
@@ -124,8 +121,7 @@ class Unseen(Protocol):
     async def __call__(self, entity: Entity, source_ids: list[str], vessel: str | None, /) -> set[str]: ...
 
 
-@dataclass
-class Weigher:
+class Weigher(Struct):
     """Reads the base of what deviates, and only of that.
 
     `same_snapshot`: the source is seen as the run saw it, so nothing can be stale. `kept_out`: entity ->

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import anyio
+from msgspec import Struct
 
 from bulkmig._core.memory import Memory, resident
 from bulkmig.entities import PER_VESSEL
@@ -24,8 +24,7 @@ SAMPLE_SECONDS = 0.5
 THREADS = min(max(os.cpu_count() or 2, 2), 4)
 
 
-@dataclass
-class Site:
+class Site(Struct):
     """What all workers share: addresses, the snapshot, the memory bound, the worker threads, how much they
     put up with, and who hears of it."""
 
@@ -89,8 +88,7 @@ class Lane:
                 await close(connection)
 
 
-@dataclass
-class Queue:
+class Queue(Struct):
     """Units still to be done. `stopped`: no unit is started any more; `go`: asked before each unit. `renew`:
     what is left needs a new snapshot of the source."""
 
@@ -98,7 +96,7 @@ class Queue:
     go: Callable[[Sequence[Vessel]], bool] = lambda vessels: True
     stopped: bool = False
     renew: bool = False
-    _next: int = field(default=0, repr=False)
+    _next: int = 0
 
     def take(self) -> list[Vessel] | None:
         if self.stopped or self._next >= len(self.units):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import bulkmig
@@ -21,16 +23,7 @@ def module_name(path: Path) -> str:
 def imports(path: Path) -> set[str]:
     """The modules of the package that a file imports; not those that only type checkers see."""
     found: set[str] = set()
-    tree = parse(path.read_text(encoding="utf-8"))
-    unseen = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if id(node) in unseen:
-            continue
+    for node in _statements(parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -41,8 +34,23 @@ def imports(path: Path) -> set[str]:
     return {name for name in found if name.partition(".")[0] == "bulkmig"}
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """What isn't part of an expression, and isn't for type checkers alone."""
+    for inner in ast.iter_child_nodes(node):
+        if isinstance(inner, ast.If) and ast.unparse(inner.test).endswith("TYPE_CHECKING"):
+            continue
+        if not isinstance(inner, ast.expr):
+            yield inner
+            yield from _statements(inner)
+
+
 MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
-GRAPH = {name: imports(path) - {name} for name, path in MODULES.items()}
+
+
+@cache  # and not when it is collected, which every process does that runs tests
+def graph() -> dict[str, set[str]]:
+    """Module -> those of the package that it imports."""
+    return {name: imports(path) - {name} for name, path in MODULES.items()}
 
 
 def layers() -> list[set[str]]:
@@ -61,14 +69,14 @@ def place(module: str, drawn: list[set[str]]) -> int | None:
 def reached(module: str, drawn: list[set[str]]) -> set[str]:
     """The drawn modules that a module imports, itself or through modules that aren't drawn."""
     found: set[str] = set()
-    todo, seen = list(GRAPH[module]), {module}
+    todo, seen = list(graph()[module]), {module}
     while todo:
         name = todo.pop()
         if name in seen or name == "bulkmig":
             continue
         seen.add(name)
         if place(name, drawn) is None:
-            todo += GRAPH.get(name, ())
+            todo += graph().get(name, ())
         else:
             found.add(name)
     return found
@@ -85,7 +93,7 @@ def test_imports_go_from_left_to_right_only() -> None:
     drawn = layers()
     wrong = [
         f"{module} imports {name}"
-        for module in GRAPH
+        for module in graph()
         for name in sorted(reached(module, drawn))
         if (of := place(module, drawn)) is not None and (to := place(name, drawn)) is not None and to < of
     ]
@@ -95,7 +103,7 @@ def test_imports_go_from_left_to_right_only() -> None:
 def test_entities_import_nothing_but_the_core_and_each_other() -> None:
     wrong = {
         f"{module} imports {name}"
-        for module, names in GRAPH.items()
+        for module, names in graph().items()
         if module.startswith("bulkmig.entities")
         for name in names
         if not re.match(r"bulkmig\.(_core|entities)(\.|$)", name)
@@ -109,19 +117,19 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     def visit(module: str, trail: tuple[str, ...]) -> None:
         assert module not in trail, " → ".join((*trail[trail.index(module) :], module))
         if module not in done:
-            for name in sorted(GRAPH.get(module, ())):
+            for name in sorted(graph().get(module, ())):
                 if not module.startswith(f"{name}."):  # its own package, which is there before it
                     visit(name, (*trail, module))
             done.add(module)
 
-    for module in sorted(GRAPH):
+    for module in sorted(graph()):
         visit(module, ())
 
 
 def test_nothing_imports_the_command_line_or_the_generator_but_the_command_line() -> None:
     wrong = {
         f"{module} imports {name}"
-        for module, names in GRAPH.items()
+        for module, names in graph().items()
         if not module.startswith(("bulkmig.cli", "bulkmig.generate", "bulkmig.__main__"))
         for name in names
         if re.match(r"bulkmig\.(cli|generate)(\.|$)", name)

@@ -14,12 +14,12 @@ prepared frame has
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import polars as pl
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from bulkmig._core.unit import Unit
@@ -41,8 +41,7 @@ class Kind(StrEnum):
     JSON = "json"
 
 
-@dataclass(frozen=True, eq=False)
-class Column:
+class Column(Struct, frozen=True, eq=False):
     """A source column. `sql` (over the table's alias `t`) where what is read is not the column itself;
     `personal`: its values are masked wherever people read them."""
 
@@ -52,8 +51,7 @@ class Column:
     personal: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Reference:
+class Reference(Struct, frozen=True, eq=False):
     """A reference to another entity: `column` names its source id, the prepared frame gets `as_`.
 
     A reference within the vessel is derived like the row's own id; one to a fleet-wide entity (company,
@@ -64,8 +62,7 @@ class Reference:
     as_: str
 
 
-@dataclass(frozen=True, eq=False)
-class Rule:
+class Rule(Struct, frozen=True, eq=False):
     """One finding: where `when` (a boolean over the prepared frame) holds, the row has it.
 
     An `error` keeps the row out of the target, as `quarantine` does for a warning. `lossy` rules count in
@@ -83,8 +80,7 @@ class Rule:
     sound: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Cell:
+class Cell(Struct, frozen=True, eq=False):
     """A target cell: an expression over the prepared frame, and the source column to name in findings.
 
     `json`: compared as JSON, not as text. `kept`: assigned once, so what was written stands whatever the rule
@@ -98,8 +94,7 @@ class Cell:
     ranks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Table:
+class Table(Struct, frozen=True, eq=False, dict=True):
     """A target table an entity fills: one row a source row, or one where `when` holds. `key`: the columns
     of its primary key, in `cells`. `holds`: business rules that verification checks on the target's rows."""
 
@@ -115,8 +110,7 @@ class Table:
         return next(c for c in self.key if self.cells[c].expr.meta.root_names() == ["@id"])
 
 
-@dataclass(frozen=True, eq=False)
-class Entity:
+class Entity(Struct, frozen=True, eq=False):
     """One kind of row that moves. See the module's docstring and CONTRIBUTING.md.
 
     name, source   its name in findings and the ledger, its source table

@@ -62,7 +62,10 @@ def _leave_silently(number: int, frame: object) -> None:
 
 
 def _is_the_command() -> bool:
-    return Path(sys.argv[0]).stem == "bulkmig" or ("-m", "bulkmig") in pairwise(sys.orig_argv)
+    """Also in the processes of `--processes`: they have its arguments before they import anything of it."""
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.stem
+    return name == "bulkmig" or ("-m", "bulkmig") in pairwise(sys.orig_argv)
 
 
 if _is_the_command():

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 
-import numpy as np
 import polars as pl
 
 EMPTY = pl.DataFrame()
@@ -47,11 +46,13 @@ def runs(column: pl.Series) -> list[tuple[str | None, int]]:
     return [(run["value"], run["len"]) for run in column.rle().to_list()]
 
 
-def spread(values: Sequence[str | None], lengths: Sequence[int]) -> pl.Series:
+def spread(values: pl.Series, lengths: Sequence[int]) -> pl.Series:
     """A column in which each value repeats that often: what `runs` took apart."""
     if len(values) == 1:
-        return pl.Series(values, dtype=pl.String).new_from_index(0, lengths[0])
-    return pl.Series(values, dtype=pl.String).gather(np.repeat(np.arange(len(values)), lengths))
+        return values.new_from_index(0, lengths[0])
+    times = pl.Series(lengths, dtype=pl.UInt32)
+    places = pl.int_range(len(values), dtype=pl.UInt32).repeat_by(times).explode(empty_as_null=False)
+    return values.gather(pl.select(places).to_series())
 
 
 def any_true(mask: pl.Series) -> bool:

@@ -12,9 +12,9 @@ and so lie next to each other in the target's B-trees (docs/decisions/0002-ids.m
 from __future__ import annotations
 
 import hashlib
+from binascii import unhexlify
 from functools import lru_cache
 
-import numpy as np
 import polars as pl
 import polars_hash as plh
 
@@ -26,6 +26,7 @@ def digest(column: str) -> pl.Expr:
 
 
 _NIL = "00000000-0000-0000-0000-000000000000"
+_GROUPS = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))  # of digits: where each begins, and its length
 
 
 @lru_cache(maxsize=4096)
@@ -73,16 +74,15 @@ def id_range(owner: str) -> tuple[str, str]:
 def raw(ids: pl.Series) -> bytes:
     """The 16 bytes of each UUID, one after the other; zeros where it is null."""
     text: str = (ids.fill_null(_NIL) if ids.null_count() else ids).str.join("").item()
-    return bytes.fromhex(text.replace("-", ""))
+    return unhexlify(text.encode().translate(None, b"-"))
 
 
 def canonical(ids: bytes) -> pl.Series:
     """The UUIDs of 16 bytes each, as text: what `raw` was made of. Raises ValueError for what is none."""
     if len(ids) % 16:
         raise ValueError("not a whole number of ids")
-    digits = np.frombuffer(ids.hex().encode(), dtype=np.uint8).reshape(-1, 32)
-    text = np.full((len(digits), 37), ord("\n"), dtype=np.uint8)
-    text[:, :36] = ord("-")
-    for begin, end, to in ((0, 8, 0), (8, 12, 9), (12, 16, 14), (16, 20, 19), (20, 32, 24)):
-        text[:, to : to + end - begin] = digits[:, begin:end]
-    return pl.Series("source_id", text.tobytes().decode().split("\n")[:-1], dtype=pl.String)
+    if not ids:
+        return pl.Series("source_id", [], dtype=pl.String)
+    digits = pl.Series("source_id", [ids.hex("\n", 16)]).str.split("\n").explode().to_frame()
+    groups = [pl.col("source_id").str.slice(begin, length) for begin, length in _GROUPS]
+    return digits.select(pl.concat_str(groups, separator="-")).to_series()

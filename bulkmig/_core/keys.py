@@ -6,24 +6,18 @@ score or a reference finds out whether its equipment is there; a vessel of a mil
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
+from msgspec import Struct, field
 
-from bulkmig._core.frames import runs
+from bulkmig._core.frames import runs, spread
 from bulkmig._core.ids import raw
-
-Array = npt.NDArray[Any]
 
 _STRANGER = 2**16 - 1  # the number of every owner that has no keys here
 
 
-@dataclass
-class Keys:
+class Keys(Struct):
     """Added to batch by batch; asked once all are there, or in between.
 
     An id's two halves are held as `low` and `mixed` = high ^ low * factor, in order of `mixed`: numbers are
@@ -31,7 +25,7 @@ class Keys:
     same one, another factor parts them."""
 
     _owners: dict[str, int] = field(default_factory=dict)
-    _pieces: list[tuple[Array, ...]] = field(default_factory=list)
+    _pieces: list[pl.DataFrame] = field(default_factory=list)
     _factor: int = 0x9E3779B97F4A7C15
     _in_order: bool = False
 
@@ -43,71 +37,68 @@ class Keys:
         for owner, _ in runs(owners):
             self._owners.setdefault(owner or "", len(self._owners))
         self._in_order = False
-        high, low = _halves(ids)
         self._pieces.append(
-            (
-                high ^ low * self._factor,
-                low,
-                self._numbers(owners),
-                alike.cast(pl.UInt64).fill_null(0).to_numpy(),
-                alike.is_not_null().to_numpy(),
-                out.to_numpy(),
-            )
+            self._asked(ids, owners).with_columns(alike.cast(pl.UInt64).alias("alike"), out.alias("out"))
         )
 
     def find(self, ids: pl.Series, owners: pl.Series) -> pl.Series:
         """For each id whether it is kept out; null where that vessel has no such id."""
         if not self._pieces or not len(ids):
             return pl.Series([None], dtype=pl.Boolean).new_from_index(0, len(ids))
-        mixed, lows, belongs, _, _, out = self._all()
-        high, low = _halves(ids)
-        wanted = high ^ low * self._factor
-        places = np.minimum(np.searchsorted(mixed, wanted), len(mixed) - 1)
-        there = (mixed[places] == wanted) & (lows[places] == low) & (belongs[places] == self._numbers(owners))
-        found = pl.Series(out[places])
-        return pl.select(pl.when(pl.Series(there) & ids.is_not_null()).then(found)).to_series()
+        known, asked = self._all(), self._asked(ids, owners)
+        places = known["mixed"].search_sorted(asked["mixed"]).clip(upper_bound=known.height - 1)
+        near = known.select("mixed", "low", "owner", "out")[places]
+        there = ids.is_not_null()
+        for column in asked.columns:
+            there &= near[column] == asked[column]
+        return pl.select(pl.when(there).then(near["out"])).to_series()
 
     def repeated(self) -> pl.DataFrame:
         """Those that look like another one of their vessel, but for the first by id: id and vessel_id."""
         found: list[tuple[str, str]] = []
         if self._pieces:
-            mixed, lows, belongs, alike, has, _ = self._all()
-            some = np.flatnonzero(has)
-            highs = mixed[some] ^ lows[some] * self._factor
-            some = some[np.lexsort((lows[some], highs))]
-            firsts = np.unique(alike[some], return_index=True)[1]
-            later = np.delete(some, firsts)
-            highs = mixed[later] ^ lows[later] * self._factor
+            some = self._all().filter(pl.col("alike").is_not_null())
+            some = some.select(self._high(), "low", "owner", "alike").sort("high", "low")
+            later = some.filter(~pl.col("alike").is_first_distinct())
             owners = list(self._owners)
             found = [
                 (str(UUID(int=high << 64 | low)), owners[owner])
-                for high, low, owner in zip(highs.tolist(), lows[later].tolist(), belongs[later], strict=True)
+                for high, low, owner in later.select("high", "low", "owner").iter_rows()
             ]
         return pl.DataFrame(found, schema={"id": pl.String, "vessel_id": pl.String}, orient="row")
 
-    def _numbers(self, owners: pl.Series) -> Array:
+    def _asked(self, ids: pl.Series, owners: pl.Series) -> pl.DataFrame:
+        """The ids' halves, mixed, and the numbers of their owners; zeros where an id is null."""
+        halves = pl.Series([raw(ids)], dtype=pl.Binary)
+        halves = halves.bin.reinterpret(dtype=pl.Array(pl.UInt64, 2 * len(ids)), endianness="big").explode()
         found = runs(owners)
         numbers = [self._owners.get(owner or "", _STRANGER) for owner, _ in found]
-        return np.repeat(np.array(numbers, dtype=np.uint16), [length for _, length in found])
+        low = halves.gather_every(2, offset=1)
+        return pl.DataFrame(
+            {
+                "mixed": halves.gather_every(2) ^ low * self._factor,
+                "low": low,
+                "owner": spread(pl.Series(numbers, dtype=pl.UInt16), [length for _, length in found]),
+            }
+        )
 
-    def _all(self) -> tuple[Array, ...]:
+    def _high(self) -> pl.Expr:
+        return (pl.col("mixed") ^ pl.col("low") * self._factor).alias("high")
+
+    def _all(self) -> pl.DataFrame:
         """Everything in order of the mixed halves; sorted when first asked for."""
         if not self._in_order:
-            columns = [np.concatenate(column) for column in zip(*self._pieces, strict=True)]
-            while True:
-                order = np.argsort(columns[0])
-                mixed, low = columns[0][order], columns[1][order]
-                if not ((mixed[1:] == mixed[:-1]) & (low[1:] != low[:-1])).any():
-                    break
-                high = columns[0] ^ columns[1] * self._factor
+            known = pl.concat(self._pieces).sort("mixed")
+            while _ambiguous(known):
+                known = known.with_columns(self._high())
                 self._factor += 2
-                columns[0] = high ^ columns[1] * self._factor
-            self._pieces = [tuple(column[order] for column in columns)]
-            self._in_order = True
+                known = known.with_columns(mixed=pl.col("high") ^ pl.col("low") * self._factor)
+                known = known.drop("high").sort("mixed")
+            self._pieces, self._in_order = [known], True
         return self._pieces[0]
 
 
-def _halves(ids: pl.Series) -> tuple[Array, Array]:
-    """The upper and the lower 64 bits of each id; zeros where it is null."""
-    both = np.frombuffer(raw(ids), dtype=">u8").reshape(-1, 2).astype(np.uint64)
-    return both[:, 0], both[:, 1]
+def _ambiguous(known: pl.DataFrame) -> bool:
+    """Whether two ids have the same mixed half."""
+    alike = (pl.col("mixed") == pl.col("mixed").shift()) & (pl.col("low") != pl.col("low").shift())
+    return bool(known.select(alike.any()).item())

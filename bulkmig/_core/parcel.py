@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv, last_lines
 
 
-@dataclass
-class TableLoad:
+class TableLoad(Struct):
     """CSV for one target table. `columns` in the order of the CSV's fields, `key` its primary key,
     `source_ids` one per row; `frame`: the same rows as a file stores them (`sqlite/values.py`),
     where the target is one."""
@@ -33,8 +31,7 @@ class TableLoad:
         return str(self.source_ids[index]) if index < len(self.source_ids) else ""
 
 
-@dataclass
-class Parcel:
+class Parcel(Struct):
     """One vessel's share of an outcome; `vessel_id` is None for companies, users and rows of no vessel.
 
     `findings`, `quarantined`, `waiting`: frames as `unit` and `transform` define them. `elsewhere`: findings

@@ -7,10 +7,10 @@ are each one batch; a pseudo unit without vessels carries companies, users and r
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Severity
 from bulkmig._core.keys import Keys
@@ -18,8 +18,7 @@ from bulkmig._core.keys import Keys
 ID_FRAME = {"source_id": pl.String, "target_id": pl.String}
 
 
-@dataclass(frozen=True)
-class TargetColumn:
+class TargetColumn(Struct, frozen=True):
     """A column as the target's catalogue has it. `limit`: characters of a varchar, digits before the
     point of a numeric; `scale`: a numeric's digits after it; None where unlimited."""
 
@@ -29,8 +28,7 @@ class TargetColumn:
     scale: int | None = None
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(Struct, frozen=True):
     """One cell of the image that may not fit its column: `bad` and `mended` are expressions over the image;
     without `mended` a row where `bad` holds has an error. Without a code it is only spelled otherwise."""
 
@@ -45,8 +43,7 @@ class Check:
 Catalogue = dict[str, dict[str, TargetColumn]]
 
 
-@dataclass
-class Decisions:
+class Decisions(Struct):
     """What holds for every unit of a run; read-only once the first vessel starts.
 
     identities     entity -> frame (source_id, target_id): what is in the target, and what vessels will be
@@ -81,15 +78,13 @@ class Decisions:
         return self.identities.get(entity, pl.DataFrame(schema=ID_FRAME))
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(Struct, frozen=True):
     vessel_id: str
     parent_id: str | None
     name: str
 
 
-@dataclass
-class Unit:
+class Unit(Struct):
     """One unit of work and what its earlier tables left for later ones.
 
     whole     vessel -> code for which the vessel is quarantined whole

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bulkmig.checkpoint import changes, ledger, others, parts
 from bulkmig.checkpoint.changes import Change
@@ -27,8 +28,7 @@ class Refused(Exception):
         self.drift = drift
 
 
-@dataclass
-class Back:
+class Back(Struct):
     """What a rollback did. `targets`: the checkpoints that it restored, one a vessel; `undone`: the changes
     that it undid, the oldest first; `discarded`: what others wrote since and `--force` gave up;
     `returned`: rows of others that came along, back again; `waiting`: rows of others that wait for this
@@ -43,8 +43,7 @@ class Back:
     waiting: int = 0
 
 
-@dataclass
-class Way:
+class Way(Struct):
     """What every rollback of a run shares: the session, its stages, its own checkpoints."""
 
     connection: Connection

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 import msgspec
@@ -15,8 +14,7 @@ from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, keys_of
 
 
-@dataclass(frozen=True)
-class Change(Owner):
+class Change(Owner, frozen=True):
     """A checkpoint as the ledger lists it; see `ledger/sql/0002_checkpoints.sql`. `restored` is set where the
     change was a rollback."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.checkpoint import changes, parts
@@ -21,8 +21,7 @@ from bulkmig.postgres.session import transaction
 from bulkmig.shared import LOCK
 
 
-@dataclass
-class CompaniesBack:
+class CompaniesBack(Struct):
     """What became of them. `stayed`: rows that others use, by table."""
 
     restored: Restored

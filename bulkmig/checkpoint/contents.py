@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bulkmig._core.frames import from_csv
 from bulkmig.checkpoint import parts
@@ -12,8 +13,7 @@ from bulkmig.errors import CheckpointError
 from bulkmig.postgres.session import Connection
 
 
-@dataclass
-class Contents:
+class Contents(Struct):
     """Rows per table of the portal; `problem`: why it can't be restored, or ''."""
 
     tables: Counter[str] = field(default_factory=Counter)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bulkmig.checkpoint.parts import Owner, Packed, Role, store
 from bulkmig.checkpoint.take import INSERT, LEDGER, Checkpoints
@@ -19,8 +20,7 @@ _ROW, _DIGITS = b'\n"""', frozenset(b"%x" % n for n in range(16))  # how `marked
 _MARK = 36 + len('",')
 
 
-@dataclass(frozen=True)
-class Due:
+class Due(Struct, frozen=True):
     """A checkpoint to be taken: its id, and the vessel with its target id. `absent`: nothing of it is in the
     target; `together`: the checkpoints of vessels that change in the same commit because of each other."""
 

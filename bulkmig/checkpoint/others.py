@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core.ids import id_range
 from bulkmig.checkpoint.parts import Owner, Part, copy_part
@@ -27,8 +27,7 @@ from bulkmig.target.graph import ForeignKey, Graph, TargetTable
 WAITING = {e.tables[0].name: (e.name, e.digit) for e in PER_VESSEL if e.waits is not None}
 
 
-@dataclass(frozen=True)
-class Hanging:
+class Hanging(Struct, frozen=True):
     """Rows outside of the stage that refer to rows which go. `keys`: of those that bulkmig wrote and that
     will wait; `drift`: the others, of which those that are `changed` lose the references in `cut` (column ->
     condition)."""

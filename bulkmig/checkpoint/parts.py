@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Literal
 
 from asyncpg import Record
+from msgspec import Struct, field
 
 from bulkmig._core.stored import compress, expand
 from bulkmig.errors import CheckpointError
@@ -18,8 +18,7 @@ from bulkmig.target.graph import TargetTable
 from bulkmig.target.postgres import copy_in
 
 
-@dataclass(frozen=True)
-class Owner:
+class Owner(Struct, frozen=True):
     """The checkpoint that parts belong to. `vessel_id` is None for companies and users."""
 
     id: str
@@ -43,8 +42,7 @@ SELECT part, role, table_name, columns, payload, digest FROM bulkmig.checkpoint_
 _AT_ONCE = 8  # parts in memory
 
 
-@dataclass
-class Packed:
+class Packed(Struct):
     """Parts that are not stored yet, still small: compressed. `rows` of all of them together."""
 
     parts: list[tuple[Role, str, Sequence[str], bytes]] = field(default_factory=list)
@@ -108,8 +106,7 @@ async def store(connection: Connection, records: Sequence[Stored]) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Part:
+class Part(Struct, frozen=True):
     """A part that was read and found unharmed. `data` is CSV."""
 
     role: Role

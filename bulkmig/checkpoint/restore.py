@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec import Struct, field
 
 from bulkmig.checkpoint.stage import Stage
 from bulkmig.errors import CheckpointError
@@ -27,8 +28,7 @@ class Taken(CheckpointError):
     """A unique value that the checkpoint needs belongs to another row by now."""
 
 
-@dataclass
-class Restored:
+class Restored(Struct):
     """Rows per table that came back, were set back, and went."""
 
     inserted: Counter[str] = field(default_factory=Counter)

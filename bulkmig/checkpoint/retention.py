@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from asyncpg import Record
+from msgspec import Struct
 
 from bulkmig.ledger import audit
 from bulkmig.postgres.session import Connection, transaction
@@ -25,8 +25,7 @@ DELETE FROM bulkmig.base b WHERE NOT holds
 """
 
 
-@dataclass(frozen=True)
-class Pruned:
+class Pruned(Struct, frozen=True):
     """Which checkpoints went."""
 
     checkpoints: tuple[str, ...]

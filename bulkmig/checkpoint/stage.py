@@ -14,9 +14,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core.declare import Entity, Table
 from bulkmig._core.frames import to_csv
@@ -37,8 +37,7 @@ SELECT id, entity, kind FROM bulkmig.base
 """
 
 
-@dataclass(frozen=True)
-class Drift:
+class Drift(Struct, frozen=True):
     """A row that somebody else added, changed or deleted."""
 
     table: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from uuid import uuid4
+
+from msgspec import Struct
 
 from bulkmig.checkpoint.parts import Owner, Packed, Rows
 from bulkmig.ledger.write import NIL
@@ -65,12 +66,11 @@ def new_id() -> str:
     return str(uuid4())
 
 
-@dataclass
-class Checkpoints:
+class Checkpoints(Struct):
     """The checkpoints of one run: one for each vessel it changes, one for companies and users."""
 
     run_id: str
-    graph: Graph | None = field(default=None, repr=False)
+    graph: Graph | None = None
 
     async def read_graph(self, connection: Connection) -> Graph:
         """What hangs together in the target; asked once."""

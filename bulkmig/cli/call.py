@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any
 
 import typer
+from msgspec import Struct
 
-from bulkmig.cli.output import warn
+from bulkmig.cli import output
 from bulkmig.cli.settings import in_force
 from bulkmig.config import Settings
 from bulkmig.postgres.dsn import masked
+from bulkmig.report import Report
 from bulkmig.selection import Selection
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(Struct, frozen=True):
     """What a verb gets: settings in force and where each is from (flag, environment, file; nothing: the
     default), the selection if the verb takes one, and how to print."""
 
@@ -36,6 +36,15 @@ class Call:
     def selected(self) -> Selection:
         assert self.selection is not None
         return self.selection
+
+    def tell(self, report: Report, *, next_command: str = "") -> None:
+        """How a run went: its document, or a summary for people."""
+        if self.json:
+            output.document(report.document())
+            return
+        from bulkmig.cli import summary  # draws, see `output`
+
+        summary.show(report, next_command=next_command)
 
 
 def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], Callable[..., None]]:
@@ -92,7 +101,7 @@ def _caution(call: Call) -> None:
     for end in ("source", "target"):
         url: str = getattr(call.settings, end)
         if call.origins.get(end) == "flag" and not call.quiet and masked(url) != url:
-            warn(
+            output.warn(
                 f"everyone on this machine can read the password in --{end} while the command runs:"
                 " use the passfile, the environment, or password_command",
                 as_json=call.log_format == "json",

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 import orjson
-import structlog
 
 from bulkmig.events import (
     Event,
@@ -29,20 +28,44 @@ from bulkmig.events import (
 )
 
 _LEVELS = {
-    VesselFailed: "error",
-    VesselUndone: "warning",
-    Retrying: "warning",
-    Unencrypted: "warning",
-    VesselStarted: "debug",
-    VesselReached: "debug",
-    VesselVerified: "debug",
+    VesselFailed: logging.ERROR,
+    VesselUndone: logging.WARNING,
+    Retrying: logging.WARNING,
+    Unencrypted: logging.WARNING,
+    VesselStarted: logging.DEBUG,
+    VesselReached: logging.DEBUG,
+    VesselVerified: logging.DEBUG,
 }
 _NO_LINES = (FleetListed, Sampled)  # figures for those who draw
 
 
 def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
     """A listener that writes lines; with `quiet` only errors."""
-    level = "ERROR" if quiet else log_level.upper()
+    least = logging.getLevelNamesMapping()["ERROR" if quiet else log_level.upper()]
+    log: Any = None
+    run: dict[str, Any] = {}  # what all lines of a run have
+
+    def write(event: Event) -> None:
+        nonlocal log
+        if isinstance(event, RunStarted):
+            run["run_id"] = event.run_id
+        level = _LEVELS.get(type(event), logging.INFO)
+        if level < least or isinstance(event, _NO_LINES):
+            return
+        log = log or _logger(log_format)
+        fields = msgspec.structs.asdict(event)
+        if isinstance(event, VesselsUnchanged):
+            fields["vessels"] = len(event.vessels)
+        if isinstance(event, VesselDone):
+            fields["seconds"] = round(event.seconds, 3)
+        log.log(level, _sentence(event), **{**run, **fields})
+
+    return write
+
+
+def _logger(log_format: str) -> Any:
+    import structlog  # with all that it loads a twelfth of a command's start, and many have nothing to say
+
     renderer: Any
     if log_format == "json":
         renderer = structlog.processors.JSONRenderer(
@@ -51,7 +74,8 @@ def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
     else:
         colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
         renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)
-    structlog.configure(
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
@@ -59,26 +83,9 @@ def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
             _printable,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        cache_logger_on_first_use=True,
     )
-    log = structlog.get_logger()
-
-    def write(event: Event) -> None:
-        nonlocal log
-        if isinstance(event, _NO_LINES):
-            return
-        fields = msgspec.structs.asdict(event)
-        if isinstance(event, VesselsUnchanged):
-            fields["vessels"] = len(event.vessels)
-        if isinstance(event, RunStarted):
-            log = log.bind(run_id=event.run_id)
-        if isinstance(event, VesselDone):
-            fields["seconds"] = round(event.seconds, 3)
-        getattr(log, _LEVELS.get(type(event), "info"))(_sentence(event), **fields)
-
-    return write
 
 
 def _sentence(event: Event) -> str:

@@ -1,4 +1,8 @@
-"""What commands print: one JSON document, or tables for people. Everything else goes to standard error."""
+"""What commands print: one JSON document, or tables for people. Everything else goes to standard error.
+
+What draws tables is loaded when one is drawn: it is a tenth of a command's start, and who asks for JSON has
+no use for it.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,17 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
 
 from bulkmig._core import early
 from bulkmig.errors import BulkmigError
 from bulkmig.report import Report
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+    from rich.text import Text
 
 
 def document(value: dict[str, Any]) -> None:
@@ -48,11 +53,15 @@ _OBEYED = re.compile("[\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\
 
 def console() -> Console:
     """Standard output for people: colour only on a terminal that wants it (NO_COLOR is respected)."""
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def plain(text: object) -> Text:
     """A value from a database as it is safe to show: no markup, no terminal escape sequences."""
+    from rich.text import Text
+
     return Text("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(text)))
 
 
@@ -60,6 +69,10 @@ def table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numbers: Sequence[int] = ()
 ) -> Group:
     """A table for people; `numbers`: the columns that are aligned to the right."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
     made = Table(header_style="dim", box=None, pad_edge=False)
     for index, column in enumerate(columns):
         made.add_column(column, justify="right" if index in numbers else "left", overflow="fold")

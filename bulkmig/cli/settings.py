@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-import tomllib
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -53,6 +51,9 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     file = path or DEFAULT_FILE
     if path is None and not file.is_file():
         return {}
+    import difflib
+    import tomllib
+
     try:
         with file.open("rb") as opened:
             text = opened.read(_LARGEST_FILE + 1)

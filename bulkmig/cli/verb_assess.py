@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 import typer
 
 from bulkmig.assess import plan, validate
-from bulkmig.cli import output, summary
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, ERRORS, PARALLEL, SELECT
 from bulkmig.cli.running import run
@@ -18,10 +17,7 @@ from bulkmig.report import Report
 def _show(call: Call, look: Callable[..., Awaitable[Report]], following: str) -> int:
     with watching(call) as listen:
         report = run(lambda stop: look(call.settings, call.selected, listen=listen, stop=stop))
-    if call.json:
-        output.document(report.document())
-    else:
-        summary.show(report, next_command=_next(call, report, following))
+    call.tell(report, next_command=_next(call, report, following))
     return report.exit_status
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from msgspec.structs import asdict
 
 from bulkmig import audit_log
 from bulkmig._core import files
@@ -62,7 +63,7 @@ def verify_command(
                 "unsealed": proof.unsealed,
                 "signed": proof.signed,
                 "foreign": proof.foreign,
-                "problems": [vars(problem) for problem in proof.problems],
+                "problems": [asdict(problem) for problem in proof.problems],
             }
         )
         return bool(proof.problems)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bulkmig.cli import output, summary
+from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
@@ -85,10 +85,7 @@ def resolve_command(
     if take is None and not fields:
         raise UsageError("nothing is decided", "say --take source, target or merge, or --field NAME=source")
     report = run(lambda stop: resolve(call.settings, [one.lower() for one in ids], take=take, fields=fields))
-    if call.json:
-        output.document(report.document())
-    else:
-        summary.show(report)
+    call.tell(report)
     return report.exit_status
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bulkmig.cli import output, summary
+from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, QUEUE, SELECT
 from bulkmig.cli.running import run
@@ -27,10 +27,7 @@ def command(
     go = remigrate if anew else migrate
     with watching(call) as listen:
         report = run(lambda stop: go(call.settings, call.selected, listen=listen, stop=stop))
-    if call.json:
-        output.document(report.document())
-    else:
-        summary.show(report, next_command=_next(report, str(call.selected)))
+    call.tell(report, next_command=_next(report, str(call.selected)))
     output.ended_early(report)
     return report.exit_status
 

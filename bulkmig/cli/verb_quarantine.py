@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bulkmig._core.stop import Stop
-from bulkmig.cli import lines, output, summary
+from bulkmig.cli import lines, output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, PARALLEL
 from bulkmig.cli.running import run
@@ -78,10 +78,7 @@ def retry_command(
     """Looks again at quarantined rows and loads those that are in order now."""
     listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
     report = run(lambda stop: retry(call.settings, vessels or (), listen=listen, stop=stop))
-    if call.json:
-        output.document(report.document())
-    else:
-        summary.show(report)
+    call.tell(report)
     return report.exit_status
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from bulkmig.cli import output, summary
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, QUEUE, SELECT, SYNC
 from bulkmig.cli.running import run
@@ -18,10 +17,7 @@ def command(call: Call) -> int:
     """Brings vessels that were migrated before up to date, and migrates newly approved ones."""
     with watching(call) as listen:
         report = run(lambda stop: sync(call.settings, call.selected, listen=listen, stop=stop))
-    if call.json:
-        output.document(report.document())
-    else:
-        summary.show(report, next_command=_next(report))
+    call.tell(report, next_command=_next(report))
     return report.exit_status
 
 

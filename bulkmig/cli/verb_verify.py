@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from bulkmig.cli import output, summary
+from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, DASHBOARD, PARALLEL, SELECT
 from bulkmig.cli.running import run
@@ -17,10 +17,7 @@ def command(call: Call) -> int:
     """Compares every cell of the target with the transform of the source; resumes where it was cut off."""
     with watching(call) as listen:
         report = run(lambda stop: verify(call.settings, call.selected, listen=listen, stop=stop))
-    if call.json:
-        output.document(report.document())
-    else:
-        summary.show(report)
+    call.tell(report)
     output.ended_early(report)
     return report.exit_status
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bulkmig.cli import lines, output, summary
+from bulkmig.cli import lines, output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, WORKER
 from bulkmig.cli.running import run
@@ -24,10 +24,7 @@ def command(
 
     listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
     report: Report = run(lambda stop: work(call.settings, once=once, listen=listen, stop=stop))
-    if call.json:
-        output.document(report.document())
-    else:
-        summary.show(report)
+    call.tell(report)
     output.ended_early(report)
     return report.exit_status
 

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from rich.console import Console
-
-from bulkmig.cli import lines, progress
+from bulkmig.cli import lines
 from bulkmig.cli.call import Call
 from bulkmig.events import Event, Listener, RunStarted, Unencrypted
 from bulkmig.monitor import serve
@@ -27,6 +25,10 @@ def watching(call: Call) -> Iterator[Listener]:
             url = stack.enter_context(serve.serving(where, call.settings, board))
             sys.stderr.write(f"dashboard: {url}\n")
         if _draws(call):
+            from rich.console import Console
+
+            from bulkmig.cli import progress
+
             console = Console(stderr=True, highlight=False)
             drawn = _cautioning(call, stack.enter_context(progress.shown(console, board)))
             yield all_of(board.hear, drawn)

@@ -4,11 +4,11 @@ worker takes those of another run."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import msgspec
+from msgspec import Struct
 
 from bulkmig.postgres.session import Connection
 from bulkmig.selection import Vessel
@@ -35,8 +35,7 @@ class Payload(msgspec.Struct, array_like=True):
     vessels: list[Vessel]
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(Struct, frozen=True):
     """A job that was taken."""
 
     id: int
@@ -50,8 +49,7 @@ class Job:
         return self.entry.attempts > 0
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """How many jobs wait and are at work, and which those are."""
 
     queued: int

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
 
 import msgspec
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core.stored import compress, expand
 from bulkmig._core.unit import Catalogue, Decisions
@@ -57,8 +57,7 @@ class _Packed(msgspec.Struct):
     refused: dict[str, str]
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """`refused`: companies that the target refused, with the reason."""
 
     manner: Manner

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import anyio
+from msgspec import Struct
 
 from bulkmig._version import __version__
 from bulkmig.postgres.session import Connection
@@ -57,8 +57,7 @@ SELECT count(*) FILTER (WHERE status = 'queued') AS waiting,
 _FORGET = "DELETE FROM bulkmig.queue_workers WHERE state <> 'on' AND seen_at < now() - interval '1 day'"
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(Struct, frozen=True):
     """A worker: its id and the end of its sessions' names."""
 
     id: UUID

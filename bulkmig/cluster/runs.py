@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import UUID
+
+from msgspec import Struct
 
 from bulkmig._version import __version__
 from bulkmig.cluster import rules
@@ -54,8 +55,7 @@ _FORGET = (
 )
 
 
-@dataclass(frozen=True)
-class QueueRun:
+class QueueRun(Struct, frozen=True):
     """An entry of the table. `at_once`: jobs at once over all workers; `generation`: how often its plans were
     made anew; `seconds_left` of the window."""
 
@@ -81,8 +81,7 @@ class QueueRun:
         return Place(self.source, self.position)
 
 
-@dataclass(frozen=True)
-class Taking:
+class Taking(Struct, frozen=True):
     """What a worker has to know before it takes a job. `lost`: whether there was a worker whose sessions were
     ended; `silent`: the tags of those whose are to be."""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.cluster import outcome
@@ -36,8 +38,7 @@ SELECT vessel_id::text AS id FROM bulkmig.vessels
 """
 
 
-@dataclass
-class Hand:
+class Hand(Struct):
     """What a worker knows of a kind of jobs of a run. `generation`: of the run's plans, when it was read;
     `ends`: when the window is over, by this process's clock, None where there is none."""
 
@@ -88,8 +89,7 @@ class Hand:
         return self.ends is None or time.perf_counter() + self.pace.expected(vessels) < self.ends
 
 
-@dataclass
-class Errand:
+class Errand(Struct):
     """A job under way. `worker`: the worker's own report."""
 
     hand: Hand

@@ -10,9 +10,8 @@ verified with the knowledge that the source may have moved on.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import anyio
+from msgspec import Struct
 
 from bulkmig.errors import PreflightError
 from bulkmig.postgres.again import Patience
@@ -33,8 +32,7 @@ _SEEN = "SELECT pg_current_snapshot()::text"
 _LOOK_EVERY = 0.5  # seconds between two looks at a replica that is behind
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Which source, and how far it had got at least when the run's snapshot was taken."""
 
     source: str
@@ -48,8 +46,7 @@ async def place(connection: Connection) -> Place:
     return Place(row["source"], row["position"])
 
 
-@dataclass(frozen=True)
-class View:
+class View(Struct, frozen=True):
     """A snapshot that a worker's sessions join, and what it sees. `holder`: of one of the worker's own."""
 
     snapshot: str

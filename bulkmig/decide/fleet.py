@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core import ids
 from bulkmig._core.declare import Entity
@@ -31,8 +31,7 @@ from bulkmig.transform import Outcome, transform
 After = Callable[[pl.DataFrame], Awaitable[dict[str, str]]]
 
 
-@dataclass
-class Fleet:
+class Fleet(Struct):
     """The vessels of a run and all that was decided for them.
 
     `shared`: what became of companies and users. `present`: entity -> source ids in the target; `former`:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True)
-class PortalUser:
+class PortalUser(Struct, frozen=True):
     """A user of the target. `source_id`: the source row that it was migrated from, if any."""
 
     id: str

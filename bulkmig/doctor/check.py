@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 
-@dataclass(frozen=True)
-class Check:
+
+class Check(Struct, frozen=True):
     """`needed`: where it is not ok, commands refuse to start; else it is advice. `remedy`: what to do, often
     SQL to run as the database's owner."""
 

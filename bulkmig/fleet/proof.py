@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from bulkmig.checkpoint.others import WAITING
 from bulkmig.events import PhaseStarted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from bulkmig.events import PhaseStarted
 from bulkmig.fleet.run import Run

@@ -5,17 +5,16 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-from dataclasses import dataclass
 
 import orjson
+from msgspec import Struct
 
 from bulkmig.ledger import chain
 from bulkmig.postgres.session import Connection, keys_of, transaction
 from bulkmig.security.seal import Keyring
 
 
-@dataclass(frozen=True)
-class Who:
+class Who(Struct, frozen=True):
     """An operator, and the machine that acted."""
 
     operator: str

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import TypeVar
 
 import msgspec
-import numpy as np
 import polars as pl
 from asyncpg import Record
 
@@ -142,8 +141,8 @@ def small_enough(parts: Iterable[tuple[R, bytes]]) -> Iterator[list[tuple[R, byt
 def _joined(parts: Sequence[tuple[Record, bytes]]) -> pl.DataFrame:
     frame, rows = read_bases([payload for _, payload in parts])
     return frame.with_columns(
-        pl.Series(_PART, np.repeat([row["id"] for row, _ in parts], rows), dtype=pl.Int64),
-        spread([row["vessel_id"] for row, _ in parts], rows).alias(OWNER),
+        spread(pl.Series(_PART, [row["id"] for row, _ in parts], dtype=pl.Int64), rows),
+        spread(pl.Series(OWNER, [row["vessel_id"] for row, _ in parts], dtype=pl.String), rows),
     )
 
 

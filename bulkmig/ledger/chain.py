@@ -6,11 +6,11 @@ once. What is sealed can't be changed or removed unseen; what was added without 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
 from asyncpg import Record
+from msgspec import Struct
 
 from bulkmig.postgres.session import Connection, keys_of
 
@@ -35,8 +35,7 @@ UPDATE bulkmig.audit_head SET entries = $5, hash = $6, mac = $7
 START = bytes(32)
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """An entry of the log as it is stored."""
 
     id: int
@@ -58,8 +57,7 @@ class Entry:
         return hashlib.sha256(orjson.dumps(said)).digest()
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(Struct, frozen=True):
     """How long the chain is, and its last hash. `after`: the last entry that was there before it."""
 
     entries: int
@@ -76,7 +74,7 @@ class Head:
 
 def entry_of(row: Record) -> Entry:
     """A row with the columns of an entry."""
-    return Entry(**{name: row[name] for name in Entry.__dataclass_fields__})
+    return Entry(**{name: row[name] for name in Entry.__struct_fields__})
 
 
 def link(before: bytes, seq: int, digest: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from bulkmig.ledger import audit, chain
 from bulkmig.ledger.chain import COLUMNS, Entry, Head, entry_of, link
@@ -39,8 +39,7 @@ SELECT v.vessel_id::text FROM bulkmig.vessels v WHERE v.finished_at >= (SELECT s
 }
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """What is wrong with an entry. `kind`: changed, removed, inserted, chain, head, unsigned or untold;
     `entry`: its id; `seq`: its place in the chain."""
 
@@ -50,8 +49,7 @@ class Problem:
     seq: int | None = None
 
 
-@dataclass
-class Proof:
+class Proof(Struct):
     """What was found. `unsealed`: entries of runs under way or cut off, which nothing vouches for yet;
     `foreign`: entries signed with keys that aren't here."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import datetime
+
+from msgspec import Struct
 
 from bulkmig.postgres.session import Connection
 from bulkmig.source.changes import Seen
@@ -16,8 +17,7 @@ SELECT v.vessel_id::text AS id, coalesce(s.horizon, 0) AS horizon, coalesce(s.ke
 """
 
 
-@dataclass(frozen=True)
-class Known:
+class Known(Struct, frozen=True):
     """What was seen of one vessel (`source.changes.Seen`), and when it was last brought up to date."""
 
     horizon: int

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core.frames import to_csv
 from bulkmig._core.parcel import Parcel
@@ -155,8 +155,7 @@ VALUES ($3::text::uuid, $1::text::uuid, $2, $9, $10, $11, $13)
 """
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """What became of a vessel, as its mark says it."""
 
     vessel_id: str

@@ -6,11 +6,11 @@ from __future__ import annotations
 import calendar
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from decimal import Decimal
 
 import msgspec
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core import jsontext
 from bulkmig._core.unit import Catalogue, TargetColumn
@@ -64,8 +64,7 @@ class Unfit(BulkmigError):
         self.cell, self.row, self.kind = cell, row, kind
 
 
-@dataclass
-class Fit:
+class Fit(Struct):
     """What PostgreSQL's columns hold. `found`: what had to be changed so far, by table."""
 
     catalogue: Catalogue

@@ -4,11 +4,11 @@ row it is, by its number, and never a value."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import asyncpg
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core.frames import last_lines
 from bulkmig._core.unit import Catalogue
@@ -46,8 +46,7 @@ async def numbers(file: Session, uuids: Sequence[str]) -> list[str]:
     return [str(known.get(uuid, uuid)) for uuid in uuids]
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(Struct, frozen=True):
     """A table of which COPY took no row. `unique`: its keys in PostgreSQL besides the primary one."""
 
     file: Session

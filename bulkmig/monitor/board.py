@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from threading import Lock
+
+from msgspec import Struct, field
 
 from bulkmig.events import (
     Event,
@@ -33,8 +34,7 @@ from bulkmig.timeline import Timeline
 RECENT = 10  # errors that are kept
 
 
-@dataclass
-class Seen:
+class Seen(Struct):
     """A vessel on the board. `state`: waiting, running, migrated, quarantined, unchanged, skipped or failed;
     `phase`: what is done with it now, or the last that was."""
 
@@ -53,8 +53,7 @@ class Seen:
     spent: dict[str, float] = field(default_factory=dict)  # seconds a phase
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """A failure or a retry. `kind`: the phase that failed, or `retry`."""
 
     at: float

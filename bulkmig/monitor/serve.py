@@ -8,12 +8,12 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from ipaddress import ip_address
 
 import anyio
 from anyio.from_thread import start_blocking_portal
+from msgspec import Struct
 
 from bulkmig.config import Settings
 from bulkmig.errors import UsageError
@@ -26,8 +26,7 @@ _PACKAGES = ("uvicorn", "starlette", "prometheus_client")  # of the extra
 _END_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where the dashboard listens. `token`: what who looks must know; none on loopback."""
 
     host: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import stamina
+from msgspec import Struct
 
 from bulkmig.postgres.transient import transient
 
@@ -24,8 +24,7 @@ def _silent(what: str, attempt: int, error: BaseException) -> None:
     """Nobody watches."""
 
 
-@dataclass(frozen=True)
-class Patience:
+class Patience(Struct, frozen=True):
     """How often work is tried (`attempts`), and how many seconds a server may be away (`outage`). `tell`
     hears of every failure that is followed by another attempt."""
 

@@ -11,9 +11,6 @@ import hmac
 import os
 from collections.abc import Iterable
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from bulkmig.errors import CheckpointError
 
 _VERSION, _ID, _NONCE = b"\x01", 8, 12
@@ -24,7 +21,12 @@ class Seal:
     """Seals and opens with one key of 32 bytes."""
 
     def __init__(self, key: bytes) -> None:
+        # Loaded for who has a key, and by no other command.
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
         self._cipher = AESGCM(key)
+        self._wrong = (InvalidTag, ValueError)
         self._id = hashlib.sha256(b"bulkmig key " + key).digest()[:_ID]
         self._signs = hmac.digest(key, b"bulkmig signature", "sha256")
 
@@ -45,7 +47,7 @@ class Seal:
         """Decrypts it. Raises CheckpointError where place or bytes are not those it was sealed with."""
         try:
             return self._cipher.decrypt(sealed[1 + _ID : 1 + _ID + _NONCE], sealed[1 + _ID + _NONCE :], place)
-        except (InvalidTag, ValueError):
+        except self._wrong:
             raise CheckpointError(
                 "an encrypted value of the ledger is not what was stored, or not where it was stored",
                 "its bytes were changed in the database: restore the schema bulkmig from a backup",

@@ -12,8 +12,9 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.entities import PER_VESSEL
@@ -30,8 +31,7 @@ SELECT current_database() || '@' || (SELECT system_identifier::text FROM pg_cont
 """
 
 
-@dataclass
-class Seen:
+class Seen(Struct):
     """What is seen of some vessels in one snapshot of the source. `keys`: vessel -> a sum over its keys."""
 
     cluster: str
@@ -39,8 +39,7 @@ class Seen:
     keys: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass
-class Looked:
+class Looked(Struct):
     """What one look at vessels' rows has found. `latest`: the newest transaction id that it knows of,
     as ages count it; `rows`: (entity, vessel, number of rows, sum over their keys, age of the newest)."""
 

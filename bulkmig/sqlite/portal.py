@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from typing import NamedTuple
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from bulkmig._core.declare import Kind
 from bulkmig.entities import ENTITIES
@@ -52,8 +54,7 @@ LAST = 2**63 - 1  # of the numbers that there are
 NOWHERE = -(2**63)  # a reference that names no row: the foreign key refuses it
 
 
-@dataclass(frozen=True)
-class PortalColumn:
+class PortalColumn(Struct, frozen=True):
     """A column as the file has it. `kind`: how its values are spelled; `parent`: the table whose numbers it
     holds; `typed`: PostgreSQL's type of the same column."""
 
@@ -90,8 +91,7 @@ class Link(NamedTuple):
     cascades: bool
 
 
-@dataclass
-class PortalTable:
+class PortalTable(Struct):
     """A table; `own`: the column with the numbers that it gives itself, none of them twice if it is
     `sequential`; `holds`: column -> the table and column of which it holds values."""
 
@@ -202,7 +202,7 @@ def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
         for column in table.columns:
             parent = _root(tables, *table.holds[column.name]) if column.name in table.holds else None
             columns.append(
-                PortalColumn(**{**vars(column), "parent": parent if parent and roots[parent] else None})
+                PortalColumn(**{**asdict(column), "parent": parent if parent and roots[parent] else None})
             )
         table.columns = columns
         if table.own is not None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from bulkmig.sqlite.variants import VARIANTS, normal
 
@@ -48,8 +49,7 @@ _FOREIGN = re.compile(
 _KNOWN = re.compile(r"\bpg_advisory_xact_lock\b")
 
 
-@dataclass(frozen=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """A statement for SQLite. `zipped`: parameters made of several arrays, the numbers of which they name;
     `tables`: the portal's tables that it is about; `changes`: the one whose rows it changes; `emptied`: the
     temporary table that a commit empties; `given`: how many parameters it has."""

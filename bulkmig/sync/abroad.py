@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 import polars as pl
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
@@ -42,8 +43,7 @@ class _Out:
     async def finish(self) -> None: ...
 
 
-@dataclass
-class Foretold:
+class Foretold(Struct):
     """What becomes of other vessels' equipment in this run, found out once a vessel. `refused`: as
     `migrate_units.new_unit` has it."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from bulkmig.config import Settings
 from bulkmig.ends import Ends
@@ -13,8 +13,7 @@ from bulkmig.target.state import TargetState
 _THERE = "SELECT id::text FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
 
 
-@dataclass
-class Chosen:
+class Chosen(Struct):
     """`old`: vessels to be brought up to date, those that waited longest first; `new`: vessels that come;
     `others`: vessels in the target that were not selected; `vanished`: those that the source has no more."""
 

@@ -13,8 +13,9 @@ new          -            written
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from bulkmig._core.declare import Entity
 from bulkmig.sync.row import Row, equal
@@ -23,8 +24,7 @@ from bulkmig.sync.strategies._strategy import Strategy, Types
 Kind = Literal["both_changed", "deleted_in_source", "deleted_by_portal"]
 
 
-@dataclass(frozen=True)
-class Conflict:
+class Conflict(Struct, frozen=True):
     """What both sides did to one row. `result`: what stands in the target now, None for no row; of no meaning
     while the conflict is `open`."""
 
@@ -37,8 +37,7 @@ class Conflict:
     open: bool
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """`row`: what is to stand in the target (None: no row), where `write` says that it doesn't yet. `base`:
     what counts as last written from now on (None: the row is forgotten)."""
 

@@ -6,7 +6,8 @@ What was seen already and is looked at once more comes out the same; what is not
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bulkmig.ledger import seen
 from bulkmig.postgres.session import Connection
@@ -27,8 +28,7 @@ SELECT i.source_id::text AS id, r.started_at FROM bulkmig.identities i JOIN bulk
 """
 
 
-@dataclass
-class Detected:
+class Detected(Struct):
     """`affected`: vessels to look at; `shuffled`: those among them whose rows came, went or moved."""
 
     now: Seen

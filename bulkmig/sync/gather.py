@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 
 import anyio
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import any_true
@@ -23,8 +23,7 @@ from bulkmig.transform import Outcome
 HASH = "~hash"
 
 
-@dataclass
-class Found:
+class Found(Struct):
     """What became of one entity's rows of some vessels. `new` and `changed` are images. Source id -> vessel:
     `gone` are written and the source has them no more; `held`: written ones that would now be kept out;
     `with_parent`: rows, written or new, that stay with a parent which is held; `ids`: their target ids.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.ledger import base as last_written
@@ -19,8 +20,7 @@ from bulkmig.sync.rules import Rules
 from bulkmig.sync.standing import standing
 
 
-@dataclass
-class Look:
+class Look(Struct):
     """One entity's rows of the vessels that are planned together. `opened`: (entity, source id) of rows with
     open conflicts; `retained`: of those that stay on purpose, with reason and target id."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
@@ -18,8 +18,7 @@ from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 
 
-@dataclass
-class Moves:
+class Moves(Struct):
     """`came`: vessel -> entity -> source id -> the vessel that it was written on; `left`: vessel -> entity ->
     source ids that are another vessel's now; `stays`: vessel -> entity -> source id -> the vessel to which it
     doesn't go after all; `ids`: entity -> source id -> the target id that it keeps. `vanished`: vessels that

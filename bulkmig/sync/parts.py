@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.entities import ENTITIES
@@ -11,8 +12,7 @@ from bulkmig.sync.decide import Conflict
 from bulkmig.sync.row import Row, ends_of
 
 
-@dataclass
-class Part:
+class Part(Struct):
     """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
     (None: nothing), `delete` goes, `went` has gone with its ends by bulkmig's doing, `untouched` stays as it
     is, be there a new base. By source id: `base` is last written from now on, `forget` no longer bulkmig's,
@@ -53,8 +53,7 @@ class Part:
         return (len(self.write) + len(self.delete)) * len(self.entity.tables)
 
 
-@dataclass
-class Plan:
+class Plan(Struct):
     """All entities' shares. `brake`: how many deletions it holds back."""
 
     parts: dict[str, Part] = field(default_factory=lambda: {e.name: Part(e) for e in ENTITIES})

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core import jsontext
 from bulkmig._core.declare import Cell, Entity, Table
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(Struct, frozen=True):
     """`cells`: `table.column` -> text, of the tables that the row is in."""
 
     tables: frozenset[str]

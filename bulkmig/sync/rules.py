@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from bulkmig._core.unit import Catalogue
 from bulkmig.sync.strategies import named
@@ -23,8 +24,7 @@ class Options(Protocol):
     def brake_least(self) -> int: ...
 
 
-@dataclass(frozen=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What a run decides by. The brake holds a vessel's deletions back where more than `brake_share` of the
     rows that bulkmig wrote, and at least `brake_least` equipment, would go. `spares`: vessels that
     were rolled back, be it since the run has chosen them, are left alone."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity, Table
 from bulkmig._core.unit import Catalogue
@@ -15,8 +16,7 @@ from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
 
 
-@dataclass
-class Applied:
+class Applied(Struct):
     """Rows per target table, and conflicts by what became of them."""
 
     inserted: Counter[str] = field(default_factory=Counter)
@@ -36,8 +36,7 @@ class Applied:
         report.conflicts.update(self.resolved)
 
 
-@dataclass(frozen=True)
-class Means:
+class Means(Struct, frozen=True):
     """What applying needs. `owner`: the vessel, or the nil UUID; `root`: its target id; `checkpoint`: the one
     of this change."""
 
@@ -54,8 +53,7 @@ class Means:
         return None if self.owner == write.NIL else self.owner
 
 
-@dataclass
-class Step:
+class Step(Struct):
     """One vessel's share of a commit. `removed`: table -> keys of rows that it has no more."""
 
     means: Means

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 import asyncpg
 import polars as pl
+from msgspec import Struct
 
 from bulkmig._core.unit import Decisions
 from bulkmig.checkpoint.many import Due, of_vessels
@@ -81,8 +81,7 @@ def work(
     return _Work(options, rules, moves, foretold, queue, report, finished).unit
 
 
-@dataclass(frozen=True)
-class _Work:
+class _Work(Struct, frozen=True):
     options: LoadOptions
     rules: Rules
     moves: Moves

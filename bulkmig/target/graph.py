@@ -9,9 +9,10 @@ which is why nothing that hangs on a vessel is forgotten.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
+
+from msgspec import Struct, field
 
 from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.postgres.session import Connection
@@ -65,8 +66,7 @@ SELECT coalesce(pg_partition_root(con.conrelid), con.conrelid)::regclass::text A
 """
 
 
-@dataclass(frozen=True)
-class ForeignKey:
+class ForeignKey(Struct, frozen=True):
     """`child.column` names a row of `parent` by its `parent_column` (`nullable`: or none); with `cascades` it
     goes along."""
 
@@ -78,8 +78,7 @@ class ForeignKey:
     cascades: bool = False
 
 
-@dataclass(frozen=True)
-class TargetTable:
+class TargetTable(Struct, frozen=True):
     """A table as it really is: columns that can be written, primary key, other unique keys; `fixed`: columns
     that only an insert can write. Names are quoted and qualified where SQL needs it."""
 
@@ -90,8 +89,7 @@ class TargetTable:
     fixed: frozenset[str] = frozenset()
 
 
-@dataclass
-class Scope:
+class Scope(Struct):
     """The tables whose rows belong to a root (a vessel, a company), parents before children.
 
     `owner`: by which foreign key a table's rows belong; `link`: (link's key to the table, the link table);
@@ -212,8 +210,7 @@ def marked(owner: str) -> str:
     return f"'\"' || {owner}::text"
 
 
-@dataclass
-class Graph:
+class Graph(Struct):
     """The target's tables: those that belong to vessels, and those that belong to companies alone."""
 
     tables: dict[str, TargetTable]

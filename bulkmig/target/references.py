@@ -6,8 +6,9 @@ The rows of a vessel share an id prefix, so each of these is a range scan of the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from bulkmig._core.ids import id_range
 from bulkmig._core.unit import Decisions
@@ -29,8 +30,7 @@ SELECT con.conname, child.relname, a.attname, parent.relname, b.attname
 """
 
 
-@dataclass(frozen=True)
-class ForeignKey:
+class ForeignKey(Struct, frozen=True):
     """A foreign key of a table that vessels' rows go into."""
 
     constraint: str
@@ -40,8 +40,7 @@ class ForeignKey:
     parent_column: str
 
 
-@dataclass(frozen=True)
-class Lost:
+class Lost(Struct, frozen=True):
     """A reference that leads nowhere: the child's table, id and column, and the table it names no row of."""
 
     constraint: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from bulkmig.decide.users import PortalUser
 from bulkmig.entities import DIGITS
@@ -10,16 +10,14 @@ from bulkmig.ledger import schema
 from bulkmig.postgres.session import Connection, transaction
 
 
-@dataclass
-class Mark:
+class Mark(Struct):
     """A vessel's entry in the ledger."""
 
     state: str
     run_id: str
 
 
-@dataclass
-class TargetState:
+class TargetState(Struct):
     """Portal rows by natural key, and what the ledger has recorded.
 
     identities   company, user, vessel -> source id -> (target id, adopted); only rows that are still there

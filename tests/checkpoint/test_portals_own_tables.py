@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import asdict
 
 from bulkmig import Selection, Settings, migrate, rollback
 from bulkmig.generate import FleetSpec
@@ -137,7 +138,7 @@ async def test_equipment_of_other_vessels_that_refers_to_what_goes_stays_and_get
     )
     before = await state(maintenance_url)
     refused = await rollback(config, vessel=vessel)
-    assert [vars(row) for row in refused.refused] == [
+    assert [asdict(row) for row in refused.refused] == [
         {"table": "equipment", "id": other, "change": "changed"}
     ]
     forced = await rollback(config, vessel=vessel, force=True)

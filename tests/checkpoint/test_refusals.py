@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 
 from bulkmig import Selection, rollback
 from bulkmig.generate import FleetSpec
@@ -157,7 +158,7 @@ async def test_a_reference_of_the_portal_to_equipment_that_goes_is_drift(
     )
     before = await state(maintenance_url)
     told = await refused(config, vessel=vessel)
-    assert [vars(row) for row in told.refused] == [
+    assert [asdict(row) for row in told.refused] == [
         {"table": "cross_references", "id": id_, "change": "added"}
     ]
     forced = await rollback(config, vessel=vessel, force=True)

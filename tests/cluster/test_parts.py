@@ -9,6 +9,7 @@ import anyio
 import asyncpg
 import polars as pl
 import pytest
+from msgspec.structs import asdict
 
 from bulkmig import Settings, __version__
 from bulkmig._core.unit import Decisions, TargetColumn
@@ -62,7 +63,7 @@ def test_decisions_arrive_as_they_were_made(monkeypatch: pytest.MonkeyPatch) -> 
     made = Plan(Manner("o@example.org", True, "", allow_deletions=True), decided(), {"b": "refused"})
     found = plan.unpack(*plan.pack(made))
     assert (found.manner, found.refused) == (made.manner, made.refused)
-    for name, value in vars(made.decisions).items():
+    for name, value in asdict(made.decisions).items():
         got = getattr(found.decisions, name)
         if name == "identities":
             assert {k: f.rows() for k, f in got.items()} == {k: f.rows() for k, f in value.items()}

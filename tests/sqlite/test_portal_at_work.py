@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 from msgspec.structs import replace as replace_settings
 
 from bulkmig import PreflightError, Selection, Settings, migrate, rollback
@@ -181,7 +182,7 @@ async def test_what_hangs_on_a_vessel_in_tables_of_the_portal_s_own_goes_and_ret
     assert {row.table for row in refused.refused} >= {"work_orders", "tagged", "notes"}
     forced = await rollback(config, vessel=vessel, force=True)
     assert (forced.status, forced.failures) == ("completed", [])
-    assert forced.document()["discarded"] == [vars(row) for row in refused.refused]
+    assert forced.document()["discarded"] == [asdict(row) for row in refused.refused]
     assert own() != before
     again = await rollback(config, run=forced.run_id)
     assert (again.status, again.failures) == ("completed", [])

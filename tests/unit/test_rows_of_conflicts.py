@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from bulkmig.sync.row import differing, end_cells, ends_of, equal, equal_in, field_names, placing
 from tests.unit.test_conflict_rules import THING, row

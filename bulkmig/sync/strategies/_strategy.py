@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from bulkmig._core.declare import Entity
 from bulkmig.sync.row import Row
@@ -12,8 +13,7 @@ from bulkmig.sync.row import Row
 Types = Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Strategy:
+class Strategy(Struct, frozen=True):
     """`both(entity, types, base, source, target)`: the row that stands where both sides changed it; None
     leaves the conflict open. `deleted_in_source`: whether a row that the portal changed is deleted;
     `deleted_by_portal`: whether a row that the source changed is created anew. None leaves these open."""
