@@ -32,6 +32,14 @@ def to_csv(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def last_lines(frame: pl.DataFrame) -> pl.Series:
+    """The line of the CSV, counted from 1, on which each row ends: rows may span lines."""
+    breaks = pl.sum_horizontal(
+        pl.col(column).str.count_matches("\n", literal=True).fill_null(0) for column in frame.columns
+    )
+    return frame.select((breaks.cast(pl.Int64) + 1).cum_sum().alias("n"))["n"]
+
+
 def runs(column: pl.Series) -> list[tuple[str | None, int]]:
     """The values of a column and how often each repeats in a row. The rows of a vessel come and go together,
     so there are few, and what is to be found out about a vessel is found out once."""

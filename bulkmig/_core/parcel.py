@@ -6,7 +6,7 @@ import polars as pl
 from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
-from bulkmig._core.frames import from_csv
+from bulkmig._core.frames import from_csv, last_lines
 
 
 class TableLoad(Struct):
@@ -27,12 +27,7 @@ class TableLoad(Struct):
 
     def source_id_at(self, line: int) -> str:
         """The source id of the row that holds a line of the CSV; rows may span lines."""
-        frame = from_csv(self.data, self.columns)
-        breaks = pl.sum_horizontal(
-            pl.col(column).str.count_matches("\n", literal=True).fill_null(0) for column in self.columns
-        )
-        last_lines = frame.select((breaks.cast(pl.Int64) + 1).cum_sum().alias("n"))["n"]
-        index = int((last_lines < line).sum())
+        index = int((last_lines(from_csv(self.data, self.columns)) < line).sum())
         return str(self.source_ids[index]) if index < len(self.source_ids) else ""
 
 

@@ -12,6 +12,7 @@ from bulkmig.errors import PreflightError
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.examine import broken
+from bulkmig.sqlite.portal import unlike
 from bulkmig.sqlite.session import Session
 
 
@@ -44,7 +45,7 @@ async def look(connection: Connection, file: Session) -> list[Check]:
         ),
         lacking(
             "target schema",
-            [f"column {name} is missing" for name in missing],
+            [*(f"column {name} is missing" for name in missing), *unlike(file.tables)],
             "every table and column that is written is there",
             "check the address and the schema",
         ),

@@ -10,6 +10,7 @@ import asyncpg
 import polars as pl
 from msgspec import Struct
 
+from bulkmig._core.frames import last_lines
 from bulkmig._core.unit import Catalogue
 from bulkmig.errors import BulkmigError
 from bulkmig.lift.compare import key_of
@@ -63,9 +64,10 @@ class Table(Struct, frozen=True):
             return BulkmigError(f"PostgreSQL refuses rows of {name}: {describe(error)}", hint)
         (key, *_), before, at = key_of(self.of), 0, {}
         async for frame in self._rows():
-            if before < line <= before + frame.height:
-                at = frame.row(line - before - 1, named=True)
-            before += frame.height
+            ends = last_lines(frame) + before
+            if before < line <= ends[-1]:
+                at = frame.row(int((ends < line).sum()), named=True)
+            before = ends[-1]
         for unique in self.unique if isinstance(error, asyncpg.UniqueViolationError) else ():
             same = pl.all_horizontal(pl.col(column) == at[column] for column in unique)
             both: list[str] = []

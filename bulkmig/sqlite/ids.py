@@ -114,6 +114,8 @@ class Ids:
             return
         there = {uuid for uuid, _ in self.known(row[:_LENGTH] for row in rows)}
         new = [row for row in rows if row[:_LENGTH] not in there] if there else rows
+        if not new:
+            return  # not even a number to begin with: there may be none behind the last
         # One statement for all of them: half the time of one for each.
         self._connection.execute(
             f"INSERT INTO {IDS} (tbl, id, uuid, source_id, born) SELECT ?1, ?2 + key,"

@@ -40,6 +40,15 @@ _TYPES = {
     Kind.TIMESTAMP: "timestamptz",
     Kind.JSON: "jsonb",
 }
+# The words of a declared type that give a column its affinity, in this order; any others make it NUMERIC.
+_AFFINITIES = {
+    "INTEGER": ("INT",),
+    "TEXT": ("CHAR", "CLOB", "TEXT"),
+    "BLOB": ("BLOB",),
+    "REAL": ("REAL", "FLOA", "DOUB"),
+}
+_KEEPS = {"TEXT": ("TEXT", "BLOB"), "INTEGER": ("INTEGER", "NUMERIC")}  # a column's values as they are
+_NEVER_NUMBERS = ("timestamptz", "date")  # which so stay texts whatever their column's type
 BORN = "created_at"
 LAST = 2**63 - 1  # of the numbers that there are
 NOWHERE = -(2**63)  # a reference that names no row: the foreign key refuses it
@@ -57,6 +66,16 @@ class PortalColumn(Struct, frozen=True):
     writable: bool
     parent: str | None = None
     default: str | None = None
+    declared: str = ""
+
+    @property
+    def affinity(self) -> str:
+        """What SQLite makes of values where it can (sqlite.org/datatype3.html, 3.1)."""
+        declared = self.declared.upper()
+        for affinity, words in _AFFINITIES.items():
+            if any(word in declared for word in words):
+                return affinity
+        return "NUMERIC" if declared else "BLOB"
 
     @property
     def quoted(self) -> str:
@@ -119,34 +138,43 @@ def contract() -> dict[tuple[str, str], str]:
     return found
 
 
+class Due(NamedTuple):
+    """How the contract has a column of a file: its type, and whose numbers it holds if it holds any."""
+
+    type: str
+    own: bool
+    parent: str | None
+
+
 @lru_cache(maxsize=1)
-def numbered() -> dict[tuple[str, str], str | None]:
-    """(table, column) of the portal's that holds numbers of rows -> whose they are; None where the table
-    gives them itself."""
+def due() -> dict[tuple[str, str], Due]:
+    """(table, column) -> how the contract has it in a file."""
     sql = files("bulkmig.schemas").joinpath("maintenance.sqlite.sql").read_text(encoding="utf-8")
-    found: dict[tuple[str, str], str | None] = {}
+    found = {}
     for table, body in re.findall(r"CREATE TABLE (\w+) \((.*?)\n\);", sql, re.DOTALL):
-        for column, rest in re.findall(r"^ {4}(\w+)\s+INTEGER\b(.*)", body, re.MULTILINE):
+        for column, type_, rest in re.findall(r"^ {4}(\w+)\s+(TEXT|INTEGER)\b(.*)", body, re.MULTILINE):
             parent = re.search(r"REFERENCES (\w+)", rest)
-            if parent or "PRIMARY KEY" in rest:
-                found[table, column] = parent[1] if parent else None
+            own = "PRIMARY KEY" in rest and parent is None
+            found[table, column] = Due(type_, own, parent[1] if parent else None)
     return found
 
 
 def unlike(tables: dict[str, PortalTable]) -> list[str]:
-    """What of these tables lacks the keys and references without which ids are no numbers, and rows can't be
-    told apart or found."""
-    there = sorted({name for name, _ in numbered()} & tables.keys())
+    """What of these tables lacks the keys and references without which ids are no numbers and rows can't be
+    told apart or found, or has a type by which SQLite would change values."""
+    there = sorted({name for name, _ in due()} & tables.keys())
     problems = [f"table {name} has no primary key" for name in there if not tables[name].key]
-    for (name, wanted), parent in numbered().items():
+    for (name, wanted), has in due().items():
         table = tables.get(name)
         column = next((c for c in table.columns if c.name == wanted), None) if table else None
         if table is None or column is None:
             continue
-        if parent is None and column is not table.own:
+        if has.own and column is not table.own:
             problems.append(f"column {name}.{wanted} is no INTEGER PRIMARY KEY")
-        elif parent is not None and column.parent != parent:
-            problems.append(f"column {name}.{wanted} doesn't refer to {parent}")
+        elif has.parent and column.parent != has.parent:
+            problems.append(f"column {name}.{wanted} doesn't refer to {has.parent}")
+        elif column.affinity not in _KEEPS[has.type] and column.typed not in _NEVER_NUMBERS:
+            problems.append(f"column {name}.{wanted} has type {column.declared}, which changes values")
     return problems
 
 
@@ -205,7 +233,7 @@ def _table(connection: sqlite3.Connection, name: str) -> PortalTable:
             continue
         kind, shown = _kind(type_, typed.get((name, column)))
         columns.append(
-            PortalColumn(column, kind, shown, not notnull and not key, key, hidden == 0, default=default)
+            PortalColumn(column, kind, shown, not notnull and not key, key, hidden == 0, None, default, type_)
         )
     table = PortalTable(name, columns)
     keys = table.key
@@ -378,10 +406,9 @@ def astray(table: PortalTable, column: PortalColumn, parent: PortalTable) -> str
     """FROM and WHERE of a table's rows `t` whose column names a row that its parent hasn't: SQLite refuses
     them only where it is asked to."""
     own = parent.own.quoted if parent.own else "rowid"
-    return (
-        f'FROM main."{table.name}" t WHERE t.{column.quoted} IS NOT NULL'
-        f' AND NOT EXISTS (SELECT 1 FROM main."{parent.name}" p WHERE p.{own} = t.{column.quoted})'
-    )
+    numbers = f'SELECT {own} FROM main."{parent.name}"'
+    at = f"t.{column.quoted}"
+    return f'FROM main."{table.name}" t WHERE {at} IS NOT NULL AND {at} NOT IN ({numbers})'
 
 
 def unheard(table: PortalTable, column: PortalColumn, parent: PortalTable) -> str:

@@ -35,6 +35,8 @@ UNLIKE = {
         "vessel_id INTEGER NOT NULL REFERENCES companies,",
         "column equipment.vessel_id doesn't refer to vessels",
     ),
+    "decimals as numbers": ("gross_tonnage +TEXT", "gross_tonnage NUMERIC", "gross_tonnage has type NUMERIC"),
+    "integers as texts": ("current_stock +INTEGER", "current_stock TEXT", "current_stock has type TEXT"),
     "a list without a key": (
         r",\s+PRIMARY KEY \(vessel_id, document_id\)",
         "",

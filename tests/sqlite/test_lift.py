@@ -253,7 +253,8 @@ BASE = (
 LONG = "x" * 50
 TWINS = {
     "cut": (
-        f"INSERT INTO companies (id, name, slug) VALUES (40, 'A', '{LONG}a'), (5, 'B', '{LONG}b')",
+        "INSERT INTO companies (id, name, slug)"
+        f" VALUES (40, 'A' || char(10), '{LONG}a'), (5, 'B' || char(10) || char(10), '{LONG}b')",
         r"companies\.slug of rows (5 and 40|40 and 5) would",
     ),
     "no character": (
@@ -290,7 +291,12 @@ async def test_values_that_become_equal_where_they_must_differ_end_the_lift_and_
 
 async def test_a_row_that_the_target_does_not_take_is_named(databases: Databases, tmp_path: Path) -> None:
     file, target = portal(tmp_path / "portal.db"), databases("maintenance")
-    on_file(file, *BASE, "INSERT INTO vessels (id, company_id, name) VALUES (12, 1, 'Kanarie')")
+    on_file(
+        file,
+        *BASE,
+        "INSERT INTO vessels (id, company_id, name) VALUES (12, 1, 'Kanarie')",
+        "INSERT INTO vessels (id, company_id, name) VALUES (11, 1, 'A' || char(10))",
+    )
     await execute(target, "ALTER TABLE vessels ADD CHECK (name <> 'Kanarie')")
     with pytest.raises(BulkmigError, match=r"refuses row 12 of vessels: .*vessels_name_check") as raised:
         await lift(Settings(), file, target)
