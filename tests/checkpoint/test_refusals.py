@@ -245,7 +245,7 @@ async def test_what_the_portal_changed_is_not_given_up_since_a_conflict_about_it
         vessel,
     )
     told = await refused(config, checkpoint=checkpoint)
-    assert [vars(row) for row in told.refused] == [{"table": "equipment", "id": id_, "change": "changed"}]
+    assert [asdict(row) for row in told.refused] == [{"table": "equipment", "id": id_, "change": "changed"}]
 
 
 async def test_what_the_portal_changed_of_a_company_that_a_vessel_brought_back_is_not_given_up(

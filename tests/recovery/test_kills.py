@@ -155,7 +155,7 @@ KILLED: dict[str, tuple[str, ...]] = {
         "INSERT bulkmig.vessels",
         "DELETE bulkmig.vessels",
         "COMMIT after INSERT bulkmig.vessels",
-        "INSERT bulkmig.seen",
+        *("INSERT bulkmig.seen", "DELETE bulkmig.seen"),
         "COMMIT after COPY bulkmig.base",
         "UPDATE vessels",  # those that exchange their IMO numbers
         # Details that are as they were are not written.
@@ -335,6 +335,9 @@ OF_PORTALS_OWN = {
     "checkpoint/others.py:bring_back",
     "checkpoint/others.py:discard",
 }
+# Where a vessel was rolled back by itself, and a sync leaves it alone or it brought companies back. There are such
+# in tests/sync and tests/checkpoint, where nobody is killed. These are within a transaction, too.
+AFTER_A_VESSELS_ROLLBACK = {"checkpoint/companies.py:_came_along", "sync/record.py"}
 # What reads like a statement and is none that bulkmig executes on a portal.
 TEXT: dict[str, str] = {
     "cli/bench.py": "what bench changes in databases that it has made",
@@ -409,9 +412,8 @@ async def test_the_kill_table_has_what_a_run_writes_and_nothing_else(workloads: 
 async def test_every_write_of_the_code_is_in_the_kill_table(workloads: Workloads) -> None:
     """A static scan for statements that write finds none that no run of the kill table executes."""
     missed = await not_executed(workloads, KILLED)
-    assert {
-        write.place for write in missed
-    } == IN_THE_LONG_FORM.keys() | KILLED_ELSEWHERE.keys() | TEXT.keys() | OF_PORTALS_OWN
+    elsewhere = IN_THE_LONG_FORM.keys() | KILLED_ELSEWHERE.keys() | TEXT.keys()
+    assert {write.place for write in missed} == elsewhere | OF_PORTALS_OWN | AFTER_A_VESSELS_ROLLBACK
     assert writes.copies() == COPIES.keys()
     keys = {key for name in KILLED for key in KILLED[name]}
     assert {key for copied in COPIES.values() for key in copied} <= keys
