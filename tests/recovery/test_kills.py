@@ -335,8 +335,8 @@ OF_PORTALS_OWN = {
     "checkpoint/others.py:bring_back",
     "checkpoint/others.py:discard",
 }
-# Where a vessel was rolled back by itself, and a sync leaves it alone or it brought companies back. There are such
-# in tests/sync and tests/checkpoint, where nobody is killed. These are within a transaction, too.
+# Where a vessel was rolled back by itself, and a sync leaves it alone or it brought companies back. Tests of
+# tests/sync and tests/checkpoint have such, and kill nobody. These are within a transaction, too.
 AFTER_A_VESSELS_ROLLBACK = {"checkpoint/companies.py:_came_along", "sync/record.py"}
 # What reads like a statement and is none that bulkmig executes on a portal.
 TEXT: dict[str, str] = {
