@@ -215,12 +215,10 @@ async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> None:
         owner = way.companies.scope.owner.get(main.name)
         company = pl.col(f"{main.name}.{owner.column if owner else main.own_key}").is_in(roots)
         kept = pl.col(f"{main.name}.{main.own_key}").is_in(list(stayed))
-        pieces = [
-            frame.filter(which)
-            for which, ids in ((~company | kept, holding), (company & ~kept, change.base))
-            for frame in await _rows(way, of, ids)
-        ]
-        stays = [frame.filter(kept) for frame in await _rows(way, of, holding)]
+        now, then = await _rows(way, of, holding), await _rows(way, of, change.base)
+        pieces = [frame.filter(~company | kept) for frame in now]
+        pieces += [frame.filter(company & ~kept) for frame in then]
+        stays = [frame.filter(kept) for frame in now]
         for kind, holds, frames in (("rows", True, pieces), ("stayed", False, stays)):
             frame = pl.concat(frames) if frames else None
             if frame is not None and frame.height:
