@@ -132,6 +132,10 @@ def without_portal(history: History, change: Change) -> Rows:
     due = part(change.step.before, change)
     since = history.since(change)
     for later in history.changes[history.changes.index(change) :]:
+        if later not in since and change.vessel is None:
+            # A vessel that went back brought along what it needs.
+            due |= {key: row for key, row in _written(later.step, change) if row is not None}
+            continue
         if later not in since:
             # What bulkmig did to another vessel took its references along, or brought them back.
             ours = [
@@ -140,7 +144,7 @@ def without_portal(history: History, change: Change) -> Rows:
                 if key[0] == "cross_references" and isinstance(key[1][0], Ref)
             ]
             due = {key: row for key, row in due.items() if (key, None) not in ours}
-            due |= {key: row for key, row in ours if row is not None} if change.vessel is not None else {}
+            due |= {key: row for key, row in ours if row is not None}
             continue
         if later.restored is not None and change.vessel is not None:
             to = history.of(later.restored)

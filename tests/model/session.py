@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -152,7 +153,7 @@ class Session:
         report = await package.sync(self.settings(options), Selection(all=True))
         await self._record(report, before)
         await self.check()
-        await self._conflicts(before, report.run_id)
+        await self._conflicts(before, report)
         self._figures(report, outcome)
 
     async def resolve(self, which: int, take: Decision) -> None:
@@ -170,13 +171,17 @@ class Session:
         await self._record(report, before)
         await self.check()
 
-    async def _conflicts(self, before: State, run: str) -> None:
-        """Compares the open conflicts, and those that this run has recorded as decided."""
+    async def _conflicts(self, before: State, report: Report) -> None:
+        """Compares the open conflicts, and those that this run has recorded as decided; both are counted in its
+        report."""
         new = [one for number, one in self.state.conflicts.items() if number not in before.conflicts]
         still = [one for one in self.state.conflicts.values() if one.open and one not in new]
         documents = await package.conflicts(self.settings(), None)
-        mine = [one for one in documents if one["status"] == "open" or one["run_id"] == run]
+        mine = [one for one in documents if one["status"] == "open" or one["run_id"] == report.run_id]
         lines = conflict_differences(new, still, mine, self.mirror)
+        counted = Counter("open" if one["status"] == "open" else one["strategy"] for one in mine)
+        if +report.conflicts != counted:
+            lines.append(f"conflicts counted as {report.conflicts}, recorded are {counted}")
         if lines:
             self.fail(lines)
 

@@ -332,6 +332,14 @@ async def test_a_conflict_about_a_reference_is_decided_before_equipment_of_anoth
     assert session.state.is_there(Ref("equipment", CRANE))
 
 
+async def test_so_it_is_where_both_vessels_are_gone(session: Session) -> None:
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    await source_steps.delete_row(session, "vessels", TWO)
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("equipment", CRANE))
+
+
 async def test_equipment_goes_when_its_last_log_is_gone(session: Session) -> None:
     await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
     await source_steps.delete_row(session, "equipment", WINCH)
