@@ -66,11 +66,12 @@ class Look(Struct):
             self.part(owner).unchanged = rows.unchanged[owner]
             self.part(owner).forget |= self.moves.left[owner][name]
         out = {source for frame in rows.quarantined for source in frame["source_id"]} & rows.held.keys()
-        if self.entity.waits is not None and out:
-            # A rollback took these along, and now they don't wait any more: should they come, they are new.
-            waited = out & await pending(connection, {*self.made}, self.entity)
-            for source, row in (await self._bases(connection, {s: rows.held[s] for s in waited})).items():
-                self._went(rows.held[source], source, row)
+        # A rollback took these along, and now they don't wait any more: should they come, they are new.
+        over = {s: v for s, v in braked.items() if s in rows.waits}
+        over |= {source: rows.held[source] for source in out & rows.waits - self.came.keys()}
+        for source, row in (await self._bases(connection, over)).items():
+            self._went(over[source], source, row)
+        braked = {s: v for s, v in braked.items() if s not in over}
         for staying, reason in ((held, WITH_PARENT), (braked, BY_BRAKE)):
             for source, row in (await self._bases(connection, staying)).items():
                 own = self.part(staying[source])

@@ -77,7 +77,7 @@ def _brake(
     for name, rows in found.items():
         for source, owner in rows.gone.items():
             if (name, source) not in stay:
-                lost[owner][name] += 1
+                lost[owner][name] += source not in rows.waits
             elif (name, source) not in freed:
                 continue
             gone[name][source] = owner

@@ -172,8 +172,8 @@ class Session:
         await self.check()
 
     async def _conflicts(self, before: State, report: Report) -> None:
-        """Compares the open conflicts, and those that this run has recorded as decided; both are counted in its
-        report."""
+        """Compares the open conflicts, and those that this run has recorded as decided; its report counts
+        both."""
         new = [one for number, one in self.state.conflicts.items() if number not in before.conflicts]
         still = [one for one in self.state.conflicts.values() if one.open and one not in new]
         documents = await package.conflicts(self.settings(), None)

@@ -340,6 +340,16 @@ async def test_so_it_is_where_both_vessels_are_gone(session: Session) -> None:
     assert not session.state.is_there(Ref("equipment", CRANE))
 
 
+async def test_the_brake_counts_no_reference_that_waits_since_a_rollback(session: Session) -> None:
+    await session.rollback_vessel(TWO, force=False)
+    written = session.state.of_vessel(ONE)
+    await source_steps.delete_row(session, "equipment", DAVIT)
+    await source_steps.delete_row(session, "equipment", VALVE)
+    gone = [ref for ref in written if session.onboarding.get(*ref) is None]
+    await session.sync(Options("sync", brake_least=2, brake_share=len(gone) / len(written)))
+    assert not session.state.is_there(Ref("equipment", DAVIT))
+
+
 async def test_equipment_goes_when_its_last_log_is_gone(session: Session) -> None:
     await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
     await source_steps.delete_row(session, "equipment", WINCH)
