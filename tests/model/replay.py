@@ -15,7 +15,7 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,27 +67,35 @@ class Replay:
         if not wanted:
             raise SystemExit("these steps don't disagree")
 
-        async def disagrees(fewer: list[Taken]) -> bool:
-            return kind(await self(fewer)) == wanted
+        units = [*_apart(steps)]
+        size = len(units)
+        while size > 0:
+            before = len(units)
+            for place in range(len(units) - size, 0, -size):  # the first step begins, and stays
+                fewer = units[:place] + units[place + size :]
+                if kind(await self(_joined(fewer))) == wanted:
+                    units = fewer
+            if len(units) == before or size > 1:
+                size //= 2
+        return _joined(units)
 
-        while True:
-            before = steps
-            size = len(steps)
-            while (size := size // 2) > 0:  # the first step begins, and stays
-                for place in range(len(steps) - size, 0, -size):
-                    fewer = steps[:place] + steps[place + size :]
-                    if await disagrees(fewer):
-                        steps = fewer
-            for place in range(len(steps) - 1, 0, -1):
-                name, values = steps[place]
-                for which in reversed(range(len(values.get("actions", ())))):
-                    actions = steps[place][1]["actions"]
-                    left = {**values, "actions": [*actions[:which], *actions[which + 1 :]]}
-                    fewer = [*steps[:place], (name, left), *steps[place + 1 :]]
-                    if await disagrees(fewer):
-                        steps = fewer
-            if steps == before:
-                return steps
+
+def _apart(steps: Iterable[Taken]) -> Iterator[Taken]:
+    """What people do, each as a step of its own."""
+    for name, values in steps:
+        yield from (("people", {"actions": [action]}) for action in values.get("actions", ()))
+        if name != "people":
+            yield name, {**values, "actions": []} if "actions" in values else values
+
+
+def _joined(units: Iterable[Taken]) -> list[Taken]:
+    """Neighbours that are of people alone as one step."""
+    steps: list[Taken] = []
+    for name, values in units:
+        if name == "people" and steps and steps[-1][0] == "people":
+            values = {"actions": [*steps.pop()[1]["actions"], *values["actions"]]}
+        steps.append((name, values))
+    return steps
 
 
 async def _main(asked: argparse.Namespace) -> int:
