@@ -14,11 +14,9 @@ def end_codes(run: Run, source_id: str) -> tuple[frozenset[str], bool]:
     never, waits = False, False
     for column in cross_reference.ENDS:
         end = Ref("equipment", required(row, column))
-        if run.state.is_there(end):
-            never = never or end.source_id not in run.onboarding.of["equipment"]
-        elif end.source_id not in run.onboarding.of["equipment"] or _is_listed(run, end):
+        if end.source_id not in run.onboarding.of["equipment"] or _is_listed(run, end):
             never = True
-        else:
+        elif not run.state.is_there(end):
             waits = True
     return (frozenset({"cross_reference.end_missing"}) if never else frozenset()), waits
 
