@@ -101,9 +101,11 @@ async def settle(
                         break
                     ids = [row["source_id"] for row in rows]
                     outcome = await _look(source, target, decisions, entity, ids)
+                    of = {row["source_id"]: row["vessel_id"] for row in rows}
+                    outcome = replace(outcome, image=await _unwritten(target, outcome, of))
                     waiting = set(outcome.waiting["id"])
                     leaving = {row["vessel_id"] for row in rows if row["source_id"] not in waiting}
-                    gone = {row["source_id"]: row["vessel_id"] for row in rows}
+                    gone = dict(of)
                     for source_id in {*outcome.raw["id"]} - {*outcome.quarantined["source_id"]}:
                         del gone[source_id]
                     await _load(target, checkpoints, by, decisions, outcome, result, leaving, gone)
@@ -125,6 +127,21 @@ async def settle(
                 size = 1
         await _kept_out(source, target, decisions, checkpoints.run_id, entity, result)
     return result
+
+
+async def _unwritten(target: Connection, outcome: Outcome, waited: Mapping[str, str]) -> pl.DataFrame:
+    """The rows that come, without those that have left the vessel on which they `waited` (source id ->
+    vessel) and that their new one has written already."""
+    image = outcome.image
+    left = image.filter(
+        pl.col("vessel_id") != pl.col("source_id").replace_strict(waited, return_dtype=pl.String)
+    )
+    if not left.height:
+        return image
+    written = await among(target, sorted(set(left["vessel_id"])), outcome.entity.name, left["source_id"])
+    return (
+        image if written is None else image.join(written, on="source_id", how="anti", maintain_order="left")
+    )
 
 
 async def _find_out(target: Connection, result: Settled) -> None:

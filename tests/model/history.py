@@ -150,6 +150,9 @@ def without_portal(history: History, change: Change) -> Rows:
             to = history.of(later.restored)
             due = part(to.step.before, to)
             continue
+        if later.restored is not None:  # what the portal had deleted, and isn't there before that either
+            left = part(later.step.after, change)
+            due = {key: row for key, row in due.items() if key in left}
         for key, row in _written(later.step, change):
             if row is None:
                 due.pop(key, None)

@@ -32,6 +32,7 @@ OF_PUMP = {
 }
 OF_WINCH = {"quality_scores": "00000008-0000-4000-8000-000000000072"}
 OF_VALVE = {"cross_references": "00000009-0000-4000-8000-000000000076"}
+OF_RADIO = {"cross_references": "00000009-0000-4000-8000-000000000080"}
 OF_RADAR = {
     "documents": "00000007-0000-4000-8000-000000000065",
     "cross_references": "00000009-0000-4000-8000-000000000078",
@@ -348,6 +349,18 @@ async def test_the_brake_counts_no_reference_that_waits_since_a_rollback(session
     gone = [ref for ref in written if session.onboarding.get(*ref) is None]
     await session.sync(Options("sync", brake_least=2, brake_share=len(gone) / len(written)))
     assert not session.state.is_there(Ref("equipment", DAVIT))
+
+
+async def test_a_reference_that_waits_on_a_vessel_left_alone_and_moves_is_written_once(
+    session: Session,
+) -> None:
+    await source(session, "vessels", THREE, flag="NO")
+    await sync(session)
+    await session.rollback_vessel(THREE, force=False)
+    ends = {"source_equipment_id": CRANE, "target_equipment_id": WINCH}
+    await source(session, "cross_references", OF_RADIO["cross_references"], vessel_id=TWO, **ends)
+    await sync(session)
+    assert session.state.is_there(Ref("cross_reference", OF_RADIO["cross_references"]))
 
 
 async def test_equipment_goes_when_its_last_log_is_gone(session: Session) -> None:
