@@ -22,9 +22,12 @@ def end_codes(run: Run, source_id: str) -> tuple[frozenset[str], bool]:
 
 
 def _is_listed(run: Run, end: Ref) -> bool:
-    """Whether it is in quarantine: of a vessel that was rolled back nothing is that may be listed still."""
+    """Whether it is in quarantine: what is there, or of a vessel that was rolled back, isn't if it only may be
+    listed still."""
     listed = run.state.quarantine.get(end)
-    return listed is not None and (listed.sure or run.state.marks.get(listed.vessel or "") == "migrated")
+    if listed is None or listed.sure:
+        return listed is not None
+    return not run.state.is_there(end) and run.state.marks.get(listed.vessel or "") == "migrated"
 
 
 def settle(run: Run) -> None:
