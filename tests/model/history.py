@@ -86,6 +86,26 @@ class History:
         return list(first.values())
 
 
+def taken_before(history: History, change: Change) -> set[Cell]:
+    """References of the change's vessel that may have gone before its checkpoint was taken: an earlier commit
+    of the same run deleted equipment of another vessel on which they ended. Which of a run's commits is the
+    first is not said."""
+    step, earlier = change.step, set[Cell]()
+    for one in history.changes[: history.changes.index(change)]:
+        if one.step.run == step.run and one.vessel is not None:
+            earlier.update(one.roots)
+    found = set[Cell]()
+    for (table, key), row in part(step.before, change).items():
+        if table != "cross_references" or key in step.after.tables.of[table]:
+            continue
+        ends = [
+            step.before.tables.get("equipment", row[f"{end}_equipment_id"]) for end in ("source", "target")
+        ]
+        if any(end is not None and end["vessel_id"] in earlier for end in ends):
+            found.add(key[0])
+    return found
+
+
 def part_of(tables: Tables, root: Cell) -> Rows:
     """The rows of a vessel (by its id in the target)."""
     found: Rows = {}

@@ -38,7 +38,7 @@ def go_back(state: State, history: History, change: Change, hits: Hits, *, force
         hits("rollback, later")
     for key, row in hanging.items():
         made.tables.delete(key[0], row)
-        _wait(made, row["id"])
+        wait(made, row["id"])
         hits("rollback, reference")
     for one in group:
         for key in part(state, one):
@@ -81,7 +81,8 @@ def _hanging(state: State, group: list[Change]) -> Rows:
     }
 
 
-def _wait(state: State, id_: Cell) -> None:
+def wait(state: State, id_: Cell) -> None:
+    """Lets one of bulkmig's references wait for its ends."""
     if isinstance(id_, Ref) and id_ in state.base:
         state.pending[id_.source_id] = state.base.pop(id_).vessel or ""
 
@@ -166,7 +167,7 @@ def _without_ends(made: State) -> None:
         if not made.tables.dangling({"cross_references": row}):
             continue
         made.tables.delete("cross_references", row)
-        _wait(made, row["id"])
+        wait(made, row["id"])
 
 
 def _check_unique(made: State) -> None:

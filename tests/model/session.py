@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from bulkmig import Report, Selection, Settings, migrate, rollback
@@ -12,11 +12,11 @@ from tests.model.clock import Clock
 from tests.model.commands import execute
 from tests.model.compare import differences
 from tests.model.conflicts import conflict_differences
-from tests.model.history import FLEET_TABLES, Change, History, Step, changed_companies
+from tests.model.history import FLEET_TABLES, Change, History, Step, changed_companies, taken_before
 from tests.model.mirror import Mirror
 from tests.model.onboarding import Onboarding
 from tests.model.resolving import resolvable, resolve
-from tests.model.rollback import Refused, go_back
+from tests.model.rollback import Refused, go_back, wait
 from tests.model.rules import Hits
 from tests.model.run import Options, Outcome
 from tests.model.start import start
@@ -234,8 +234,20 @@ class Session:
         if report.status != wanted:
             self.fail([f"rollback is {report.status}, expected {wanted}: {report.failures} {report.refused}"])
         self.stayed = self.stayed or bool(report.notes.get("stayed"))
+        if report.status == "completed":
+            await self._learn_what_had_gone(chosen)
         await self._record(report, before, steps)
         await self.check()
+
+    async def _learn_what_had_gone(self, chosen: Iterable[Change]) -> None:
+        """References that were gone when the checkpoint was taken wait."""
+        there = await self.mirror.read()
+        for change in (one for first in chosen for one in self.history.joined(first)):
+            for id_ in taken_before(self.history, change):
+                row = self.state.tables.get("cross_references", id_)
+                if row is not None and (self.mirror.real(id_),) not in there["cross_references"]:
+                    self.state.tables.delete("cross_references", row)
+                    wait(self.state, id_)
 
     async def _record(
         self, report: Report, before: State, steps: Mapping[str | None, tuple[State, State]] | None = None

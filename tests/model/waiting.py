@@ -22,8 +22,8 @@ def end_codes(run: Run, source_id: str) -> tuple[frozenset[str], bool]:
 
 
 def _is_listed(run: Run, end: Ref) -> bool:
-    """Whether it is in quarantine: what is there, or of a vessel that was rolled back, isn't if it only may be
-    listed still."""
+    """Whether it is in quarantine: what is there, or of a vessel that was rolled back, isn't if it only may
+    be listed still."""
     listed = run.state.quarantine.get(end)
     if listed is None or listed.sure:
         return listed is not None
