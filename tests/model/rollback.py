@@ -17,17 +17,21 @@ class Refused(Exception):
     """Nothing was changed: others changed rows since, or one has taken a unique value."""
 
 
-def go_back(state: State, history: History, change: Change, hits: Hits, *, force: bool) -> State:
-    """The state with these rows as they were before the change; raises Refused."""
+def go_back(
+    state: State, history: History, change: Change, hits: Hits, *, force: bool, began: State | None = None
+) -> State:
+    """The state with these rows as they were before the change; raises Refused. `began`: the state in which
+    the command began, of which this is not the first change."""
     if change.vessel is None:
         return _companies(state, history, change, hits, force=force)
     group = history.joined(change)
     made = state.copy()
     drift: set[object] = set()
     for one in group:
-        due, now = without_portal(history, one), part(state, one)
+        due, now = without_portal(history, one), part(began or state, one)
         drift |= {key for key in due.keys() | now.keys() if due.get(key) != now.get(key)}
-        drift -= {("cross_references", (_reference(state, id_),)) for id_ in _waiting(state, one)}
+        waiting = _waiting(began or state, one)
+        drift -= {("cross_references", (_reference(state, id_),)) for id_ in waiting}
     hanging = _hanging(state, group)
     drift |= {key for key in hanging if not isinstance(key[1][0], Ref)}
     if drift:
@@ -148,6 +152,8 @@ def _return(made: State, change: Change, group: list[Change]) -> None:
         )
         if not went or made.tables.dangling({"cross_references": row}):
             continue
+        if not _ends_on(before, row, change):
+            continue
         ref = row["id"]
         if isinstance(ref, Ref):
             if ref not in before.base or not (ref.source_id in made.pending or ref in made.base):
@@ -159,6 +165,13 @@ def _return(made: State, change: Change, group: list[Change]) -> None:
         elif row["vessel_id"] in {one.roots[0] for one in group}:
             continue
         made.tables.put("cross_references", row)
+
+
+def _ends_on(state: State, row: Row, change: Change) -> bool:
+    """Whether a reference names equipment of the change's vessel."""
+    named = (row[f"{end}_equipment_id"] for end in ("source", "target"))
+    ends = [state.tables.get("equipment", id_) for id_ in named]
+    return any(end is not None and end["vessel_id"] in change.roots for end in ends)
 
 
 def _without_ends(made: State) -> None:

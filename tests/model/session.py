@@ -224,7 +224,7 @@ class Session:
             group = {one.vessel for one in self.history.joined(change)}
             taken |= group
             try:
-                after = go_back(self.state, self.history, change, self.hits, force=force)
+                after = go_back(self.state, self.history, change, self.hits, force=force, began=before)
             except Refused:
                 wanted = "refused"
                 continue
