@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from msgspec.structs import asdict
+
 from bulkmig import Report, Selection, Settings, migrate, rollback
 from tests.model import package
 from tests.model.clock import Clock
@@ -135,7 +137,7 @@ class Session:
         told = (failed, report.done, report.skipped, len(wrong))
         wanted = (outcome.failed, len(outcome.done), len(outcome.skipped), 0)
         if told != wanted:
-            found = [vars(one) for one in wrong[:3]]
+            found = [asdict(one) for one in wrong[:3]]
             self.fail([f"the report says {told}, expected {wanted}: {report.failures} {found}"])
 
     async def sync(self, options: Options) -> None:
