@@ -12,7 +12,7 @@ from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.sync.decide import Verdict, decide
 from bulkmig.sync.gather import Found
-from bulkmig.sync.kept import BY_BRAKE, WITH_PARENT, WITHOUT_PARENT, pending
+from bulkmig.sync.kept import BY_BRAKE, WITH_PARENT, WITHOUT_PARENT, Kept, pending
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.parts import Part, Plan
 from bulkmig.sync.row import Row, cells_of, ends_of, equal, make
@@ -22,14 +22,14 @@ from bulkmig.sync.standing import standing
 
 class Look(Struct):
     """One entity's rows of the vessels that are planned together. `opened`: (entity, source id) of rows with
-    open conflicts; `retained`: of those that stay on purpose, with reason and target id."""
+    open conflicts; `retained`: of those that stay on purpose."""
 
     entity: Entity
     made: Mapping[str, Plan]
     rows: Found
     moves: Moves
     opened: Collection[tuple[str, str]]
-    retained: Mapping[tuple[str, str], tuple[str, str]]
+    retained: Mapping[tuple[str, str], Kept]
     came: dict[str, str] = field(default_factory=dict)  # source id -> the vessel that it was written on
 
     def __post_init__(self) -> None:
@@ -54,11 +54,11 @@ class Look(Struct):
     async def keep(self, connection: Connection) -> None:
         """Rows that stay as they were last written."""
         rows, name = self.rows, self.entity.name
-        # What stayed with a parent that is held no more needs a reason of its own.
+        # What stayed with a parent that is held no more, or on another vessel, needs a reason of its own.
         kept = {
             source
-            for (of, source), (reason, _) in self.retained.items()
-            if of == name and (reason != WITH_PARENT or source in rows.with_parent)
+            for (of, source), one in self.retained.items()
+            if of == name and (one.reason != WITH_PARENT or one.vessel == rows.with_parent.get(source))
         }
         held = {s: v for s, v in rows.with_parent.items() if s in rows.held and s not in kept}
         braked = {s: v for s, v in rows.gone.items() if self.made[v].brake and s not in kept}

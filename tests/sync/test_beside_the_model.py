@@ -363,6 +363,16 @@ async def test_a_reference_that_waits_on_a_vessel_left_alone_and_moves_is_writte
     assert session.state.is_there(Ref("cross_reference", OF_RADIO["cross_references"]))
 
 
+async def test_a_new_document_that_waits_with_its_equipment_moves_with_it(session: Session) -> None:
+    await move(session, WINCH, OF_WINCH, ONE)
+    await source(session, "equipment", WINCH, name=None)
+    document = await add(session, "documents", vessel_id=ONE, equipment_id=WINCH)
+    await sync(session)
+    await move(session, WINCH, {**OF_WINCH, "documents": document}, TWO)
+    await sync(session)
+    assert not session.state.is_there(Ref("document", document))
+
+
 async def test_equipment_goes_when_its_last_log_is_gone(session: Session) -> None:
     await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
     await source_steps.delete_row(session, "equipment", WINCH)
