@@ -47,6 +47,7 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
     settle(run)
     if run.is_sync:
         delete_rows(run, fleet)
+        settle(run)
     _forget(run)
     return run.outcome
 
