@@ -32,6 +32,8 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
     _users(run, company_ids, sound)
     there = {ref.source_id for ref in state.base if ref.entity == "user" and _stays(run, ref)}
     fleet = vessels.look(run, chosen, sound, there)
+    if not run.is_sync:
+        fleet.failed |= vessels.with_rows_of_others(run, fleet)
     for vessel_id in sorted(fleet.due):
         _open(run, fleet, vessel_id)
     for entity in ("vessel", "equipment", *CHILDREN_OF_EQUIPMENT):

@@ -115,8 +115,8 @@ def _delete(run: Run, ref: Ref) -> None:
 
 
 def remove(state: State, ref: Ref, unit: Unit) -> None:
-    """Deletes a row with what hangs on it, which isn't bulkmig's any more; references wait, as what the source
-    has of them may end on something else by now."""
+    """Deletes a row with what hangs on it, which isn't bulkmig's any more; references wait, as what the
+    source has of them may end on something else by now."""
     there = {one: state.base[one] for one in state.base if state.is_there(one)}
     table = THING_OF[ref.entity].table
     state.tables.delete(table, unit[table])

@@ -99,8 +99,21 @@ class Session:
         """Whether it is said which id this part has when it hangs on this equipment: it is there, as the
         equipment's vessel is, or never was."""
         ref = Ref("critical_part", part)
+        if ref in self.state.base and not self.state.is_there(ref):
+            return False  # whether the portal's deletion goes with it to another vessel
         there = self.state.marks.get(str(equipment["vessel_id"])) == "migrated"
         return (ref in self.state.base and there) or ref not in self.mirror.ids
+
+    def leaves(self, id_: Cell) -> bool:
+        """Whether this is a part, or equipment of one, that the source has on another vessel by now: whether
+        the portal's deletion goes along, should that be loaded only then, is not said."""
+        for ref, base in self.state.base.items():
+            if ref.entity == "critical_part" and id_ in (ref, base.unit["critical_parts"]["equipment_id"]):
+                part = self.onboarding.get(*ref) or {}
+                equipment = self.onboarding.of["equipment"].get(part.get("equipment_id") or "")
+                if equipment is not None and equipment["vessel_id"] != base.vessel:
+                    return True
+        return False
 
     def went(self, entity: str, row: SourceRow) -> bool:
         """Whether the row was there once and isn't now: which id it gets on another vessel is not said."""
