@@ -127,13 +127,13 @@ class Look(Struct):
             part.was[ids[source]] = was
             self._note(part, source, ids[source], verdict, bases.get(source))
         source_of = {id_: source for source, id_ in ids.items()}
-        for part, id_ in await self._without_equipment(connection):
-            self._put_off(part, source_of[id_], id_, bases.get(source_of[id_]))
+        for source in [source_of[id_] for id_ in await self._without_equipment(connection)]:
+            self._put_off(owner_of[source], source, ids[source], bases.get(source))
 
-    def _put_off(self, part: Part, source: str, id_: str, base: Row | None) -> None:
+    def _put_off(self, owner: str, source: str, id_: str, base: Row | None) -> None:
         """Doesn't write a row, since the portal has deleted what it would hang on. `base`: what was last
         written of it."""
-        name = self.entity.name
+        part, kept = self.part(owner), self.retained.get((self.entity.name, source))
         del part.write[id_]
         if part.was[id_] is not None:
             # It keeps what was last written until that is there again.
@@ -148,7 +148,7 @@ class Look(Struct):
             del part.base[source]
         if part.was[id_] is None and self.entity.waits is not None:
             part.waiting.add(source)
-        elif (name, source) not in self.retained:
+        elif kept is None or (kept.reason == WITHOUT_PARENT and kept.vessel != owner):
             part.retained[source] = (id_, WITHOUT_PARENT)
 
     async def _leave_waiting(
@@ -189,16 +189,16 @@ class Look(Struct):
             if spared and not verdict.conflict.open:
                 part.retained[source] = (id_, "conflict")
 
-    async def _without_equipment(self, connection: Connection) -> list[tuple[Part, str]]:
+    async def _without_equipment(self, connection: Connection) -> list[str]:
         """Rows (target ids) that would name equipment which won't be there. What a row names already is."""
         ends = [
-            (part, id_, ends_of(self.entity, row) - (set() if was is None else ends_of(self.entity, was)))
+            (id_, ends_of(self.entity, row) - (set() if was is None else ends_of(self.entity, was)))
             for part in map(self.part, self.made)
             for id_, row in part.write.items()
             for was in (part.was[id_],)
         ]
-        missing = await self._absent(connection, [named for _, _, named in ends])
-        return [(part, id_) for part, id_, named in ends if named & missing]
+        missing = await self._absent(connection, [named for _, named in ends])
+        return [id_ for id_, named in ends if named & missing]
 
     async def _loose(
         self,

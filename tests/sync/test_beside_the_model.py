@@ -18,8 +18,8 @@ from tests.support.servers import EmbeddedServers
 
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
 ONE, TWO, THREE, FOUR = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22, 24))
-PUMP, DAVIT, VALVE, CRANE, WINCH, RADAR, ANCHOR = (
-    f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 36, 38, 40, 42, 44, 48)
+PUMP, DAVIT, VALVE, CRANE, WINCH, RADAR, RADIO, ANCHOR = (
+    f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 36, 38, 40, 42, 44, 46, 48)
 )
 ANN = "00000002-0000-4000-8000-000000000008"
 BLUE = "00000001-0000-4000-8000-000000000004"
@@ -370,6 +370,17 @@ async def test_a_new_document_that_waits_with_its_equipment_moves_with_it(sessio
     await sync(session)
     await move(session, WINCH, {**OF_WINCH, "documents": document}, TWO)
     await sync(session)
+    assert not session.state.is_there(Ref("document", document))
+
+
+async def test_a_new_document_that_waits_for_deleted_equipment_moves_with_it(session: Session) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", RADIO))
+    await source(session, "equipment", RADIO, notes="later")
+    document = await add(session, "documents", vessel_id=THREE, equipment_id=RADIO)
+    await sync(session, "manual")
+    for vessel in (TWO, THREE):
+        await move(session, RADIO, {"documents": document}, vessel)
+        await sync(session, "manual")
     assert not session.state.is_there(Ref("document", document))
 
 
