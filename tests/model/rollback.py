@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.model.history import Change, History, Rows, part, without_portal
 from tests.model.rules import Hits
-from tests.model.state import State
+from tests.model.state import Conflict, State
 from tests.model.tables import LINKS, THING_OF, key_of
 from tests.oracle.draft import Cell, Ref, Row
 
@@ -223,16 +223,21 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
         if _company(base.unit) in change.roots and state.target_id(ref) not in stayed:
             made.base[ref] = base
     made.conflicts = {
-        number: one
+        number: before.conflicts.get(number, one) if _goes_back(state, one, change, stayed) else one
         for number, one in made.conflicts.items()
-        if one.vessel is not None
-        or number in before.conflicts
-        or state.target_id(one.ref) in stayed
-        or _company(one.source or one.target or {}) not in change.roots
+        if number in before.conflicts or not _goes_back(state, one, change, stayed)
     }
     _shared_records(made, history, change)
     _check_unique(made)
     return made
+
+
+def _goes_back(state: State, conflict: Conflict, change: Change, stayed: set[Cell]) -> bool:
+    """Whether a conflict is about a company of the change, or a user of one, that goes back with it."""
+    base = state.base.get(conflict.ref)
+    written = base.unit if base is not None else conflict.source or conflict.target or {}
+    mine = _company(written) in change.roots
+    return conflict.vessel is None and mine and state.target_id(conflict.ref) not in stayed
 
 
 def _company(unit: dict[str, Row]) -> Cell:
