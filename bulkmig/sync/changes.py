@@ -62,6 +62,7 @@ class Changes:
             apart={vessel.id for vessel in chosen.apart},
             arriving=chosen.new,
         )
+        self.moves.releases = self.rules.allow_deletions
         await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)

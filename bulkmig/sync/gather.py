@@ -280,8 +280,8 @@ class Gather:
                 found.held = _owned(written.filter(pl.col("source_id").is_in(list(out))))
             left = _owned(self._left.get(entity.name, written))
             for id_, vessel in left.items():
-                if id_ in found.held or vessel in self._moves.giving:  # what else becomes of it, gone.py says
-                    continue
+                if id_ in found.held or not self._moves.decides(vessel, entity):
+                    continue  # what else becomes of it, gone.py says
                 # A vessel that is kept out keeps all of it.
                 if vessel in self.unit.whole or id_ in self._moves.away[vessel][entity.name]:
                     found.held[id_] = found.with_parent[id_] = vessel

@@ -33,6 +33,7 @@ class Moves(Struct):
     renumbered  vessels that get another IMO number
     going       equipment (target ids) that the source has no more
     touched     vessel -> those of which references end on equipment of it that is to go
+    releases    whether vanished vessels may go: their references are decided with what takes them along
     """
 
     came: defaultdict[str, defaultdict[str, dict[str, str]]] = field(
@@ -55,6 +56,7 @@ class Moves(Struct):
     renumbered: set[str] = field(default_factory=set)
     touched: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     going: set[str] = field(default_factory=set)
+    releases: bool = False
     _together: dict[str, str] = field(default_factory=dict)
     _bound: set[tuple[str, str]] = field(default_factory=set)
 
@@ -80,6 +82,12 @@ class Moves(Struct):
     def receives(self, vessel: str) -> bool:
         """Whether rows come to this vessel."""
         return any(self.came[vessel].values())
+
+    def decides(self, vessel: str, entity: Entity) -> bool:
+        """Whether what is gone of this entity is decided with the vessel, and not when it goes itself."""
+        if vessel in self.vanished:
+            return self.releases and entity.waits is not None
+        return vessel not in self.apart
 
     def concern(self, vessel: str) -> bool:
         """Whether the vessel takes part in any of this."""
@@ -125,7 +133,13 @@ class Moves(Struct):
 
     def still_due(self) -> Moves:
         """What a second look has to know: the rows that stayed would move still."""
-        made = Moves(vanished=self.vanished, apart=self.apart, away=self.away, ids=self.ids)
+        made = Moves(
+            vanished=self.vanished,
+            apart=self.apart,
+            away=self.away,
+            ids=self.ids,
+            releases=self.releases,
+        )
         for then, of in self.stays.items():
             for entity, rows in of.items():
                 made.stays[then][entity] |= rows

@@ -315,6 +315,13 @@ async def _apply(
         await write.identities(target, options.run_id, name, moved)
     for step in steps:
         step.tell(results[step.means.owner])
+    for group in moves.groups(vessels):
+        # What is decided of a vessel that is gone is told with one that isn't.
+        there = [results[vessel.id] for vessel in group if vessel.id not in moves.giving]
+        gone = [results[vessel.id] for vessel in group if vessel.id in moves.vanished]
+        for result in gone if there else ():
+            there[0].deleted += result.deleted
+            there[0].conflicts.update(result.conflicts)
     return results
 
 

@@ -167,8 +167,7 @@ def without_portal(history: History, change: Change) -> Rows:
             due |= {key: row for key, row in ours if row is not None}
             continue
         if later.restored is not None and change.vessel is not None:
-            to = history.of(later.restored)
-            due = part(to.step.before, to)
+            due = part(later.step.after, change)
             continue
         if later.restored is not None:  # what the portal had deleted, and isn't there before that either
             left = part(later.step.after, change)

@@ -341,6 +341,15 @@ async def test_so_it_is_where_both_vessels_are_gone(session: Session) -> None:
     assert not session.state.is_there(Ref("equipment", CRANE))
 
 
+async def test_so_it_is_where_the_references_vessel_is_gone(session: Session) -> None:
+    reference = Ref("cross_reference", OF_VALVE["cross_references"])
+    await portal(session, reference, notes="portal")
+    await source_steps.delete_row(session, "vessels", ONE)
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await session.sync(Options("sync", strategy="manual", allow_deletions=True))
+    assert session.state.is_there(reference)
+
+
 async def test_the_brake_counts_no_reference_that_waits_since_a_rollback(session: Session) -> None:
     await session.rollback_vessel(TWO, force=False)
     written = session.state.of_vessel(ONE)
