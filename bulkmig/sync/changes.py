@@ -31,6 +31,7 @@ class Changes:
         self.run, self.rules, self.chosen = run, rules, chosen
         self.moves = Moves()
         self.due: list[Vessel] = []
+        self._taken: set[str] = set()  # vessels that are brought up to date, and those that change with them
 
     async def look(self, gone_users: Collection[str]) -> None:
         """Which vessels have anything to be brought up to date. `gone_users`: source ids."""
@@ -89,6 +90,7 @@ class Changes:
         if unchanged:
             run.listen(VesselsUnchanged(unchanged))
         due = [*self.due, *along, *arriving]
+        self._taken = {vessel.id for vessel in due}
         run.listen(PhaseStarted("vessels", len(due)))
         groups = moves.groups(due)
         # Whether a vessel gets the number that it wants is known only when these are done, and decides about
@@ -173,7 +175,7 @@ class Changes:
         run.report.selected += len(left)
         # A reference that the portal has changed is decided about in the commit that takes its ends.
         for group in self.moves.groups(left):
-            if any(self.moves.partners(vessel.id) - settled for vessel in group):
+            if any(self.moves.partners(vessel.id) & self._taken - settled for vessel in group):
                 continue  # what it gives away, or decides about with another, is on it still
             if run.ends_early or not run.may_start(group):
                 run.not_all_taken()

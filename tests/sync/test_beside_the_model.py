@@ -350,6 +350,17 @@ async def test_so_it_is_where_the_references_vessel_is_gone(session: Session) ->
     assert session.state.is_there(reference)
 
 
+async def test_a_vessel_that_is_gone_waits_for_no_vessel_in_which_nothing_changed(session: Session) -> None:
+    reference = Ref("cross_reference", OF_RADAR["cross_references"])
+    await portal(session, reference, notes="portal")
+    await source_steps.delete_row(session, "cross_references", reference.source_id)
+    await sync(session, "manual")
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("equipment", VALVE))
+    assert session.state.is_there(Ref("equipment", PUMP)), "a conflict about what hangs on it is open"
+
+
 async def test_the_brake_counts_no_reference_that_waits_since_a_rollback(session: Session) -> None:
     await session.rollback_vessel(TWO, force=False)
     written = session.state.of_vessel(ONE)
