@@ -99,6 +99,9 @@ def _fates(run: Run, fleet: Fleet, sound: Collection[str]) -> None:
             cause = set(rows[own].codes)
             if company_id not in sound:
                 cause |= run.errors(Ref("company", company_id)) or {"company"}
+                number = rows[own].unit["vessels"]["imo_number"]
+                if any(row["imo_number"] == number for row in run.state.tables.rows("vessels")):
+                    cause.add("vessel.imo_taken")  # either may be told
             wrong = run.options.on_error == "fail" and any(run.errors(ref) for ref in rows)
             if not cause and not wrong and _imo_taken(run, fleet, rows[own]):
                 run.world.findings.note("vessel.imo_taken", "vessel", vessel_id)
