@@ -123,7 +123,7 @@ def remove(state: State, ref: Ref, unit: Unit) -> None:
     for one, base in there.items():
         if state.unit(one) is None:
             del state.base[one]
-            if one.entity == "cross_reference":
+            if one.entity == "cross_reference" and one != ref:
                 state.pending[one.source_id] = base.vessel or ""
 
 
