@@ -167,9 +167,6 @@ class Report(Struct):
 
     def document(self) -> dict[str, Any]:
         """The command's JSON document (cli.md)."""
-        by_code: Counter[str] = Counter()
-        for (_, code), n in self.findings.items():
-            by_code[code] += n
         document: dict[str, Any] = {
             "command": self.command,
             "run_id": self.run_id,
@@ -181,20 +178,8 @@ class Report(Struct):
                 "failed": self.failed,
                 "remaining": self.remaining,
             },
-            "rows": {
-                table: {
-                    "inserted": self.inserted[table],
-                    "updated": self.updated[table],
-                    "deleted": self.deleted[table],
-                    "unchanged": self.unchanged[table],
-                }
-                for table in dict.fromkeys([*TABLES, *self.inserted, *self.updated, *self.deleted])
-            },
-            "findings": {
-                "errors": self.errors,
-                "warnings": self.warnings,
-                "by_code": dict(sorted(by_code.items())),
-            },
+            "rows": self._rows(),
+            "findings": self._findings(),
             "quarantined": {table: n for table, n in sorted(self.quarantined.items()) if n},
             "pending": {"cross_references": self.pending},
             "conflicts": {
@@ -229,6 +214,27 @@ class Report(Struct):
                 row for frame in self.findings_list for row in frame.iter_rows(named=True)
             ]
         return document
+
+    def _rows(self) -> dict[str, dict[str, int]]:
+        return {
+            table: {
+                "inserted": self.inserted[table],
+                "updated": self.updated[table],
+                "deleted": self.deleted[table],
+                "unchanged": self.unchanged[table],
+            }
+            for table in dict.fromkeys([*TABLES, *self.inserted, *self.updated, *self.deleted])
+        }
+
+    def _findings(self) -> dict[str, Any]:
+        by_code: Counter[str] = Counter()
+        for (_, code), n in self.findings.items():
+            by_code[code] += n
+        return {
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "by_code": dict(sorted(by_code.items())),
+        }
 
     @property
     def _decided(self) -> dict[str, int]:

@@ -24,9 +24,10 @@ from bulkmig.sqlite import bulk, locks, portal
 from bulkmig.sqlite.address import FileAddress
 from bulkmig.sqlite.errors import translated
 from bulkmig.sqlite.ids import Ids
+from bulkmig.sqlite.literals import apart, split
 from bulkmig.sqlite.portal import PortalTable
 from bulkmig.sqlite.rows import Row, bound, csv_of, frame_of, rows_of
-from bulkmig.sqlite.translate import VIEW, Statement, apart, split, translate
+from bulkmig.sqlite.translate import VIEW, Statement, translate
 from bulkmig.sqlite.values import show, text
 
 T = TypeVar("T")

@@ -14,7 +14,8 @@ import bulkmig
 from bulkmig import schemas
 from bulkmig.ledger import schema
 from bulkmig.sqlite import functions, portal
-from bulkmig.sqlite.translate import apart, split, translate
+from bulkmig.sqlite.literals import apart, split
+from bulkmig.sqlite.translate import translate
 from tests.support.sources import parse
 
 ROOT = Path(bulkmig.__file__).parent
@@ -36,7 +37,7 @@ NEVER = {
     ("target/references.py", "pg_"),
     ("ledger/schema.py", "CREATE"),
     ("ledger/schema.py", "to_regnamespace"),
-    ("verify_units.py", "pg_"),
+    ("unseen.py", "pg_"),
     ("cli/verb_demo.py", "UPDATE"),
     ("sync/detect.py", "FROM locations"),
     ("sync/detect.py", "assessed_by"),
