@@ -14,7 +14,8 @@ from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.source.onboarding import read_all
 from bulkmig.source.queries import uuid_array
 from bulkmig.sqlite.session import on_file
-from bulkmig.target.graph import Graph, TargetTable, marked, rows_by
+from bulkmig.target.graph import Graph
+from bulkmig.target.scope import TargetTable, marked, rows_by
 
 _ROW, _DIGITS = b'\n"""', frozenset(b"%x" % n for n in range(16))  # how `marked` begins a row
 _MARK = 36 + len('",')

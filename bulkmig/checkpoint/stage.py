@@ -27,8 +27,8 @@ from bulkmig.errors import CheckpointError
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.session import on_file
-from bulkmig.target.graph import Scope, TargetTable
 from bulkmig.target.postgres import copy_in
+from bulkmig.target.scope import Scope, TargetTable
 
 _COPIES = ("was", "due", "now", "one", "new")
 _WRITTEN = """

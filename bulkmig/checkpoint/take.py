@@ -13,7 +13,8 @@ from bulkmig.checkpoint.parts import Owner, Rows
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, keys_of, pairs
 from bulkmig.target import graph as target_graph
-from bulkmig.target.graph import Graph, Scope, TargetTable
+from bulkmig.target.graph import Graph
+from bulkmig.target.scope import Scope, TargetTable
 
 # What a rollback sets back besides the portal's rows, as a condition over a vessel's source id.
 LEDGER = {

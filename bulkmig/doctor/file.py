@@ -12,8 +12,8 @@ from bulkmig.errors import PreflightError
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.examine import broken
-from bulkmig.sqlite.portal import unlike
 from bulkmig.sqlite.session import Session
+from bulkmig.sqlite.unlike import unlike
 
 
 async def look(connection: Connection, file: Session) -> list[Check]:

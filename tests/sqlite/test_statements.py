@@ -15,6 +15,7 @@ from bulkmig import schemas
 from bulkmig.ledger import schema
 from bulkmig.sqlite import functions, portal
 from bulkmig.sqlite.literals import apart, split
+from bulkmig.sqlite.tables import read
 from bulkmig.sqlite.translate import translate
 from tests.support.sources import parse
 
@@ -78,7 +79,7 @@ def file() -> Iterator[tuple[sqlite3.Connection, frozenset[str]]]:
     connection.execute("CREATE TABLE bulkmig_migrations (version INTEGER PRIMARY KEY)")
     for _, sql in schema.migrations("sqlite"):
         connection.executescript(sql)
-    tables = portal.read(connection)
+    tables = read(connection)
     for statement in portal.views(tables):
         connection.execute(statement)
     yield connection, frozenset(name for name, table in tables.items() if table.shaped)
