@@ -68,6 +68,11 @@ class Loaded(Struct):
     phase: str = "load"
     error: str = ""
 
+    @property
+    def rows(self) -> int:
+        """How many rows were written."""
+        return (self.inserted + self.updated + self.deleted).total()
+
 
 class LoadOptions(Struct, frozen=True):
     """How rows get in. `shared`: companies and users, which a dry run brings into each transaction.
