@@ -84,7 +84,8 @@ async def lift(settings: Settings, file_url: str, server_url: str, *, stop: Stop
                 await access.check(held, settings.operator, "administer", "lift")
                 await _Lift(settings, file, target, report, where).run(held)
             except _Differs:
-                report.hint = "a trigger of the target may change what is written; nothing was committed"
+                report.error = "PostgreSQL holds something else than it was sent; nothing was committed"
+                report.hint = "a trigger of the target may change what is written"
     if scope.cancelled_caught:
         report.status = "stopped"
     report.finish()
