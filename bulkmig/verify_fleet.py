@@ -18,9 +18,10 @@ from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.sqlite.examine import broken
 from bulkmig.sqlite.session import on_file
 from bulkmig.unseen import unseen
+from bulkmig.verified import Deviation, Verified
 from bulkmig.verify import Verifier
 from bulkmig.verify_units import Comparison, verify_vessels
-from bulkmig.weigh import Deviation, Unseen, Verified, Weigher
+from bulkmig.weigh import Unseen, Weigher
 
 COMPANIES = "companies and users"  # among the vessels that a verification has behind it
 _ROLLED_BACK = "SELECT EXISTS (SELECT 1 FROM bulkmig.runs WHERE command = 'rollback')"

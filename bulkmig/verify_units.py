@@ -18,8 +18,9 @@ from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.units import cut
 from bulkmig.unseen import unseen
+from bulkmig.verified import Deviation, Verified
 from bulkmig.verify import Verifier
-from bulkmig.weigh import Deviation, Unseen, Verified, Weigher
+from bulkmig.weigh import Unseen, Weigher
 from bulkmig.workers import Lane, Queue, Site, run_units
 
 
