@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 from msgspec import Struct
 
+from bulkmig._core.findings import finding
 from bulkmig._core.frames import from_csv
-from bulkmig._core.unit import finding
 from bulkmig.entities import PER_VESSEL
 from bulkmig.postgres.session import Connection
 from bulkmig.source import queries

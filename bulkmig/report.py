@@ -10,8 +10,8 @@ import polars as pl
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
+from bulkmig._core.findings import FINDING
 from bulkmig._core.memory import peak_resident
-from bulkmig._core.unit import FINDING
 from bulkmig.checkpoint.stage import Drift
 from bulkmig.entities import TABLES
 from bulkmig.timeline import Timeline

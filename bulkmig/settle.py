@@ -21,6 +21,7 @@ from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import audit, write
 from bulkmig.ledger.base import among, pack_ids, pack_keys
+from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.postgres.transient import transient
@@ -28,7 +29,6 @@ from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 from bulkmig.target.postgres import copy_in, ends
 from bulkmig.transform import Outcome, transform
-from bulkmig.vessel_load import lock_key
 
 CHUNK = 5000
 

@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from bulkmig._core import jsontext
 from bulkmig._core.declare import Entity, Rule
+from bulkmig._core.findings import FINDING, QUARANTINE, finding
 from bulkmig._core.frames import any_true
-from bulkmig._core.unit import FINDING, QUARANTINE, Check, Unit, finding
+from bulkmig._core.unit import Check, Unit
 from bulkmig.entities import DIGITS
 from bulkmig.identify import identify
 
@@ -33,7 +34,7 @@ LOSSY_CODES = ("json.unstorable_character", "value.truncated", "value.out_of_ran
 
 
 class Outcome(Struct):
-    """What became of one batch; `raw` is what was read. Findings and quarantine as `unit` defines them."""
+    """What became of one batch; `raw` is what was read. Findings and quarantine as `findings` has them."""
 
     entity: Entity
     rows: int

@@ -143,8 +143,6 @@ UPWARDS = {
     ("fleet", "cluster.submit"),
     ("sync", "cluster.submit"),
     ("sync", "cluster.plan"),
-    ("checkpoint", "shared"),
-    ("checkpoint", "vessel_load"),
 }
 #: What has no line there: the package itself, and what the demo, tests and benchmarks need.
 APART = {"", "__main__", "_version", "embedded", "generate", "schemas"}

@@ -14,10 +14,10 @@ from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.checkpoint.take import Checkpoints, new_id
 from bulkmig.entities import FLEET
 from bulkmig.ledger import audit
+from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.target.graph import Graph
 from bulkmig.target.scope import TargetTable
-from bulkmig.vessel_load import lock_key
 
 MAX_LISTED = 1000
 

@@ -20,8 +20,9 @@ import asyncpg
 import orjson
 import polars as pl
 
+from bulkmig._core.findings import FINDING
 from bulkmig._core.stop import Stop
-from bulkmig._core.unit import FINDING, Catalogue
+from bulkmig._core.unit import Catalogue
 from bulkmig._version import __version__
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES

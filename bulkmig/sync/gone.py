@@ -6,9 +6,10 @@ from collections.abc import Collection, Mapping
 
 import polars as pl
 
-from bulkmig._core.unit import FINDING
+from bulkmig._core.findings import FINDING
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base, write
+from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.sync import alone, held
@@ -20,7 +21,7 @@ from bulkmig.sync.plan import plan
 from bulkmig.sync.record import BRAKE
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step
-from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
+from bulkmig.vessel_load import Loaded, LoadOptions
 
 _TARGET = """
 SELECT target_id::text FROM bulkmig.identities WHERE entity = 'vessel' AND source_id = $1::text::uuid

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 
-from bulkmig._core.unit import FINDING, QUARANTINE
+from bulkmig._core.findings import FINDING, QUARANTINE
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import write
 from bulkmig.postgres.session import Connection

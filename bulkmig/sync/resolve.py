@@ -19,6 +19,7 @@ from bulkmig.config import Settings
 from bulkmig.entities import entity
 from bulkmig.errors import UsageError
 from bulkmig.ledger import access, audit, base, runs
+from bulkmig.ledger.locks import lock_key
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
@@ -35,7 +36,6 @@ from bulkmig.sync.standing import standing
 from bulkmig.sync.step import Applied, Means, Step
 from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.target.postgres import catalogue
-from bulkmig.vessel_load import lock_key
 
 COMMAND = "conflicts resolve"
 Side = Literal["source", "target", "merge"]

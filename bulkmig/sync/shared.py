@@ -12,9 +12,9 @@ from bulkmig.decide.fleet import Fleet
 from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.ledger import base
 from bulkmig.ledger.compact import compact
+from bulkmig.ledger.locks import LOCK
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
-from bulkmig.shared import LOCK
 from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import HASH, Found, hashes, normal, rows_of
 from bulkmig.sync.kept import IN_USE

@@ -18,6 +18,7 @@ from bulkmig.errors import BulkmigError, ServerLost
 from bulkmig.events import VesselReached, VesselStarted
 from bulkmig.ledger import seen, write
 from bulkmig.ledger.compact import compact
+from bulkmig.ledger.locks import lock_key
 from bulkmig.migrate_units import add, name_of, new_unit
 from bulkmig.pipeline import Tally, UnitTooLarge, run
 from bulkmig.postgres.errors import describe
@@ -39,7 +40,7 @@ from bulkmig.sync.record import record, record_left
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step, key_of
 from bulkmig.target.graph import Graph
-from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
+from bulkmig.vessel_load import Loaded, LoadOptions, record_failure, throttle
 from bulkmig.workers import Lane, Queue, Work
 
 _LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS locked (key)"
