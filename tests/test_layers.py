@@ -139,7 +139,6 @@ def test_nothing_imports_the_command_line_or_the_generator_but_the_command_line(
 
 #: What the page names as going the other way.
 UPWARDS = {
-    ("target", "decide.users"),
     ("fleet", "cluster.submit"),
     ("sync", "cluster.submit"),
     ("sync", "cluster.plan"),

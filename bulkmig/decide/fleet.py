@@ -24,7 +24,7 @@ from bulkmig.postgres.session import Connection, pairs
 from bulkmig.selection import Vessel
 from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
-from bulkmig.target.state import TargetState
+from bulkmig.target.state import PortalUser, TargetState
 from bulkmig.transform import Outcome, transform
 
 #: What users who are loaded will have for e-mails, by target id, from what is due of them.
@@ -232,11 +232,11 @@ def _adopt_users(
     e-mail as it will be when users who are loaded have changed."""
     decisions = fleet.decisions
     known = state.identities.get("user", {})
-    by_email: defaultdict[str, list[users.PortalUser]] = defaultdict(list)
+    by_email: defaultdict[str, list[PortalUser]] = defaultdict(list)
     portal = {portal_user.id: portal_user for portal_user in state.users}
     for target_id, held in emails.items():
         # One who comes back is nobody whom another could take over.
-        back = users.PortalUser(target_id, "", "", "back")
+        back = PortalUser(target_id, "", "", "back")
         by_email[held.lower()].append(portal.get(target_id, back))
     before = {portal_user.id: portal_user.email for portal_user in state.users}
     now = set(before.values())
@@ -274,7 +274,7 @@ def _adopt_users(
 
 
 def _is_taken(
-    own: str, email: str, by_email: Mapping[str, list[users.PortalUser]], before: Mapping[str, str]
+    own: str, email: str, by_email: Mapping[str, list[PortalUser]], before: Mapping[str, str]
 ) -> bool:
     """Whether a user who is loaded would get an e-mail that somebody else has. Who has it keeps it. `before`:
     target id -> e-mail."""
