@@ -29,7 +29,7 @@ from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.rules import Rules
-from bulkmig.sync.vessel import work as sync_work
+from bulkmig.sync.work import work as sync_work
 from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Lane, Queue, Work, take_all
 

@@ -20,7 +20,7 @@ from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.units import Group, units
-from bulkmig.sync.vessel import Finished, work
+from bulkmig.sync.work import Finished, work
 from bulkmig.target.state import TargetState
 from bulkmig.workers import Queue, run_units
 
