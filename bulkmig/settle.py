@@ -147,10 +147,11 @@ class _Settling(Struct):
     async def _chunk(self, entity: Entity, rows: Sequence[Record]) -> set[str]:
         """Returns which of the rows go on waiting."""
         ids = [row["source_id"] for row in rows]
-        outcome = await self._look(entity, ids)
+        outcome, of = await self._look(entity, ids), {row["source_id"]: row["vessel_id"] for row in rows}
+        outcome = replace(outcome, image=await self._unwritten(outcome, of))
         waiting = set(outcome.waiting["id"])
-        leaving = {row["vessel_id"] for row in rows if row["source_id"] not in waiting}
-        gone = {row["source_id"]: row["vessel_id"] for row in rows}
+        leaving = {vessel for source_id, vessel in of.items() if source_id not in waiting}
+        gone = dict(of)
         for source_id in {*outcome.raw["id"]} - {*outcome.quarantined["source_id"]}:
             del gone[source_id]
         taken = await self._checkpoints(leaving | set(outcome.image["vessel_id"].drop_nulls()))
@@ -175,6 +176,20 @@ class _Settling(Struct):
             return ends(self.target, wanted)
 
         return (await look(self.source, self.decisions, entity, ids, know))[0]
+
+    async def _unwritten(self, outcome: Outcome, waited: Mapping[str, str]) -> pl.DataFrame:
+        """The rows that come, without those that have left the vessel on which they `waited` (source id ->
+        vessel) and that their new one has written already."""
+        image = outcome.image
+        then = pl.col("source_id").replace_strict(waited, return_dtype=pl.String)
+        left = image.filter(pl.col("vessel_id") != then)
+        if not left.height:
+            return image
+        on = sorted(set(left["vessel_id"]))
+        written = await among(self.target, on, outcome.entity.name, left["source_id"])
+        if written is None:
+            return image
+        return image.join(written, on="source_id", how="anti", maintain_order="left")
 
     async def _checkpoints(self, vessels: Collection[str]) -> dict[str, str]:
         """Vessels of earlier runs change as well, also those of which a row only goes into quarantine: each

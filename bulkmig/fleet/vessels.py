@@ -11,6 +11,7 @@ from bulkmig import migrate_units
 from bulkmig.cluster.submit import units_of
 from bulkmig.errors import ServerLost
 from bulkmig.events import PhaseStarted
+from bulkmig.fleet.moved import without_moved
 from bulkmig.fleet.run import Run
 from bulkmig.ledger import runs
 from bulkmig.processes import Job, Share, spread
@@ -45,6 +46,8 @@ async def _until_none_waits(run: Run, due: list[Vessel], tally: Report) -> None:
     rounds = 0
     while due or (run.crew is not None and run.crew.unheard):
         run.renew = False
+        if not run.syncs:  # which moves them
+            due = await without_moved(run, due)
         if run.crew is not None:
             run.dealt |= {vessel.id: vessel for vessel in due}
             await run.crew.work(run, "migrate", units_of(due, run.settings.batch_bytes))

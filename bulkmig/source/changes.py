@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.entities import PER_VESSEL
-from bulkmig.postgres.session import Connection
+from bulkmig.postgres.session import Connection, pairs
 
 # How many transaction ids the server has given out since that of the row's; of an earlier epoch, by so many
 # whole epochs less.
@@ -55,6 +55,36 @@ async def look(source: Connection, vessels: Collection[str]) -> Looked:
     query = " UNION ALL ".join(f"({_query(entity)})" for entity in PER_VESSEL)
     rows = await source.fetch(query, list(vessels))
     return Looked(row["cluster"], row["horizon"], row["latest"] + row["since"], rows)
+
+
+async def cluster(source: Connection) -> str:
+    """What tells this source's transaction ids from another one's."""
+    return str((await source.fetch(_CLUSTER))[0]["cluster"])
+
+
+async def written_since(
+    source: Connection, vessels: Collection[str], horizon: int
+) -> dict[str, dict[str, str]]:
+    """Entity -> source id -> vessel, of rows of these vessels that a transaction which is not older than this
+    horizon has written, or has written what they hang on."""
+    row = (await source.fetch(_CLUSTER))[0]
+    found: dict[str, dict[str, str]] = {}
+    for entity in PER_VESSEL:
+        if entity.name == "vessel" or not entity.tables:
+            continue
+        owner, parent, newest = "t.vessel_id", "", _AGE
+        if entity.through is not None:
+            table, column = entity.through
+            owner, parent = "p.vessel_id", f" JOIN {table} p ON p.id = t.{column}"
+            newest = f"least({_AGE}, {_AGE.replace('t.xmin', 'p.xmin')})"
+        rows = await source.fetch(
+            f"SELECT t.id::text, {owner}::text FROM {entity.source} t{parent}"
+            f" WHERE {owner} = ANY ($1::text[]::uuid[]) AND {newest} <= $2",
+            list(vessels),
+            row["latest"] + row["since"] - horizon,
+        )
+        found[entity.name] = pairs(rows)
+    return found
 
 
 def compare(looked: Looked, horizons: Mapping[str, int]) -> tuple[Seen, dict[str, set[str]]]:

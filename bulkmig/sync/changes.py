@@ -161,16 +161,20 @@ class Changes:
         settled = {result.vessel.id for result in run.counted.done} | self.moves.giving
         left = [vessel for vessel in self.chosen.vanished if vessel.id not in run.counted.ended]
         run.report.selected += len(left)
-        for vessel in left:
-            if self.moves.partners(vessel.id) - settled:
+        # A reference that the portal has changed is decided about in the commit that takes its ends.
+        for group in self.moves.groups(left):
+            if any(self.moves.partners(vessel.id) - settled for vessel in group):
                 continue  # what it gives away, or decides about with another, is on it still
-            if run.ends_early or not run.may_start([vessel]):
+            if run.ends_early or not run.may_start(group):
                 run.not_all_taken()
                 return
-            stays = {
-                entity.name: self.moves.stays[vessel.id][entity.name].keys()
-                | self.moves.away[vessel.id][entity.name]
-                for entity in PER_VESSEL
-            }
-            result = await gone.delete(ends.holder, ends.target, vessel, run.options(), self.rules, stays)
-            run.counted.add(result)
+            stays = {vessel.id: self._kept_on(vessel) for vessel in group}
+            for result in await gone.delete(
+                ends.holder, ends.target, group, run.options(), self.rules, stays
+            ):
+                run.counted.add(result)
+
+    def _kept_on(self, vessel: Vessel) -> dict[str, Collection[str]]:
+        """entity -> source ids of rows that stay on this vessel, and that the source has on another now."""
+        stays, away = self.moves.stays[vessel.id], self.moves.away[vessel.id]
+        return {entity.name: stays[entity.name].keys() | away[entity.name] for entity in PER_VESSEL}

@@ -17,6 +17,7 @@ from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.sync.hashes import HASH, hashes, index, kept_cells, normal
+from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
 from bulkmig.target.postgres import ends
 from bulkmig.transform import Outcome
@@ -27,7 +28,8 @@ class Found(Struct):
     `gone` are written and the source has them no more; `held`: written ones that would now be kept out;
     `with_parent`: rows, written or new, that stay with a parent which is held; `ids`: their target ids.
     `left`: rows of which nothing is decided; `back`: rows that stay on the vessel that they would leave;
-    `written`: rows a vessel."""
+    `waits`: written ones that a rollback took with their ends, so that they aren't there; `written`: rows a
+    vessel that are."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
@@ -38,6 +40,7 @@ class Found(Struct):
     ids: dict[str, str] = field(default_factory=dict)
     left: set[str] = field(default_factory=set)
     back: set[str] = field(default_factory=set)
+    waits: set[str] = field(default_factory=set)
     written: Counter[str] = field(default_factory=Counter)
     findings: list[pl.DataFrame] = field(default_factory=list)
     quarantined: list[pl.DataFrame] = field(default_factory=list)
@@ -251,7 +254,14 @@ class Gather:
             if written is None:
                 continue
             found = self.found[entity.name]
-            found.written = Counter(dict(written[base.OWNER].value_counts().iter_rows()))
+            there = written
+            if entity.waits is not None:
+                came = self._moves.came
+                before = {then for vessel in self.vessels for then in came[vessel][entity.name].values()}
+                waiting = await pending(self.target, {*self.vessels, *before}, entity)
+                found.waits = waiting.intersection(written["source_id"])
+                there = written.filter(~pl.col("source_id").is_in(list(found.waits)))
+            found.written = Counter(dict(there[base.OWNER].value_counts().iter_rows()))
             out = {id_ for frame in found.quarantined for id_ in frame["source_id"]}
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}
             out |= found.with_parent.keys()

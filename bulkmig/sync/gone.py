@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
 from bulkmig._core.findings import FINDING
+from bulkmig.checkpoint.many import Due, of_vessels
+from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base, write
 from bulkmig.ledger.locks import lock_key
@@ -46,47 +49,55 @@ async def named(target: Connection, vessels: Collection[str]) -> list[Vessel]:
 async def delete(
     source: Connection,
     target: Connection,
-    vessel: Vessel,
+    vessels: Sequence[Vessel],
     options: LoadOptions,
     rules: Rules,
-    stays: Mapping[str, Collection[str]],
-) -> Loaded:
-    """Deletes a vessel and what bulkmig wrote of it, in one transaction. With equipment that has maintenance
-    logs, or with rows of the portal's own, it becomes inactive instead. The brake holds unless it is
-    released. One that was rolled back since the run has chosen it is skipped. `stays`: entity -> source ids
-    of rows that the source has on another vessel and that are kept here. Rows that the source has still,
-    without their parents, are kept as long as those are."""
-    result = Loaded(vessel, "migrated")
+    stays: Mapping[str, Mapping[str, Collection[str]]],
+) -> list[Loaded]:
+    """Deletes vessels and what bulkmig wrote of them, in one transaction. One with equipment that has
+    maintenance logs, or with rows of the portal's own, becomes inactive instead. The brake holds unless it is
+    released. One that was rolled back since the run has chosen it is skipped, and so are the others then.
+    `stays`: vessel -> entity -> source ids of rows that the source has on another vessel and that are kept
+    here. Rows that the source has still, without their parents, are kept as long as those are."""
+    results = {vessel.id: Loaded(vessel, "migrated") for vessel in vessels}
     async with transaction(target, commit=not options.dry_run):
-        await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel.id))
-        if await alone.rolled_back(target, [vessel.id]):
-            return Loaded(vessel, "skipped")
-        target_id = await target.fetchval(_TARGET, vessel.id)
+        for key in sorted(lock_key(vessel.id) for vessel in vessels):
+            await target.execute("SELECT pg_advisory_xact_lock($1)", key)
+        if await alone.rolled_back(target, [*results]):
+            return [Loaded(vessel, "skipped") for vessel in vessels]
         graph = await options.checkpoints.read_graph(target)
-        gone = await _written(source, target, vessel, stays)
-        kept = {row["id"]: row["reason"] for row in await target.fetch(_KEPT, vessel.id, list(FOR_NOW))}
-        # What it was kept for may have gone, too.
-        freed = bool(await held.free(target, options.checkpoints, [vessel.id]))
-        if not freed and kept.get(vessel.id) == held.ROWS_LEFT:
-            freed = not await held.anything_left(target, graph, target_id)
-        if not freed and not any(ids - kept.keys() for ids in gone.values()):  # that was done before
-            await _mark(target, vessel, options, "migrated", 0)
-            return result
-        found = {n: Found(gone=dict.fromkeys(ids, vessel.id)) for n, ids in gone.items()}
-        anew = {("vessel", vessel.id)} if freed else set()
-        plans = await plan(target, [vessel.id], found, rules, checkpoints=options.checkpoints, anew=anew)
-        made = plans[vessel.id]
-        if made.brake:
-            await _braked(target, vessel, options, made, result)
-        if made.empty:
-            await _mark(target, vessel, options, "migrated", 0)
-            return result
-        checkpoint = await options.checkpoints.of_vessel(target, vessel.id, target_id)
-        means = Means(
-            target, options.decisions.catalogue, graph, options.run_id, vessel.id, target_id, checkpoint
+        found: defaultdict[str, Found] = defaultdict(Found)
+        anew: set[tuple[str, str]] = set()
+        roots: dict[str, str] = {}
+        for vessel in vessels:
+            root = await target.fetchval(_TARGET, vessel.id)
+            gone = await _written(source, target, vessel, stays[vessel.id])
+            kept = {row["id"]: row["reason"] for row in await target.fetch(_KEPT, vessel.id, list(FOR_NOW))}
+            # What it was kept for may have gone, too.
+            freed = bool(await held.free(target, options.checkpoints, [vessel.id]))
+            if not freed and kept.get(vessel.id) == held.ROWS_LEFT:
+                freed = not await held.anything_left(target, graph, root)
+            if freed:
+                anew.add(("vessel", vessel.id))
+            elif not any(ids - kept.keys() for ids in gone.values()):  # that was done before
+                continue
+            roots[vessel.id] = root
+            for name, ids in gone.items():
+                found[name].gone |= dict.fromkeys(ids, vessel.id)
+        plans = await plan(target, [*roots], found, rules, checkpoints=options.checkpoints, anew=anew)
+        for vessel in vessels:
+            made = plans.get(vessel.id)
+            if made is not None and made.brake:
+                await _braked(target, vessel, options, made, results[vessel.id])
+            if made is None or made.empty:
+                await _mark(target, vessel, options, "migrated", 0)
+        await _carry_out(
+            target,
+            {id_: (roots[id_], made) for id_, made in plans.items() if not made.empty},
+            options,
+            results,
         )
-        await _carry_out(Step(means, made), vessel, options, result)
-    return result
+    return [*results.values()]
 
 
 async def _written(
@@ -114,18 +125,39 @@ async def _braked(
     await write.findings(target, options.run_id, [finding])
 
 
-async def _carry_out(step: Step, vessel: Vessel, options: LoadOptions, result: Loaded) -> None:
-    target, made, done = step.means.connection, step.plan, step.done
-    await apply([step])
-    result.inserted, result.updated, result.deleted = +done.inserted, +done.updated, +done.deleted
-    if not made.brake:
-        await write.left_quarantine(target, options.run_id, [vessel.id])
-        await target.execute("DELETE FROM bulkmig.pending WHERE vessel_id = $1::text::uuid", vessel.id)
-    gone_whole = bool(made.parts["vessel"].delete)
-    if gone_whole:
-        await target.execute("DELETE FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid", vessel.id)
-    rows = (result.updated + result.deleted).total()
-    await _mark(target, vessel, options, "gone" if gone_whole else "migrated", rows)
+async def _carry_out(
+    target: Connection,
+    plans: Mapping[str, tuple[str, Plan]],
+    options: LoadOptions,
+    results: Mapping[str, Loaded],
+) -> None:
+    """Carries these vessels' plans out, each given with its target id."""
+    if not plans:
+        return
+    own = {id_: new_id() for id_ in plans}
+    due = [
+        Due(own[id_], id_, root, absent=False, together=tuple(own[other] for other in plans if other != id_))
+        for id_, (root, _) in plans.items()
+    ]
+    taken = await of_vessels(options.checkpoints, target, due)
+    graph = await options.checkpoints.read_graph(target)
+    catalogue, run_id = options.decisions.catalogue, options.run_id
+    steps = [
+        Step(Means(target, catalogue, graph, run_id, id_, root, taken[id_]), made)
+        for id_, (root, made) in plans.items()
+    ]
+    await apply(steps)
+    for step in steps:
+        id_, made, result = step.means.owner, step.plan, results[step.means.owner]
+        step.tell(result)
+        if not made.brake:
+            await write.left_quarantine(target, run_id, [id_])
+            await target.execute("DELETE FROM bulkmig.pending WHERE vessel_id = $1::text::uuid", id_)
+        gone_whole = bool(made.parts["vessel"].delete)
+        if gone_whole:
+            await target.execute("DELETE FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid", id_)
+        rows = (result.updated + result.deleted).total()
+        await _mark(target, result.vessel, options, "gone" if gone_whole else "migrated", rows)
 
 
 async def _mark(target: Connection, vessel: Vessel, options: LoadOptions, state: str, rows: int) -> None:

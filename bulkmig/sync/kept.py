@@ -4,6 +4,7 @@ wait to come."""
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from bulkmig._core.declare import Entity
 from bulkmig.postgres.session import Connection
@@ -27,12 +28,22 @@ async def pending(connection: Connection, vessels: Collection[str], entity: Enti
     return {row["id"] for row in rows}
 
 
-async def retained(connection: Connection, vessels: Sequence[str]) -> dict[tuple[str, str], tuple[str, str]]:
-    """(entity, source id) -> why the row stays, and its target id, of rows of these vessels (or of none) that
-    stay on purpose."""
+class Kept(NamedTuple):
+    """Why a row stays, its target id, and whose it is (source id; None: a company or user)."""
+
+    reason: str
+    id: str
+    vessel: str | None
+
+
+async def retained(connection: Connection, vessels: Sequence[str]) -> dict[tuple[str, str], Kept]:
+    """(entity, source id) -> what is kept of the rows of these vessels (or of none) that stay on purpose."""
     rows = await connection.fetch(
-        "SELECT entity, source_id::text, reason, target_id::text FROM bulkmig.retained"
+        "SELECT entity, source_id::text, reason, target_id::text, vessel_id::text FROM bulkmig.retained"
         f" WHERE {conflicts.OF_THESE}",
         list(vessels),
     )
-    return {(row["entity"], row["source_id"]): (row["reason"], row["target_id"]) for row in rows}
+    return {
+        (row["entity"], row["source_id"]): Kept(row["reason"], row["target_id"], row["vessel_id"])
+        for row in rows
+    }

@@ -12,7 +12,7 @@ from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.sync.decide import Verdict, decide
 from bulkmig.sync.gather import Found
-from bulkmig.sync.kept import BY_BRAKE, WITH_PARENT, WITHOUT_PARENT, pending
+from bulkmig.sync.kept import BY_BRAKE, WITH_PARENT, WITHOUT_PARENT, Kept, pending
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.parts import Part, Plan
 from bulkmig.sync.row import Row, cells_of, ends_of, equal, make
@@ -22,14 +22,14 @@ from bulkmig.sync.standing import standing
 
 class Look(Struct):
     """One entity's rows of the vessels that are planned together. `opened`: (entity, source id) of rows with
-    open conflicts; `retained`: of those that stay on purpose, with reason and target id."""
+    open conflicts; `retained`: of those that stay on purpose."""
 
     entity: Entity
     made: Mapping[str, Plan]
     rows: Found
     moves: Moves
     opened: Collection[tuple[str, str]]
-    retained: Mapping[tuple[str, str], tuple[str, str]]
+    retained: Mapping[tuple[str, str], Kept]
     came: dict[str, str] = field(default_factory=dict)  # source id -> the vessel that it was written on
 
     def __post_init__(self) -> None:
@@ -54,11 +54,11 @@ class Look(Struct):
     async def keep(self, connection: Connection) -> None:
         """Rows that stay as they were last written."""
         rows, name = self.rows, self.entity.name
-        # What stayed with a parent that is held no more needs a reason of its own.
+        # What stayed with a parent that is held no more, or on another vessel, needs a reason of its own.
         kept = {
             source
-            for (of, source), (reason, _) in self.retained.items()
-            if of == name and (reason != WITH_PARENT or source in rows.with_parent)
+            for (of, source), one in self.retained.items()
+            if of == name and (one.reason != WITH_PARENT or one.vessel == rows.with_parent.get(source))
         }
         held = {s: v for s, v in rows.with_parent.items() if s in rows.held and s not in kept}
         braked = {s: v for s, v in rows.gone.items() if self.made[v].brake and s not in kept}
@@ -66,11 +66,12 @@ class Look(Struct):
             self.part(owner).unchanged = rows.unchanged[owner]
             self.part(owner).forget |= self.moves.left[owner][name]
         out = {source for frame in rows.quarantined for source in frame["source_id"]} & rows.held.keys()
-        if self.entity.waits is not None and out:
-            # A rollback took these along, and now they don't wait any more: should they come, they are new.
-            waited = out & await pending(connection, {*self.made}, self.entity)
-            for source, row in (await self._bases(connection, {s: rows.held[s] for s in waited})).items():
-                self._went(rows.held[source], source, row)
+        # A rollback took these along, and now they don't wait any more: should they come, they are new.
+        over = {s: v for s, v in braked.items() if s in rows.waits}
+        over |= {source: rows.held[source] for source in out & rows.waits - self.came.keys()}
+        for source, row in (await self._bases(connection, over)).items():
+            self._went(over[source], source, row)
+        braked = {s: v for s, v in braked.items() if s not in over}
         for staying, reason in ((held, WITH_PARENT), (braked, BY_BRAKE)):
             for source, row in (await self._bases(connection, staying)).items():
                 own = self.part(staying[source])
@@ -126,13 +127,13 @@ class Look(Struct):
             part.was[ids[source]] = was
             self._note(part, source, ids[source], verdict, bases.get(source))
         source_of = {id_: source for source, id_ in ids.items()}
-        for part, id_ in await self._without_equipment(connection):
-            self._put_off(part, source_of[id_], id_, bases.get(source_of[id_]))
+        for source in [source_of[id_] for id_ in await self._without_equipment(connection)]:
+            self._put_off(owner_of[source], source, ids[source], bases.get(source))
 
-    def _put_off(self, part: Part, source: str, id_: str, base: Row | None) -> None:
+    def _put_off(self, owner: str, source: str, id_: str, base: Row | None) -> None:
         """Doesn't write a row, since the portal has deleted what it would hang on. `base`: what was last
         written of it."""
-        name = self.entity.name
+        part, kept = self.part(owner), self.retained.get((self.entity.name, source))
         del part.write[id_]
         if part.was[id_] is not None:
             # It keeps what was last written until that is there again.
@@ -147,7 +148,7 @@ class Look(Struct):
             del part.base[source]
         if part.was[id_] is None and self.entity.waits is not None:
             part.waiting.add(source)
-        elif (name, source) not in self.retained:
+        elif kept is None or (kept.reason == WITHOUT_PARENT and kept.vessel != owner):
             part.retained[source] = (id_, WITHOUT_PARENT)
 
     async def _leave_waiting(
@@ -188,16 +189,16 @@ class Look(Struct):
             if spared and not verdict.conflict.open:
                 part.retained[source] = (id_, "conflict")
 
-    async def _without_equipment(self, connection: Connection) -> list[tuple[Part, str]]:
+    async def _without_equipment(self, connection: Connection) -> list[str]:
         """Rows (target ids) that would name equipment which won't be there. What a row names already is."""
         ends = [
-            (part, id_, ends_of(self.entity, row) - (set() if was is None else ends_of(self.entity, was)))
+            (id_, ends_of(self.entity, row) - (set() if was is None else ends_of(self.entity, was)))
             for part in map(self.part, self.made)
             for id_, row in part.write.items()
             for was in (part.was[id_],)
         ]
-        missing = await self._absent(connection, [named for _, _, named in ends])
-        return [(part, id_) for part, id_, named in ends if named & missing]
+        missing = await self._absent(connection, [named for _, named in ends])
+        return [id_ for id_, named in ends if named & missing]
 
     async def _loose(
         self,

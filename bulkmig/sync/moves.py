@@ -161,7 +161,7 @@ async def find(
     ids = sorted({*there, *coming})
     for entity in PER_VESSEL:
         alone = len(ids) < 2 or moves.giving.issuperset(ids)
-        loses = entity.name == "equipment" and len(shuffled) > 0
+        loses = entity.name == "equipment" and bool(there)
         if not entity.tables or entity.name == "vessel" or (alone and not loses):
             continue
         own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"

@@ -40,7 +40,7 @@ async def plan(
         return made
     opened = await conflicts.open_ones(connection, vessels)
     stayed = await retained(connection, vessels)
-    stay = {row for row, (reason, _) in stayed.items() if reason not in (*FOR_NOW, IN_USE)}
+    stay = {row for row, kept in stayed.items() if kept.reason not in (*FOR_NOW, IN_USE)}
     freed = await held.free(connection, checkpoints, vessels) if checkpoints is not None else {}
     gone = _brake(made, found, rules, stay, {*anew, *(("equipment", source) for source in freed)})
     for entity in ENTITIES:
@@ -54,8 +54,8 @@ async def plan(
         on = found["equipment"].gone
         again = {
             source: on[source]
-            for (of, source), (reason, id_) in stayed.items()
-            if of == "equipment" and reason == held.BY_ROW and id_ in left and source in on
+            for (of, source), kept in stayed.items()
+            if of == "equipment" and kept.reason == held.BY_ROW and kept.id in left and source in on
         }
         again = {s: v for s, v in again.items() if s not in gone["equipment"] and not made[v].brake}
         look = Look(entity_of("equipment"), made, Found(), moves, opened, stayed)
@@ -77,7 +77,7 @@ def _brake(
     for name, rows in found.items():
         for source, owner in rows.gone.items():
             if (name, source) not in stay:
-                lost[owner][name] += 1
+                lost[owner][name] += source not in rows.waits
             elif (name, source) not in freed:
                 continue
             gone[name][source] = owner

@@ -14,6 +14,7 @@ from bulkmig.report import Report
 from bulkmig.sync.parts import Part, Plan
 from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
+from bulkmig.vessel_load import Loaded
 
 
 class Applied(Struct):
@@ -63,6 +64,13 @@ class Step(Struct):
 
     def part(self, entity: Entity) -> Part:
         return self.plan.parts[entity.name]
+
+    def tell(self, result: Loaded) -> None:
+        """Puts what was done into what is told of the vessel."""
+        done = self.done
+        result.inserted, result.updated = +done.inserted, +done.updated
+        result.deleted, result.unchanged = +done.deleted, +done.unchanged
+        result.conflicts = Counter({"open": done.open}) + done.resolved
 
 
 def was_in(part: Part, id_: str, table: Table) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
@@ -226,10 +225,7 @@ async def _apply(
         moved = [(source, id_, False) for source, id_ in rows.items() if source in here]
         await write.identities(target, options.run_id, name, moved)
     for step in steps:
-        done, result = step.done, results[step.means.owner]
-        result.inserted, result.updated = +done.inserted, +done.updated
-        result.deleted, result.unchanged = +done.deleted, +done.unchanged
-        result.conflicts = Counter({"open": done.open}) + done.resolved
+        step.tell(results[step.means.owner])
     return results
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from copy import deepcopy
 
-from tests.model.machine import Databases
+from tests.model.databases import Databases
 from tests.model.mirror import Mirror
 from tests.model.rules import Hits
 from tests.model.session import Session

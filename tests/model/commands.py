@@ -32,6 +32,8 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
     _users(run, company_ids, sound)
     there = {ref.source_id for ref in state.base if ref.entity == "user" and _stays(run, ref)}
     fleet = vessels.look(run, chosen, sound, there)
+    if not run.is_sync:
+        fleet.failed |= vessels.with_rows_of_others(run, fleet)
     for vessel_id in sorted(fleet.due):
         _open(run, fleet, vessel_id)
     for entity in ("vessel", "equipment", *CHILDREN_OF_EQUIPMENT):
@@ -44,9 +46,11 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
             state.qr_codes.setdefault(due.ref.source_id, str(due.unit["equipment"]["qr_code"]))
     if options.vessels is None:
         _parts_of_nothing(run)
+    _let_go_of_waiting(run, fleet)
     settle(run)
     if run.is_sync:
         delete_rows(run, fleet)
+        settle(run)
     _forget(run)
     return run.outcome
 
@@ -270,6 +274,18 @@ def _reference(run: Run, due: Due) -> None:
         return
     state.pending.pop(ref.source_id, None)
     _row(run, Due(ref, due.unit, due.vessel, codes))
+
+
+def _let_go_of_waiting(run: Run, fleet: Fleet) -> None:
+    """A reference that has left for a vessel which is not in the target waits no longer."""
+    state = run.state
+    for source_id, vessel in list(state.pending.items()):
+        row = run.onboarding.of["cross_references"].get(source_id)
+        left = row is not None and row["vessel_id"] != vessel
+        outside = row is not None and state.marks.get(row["vessel_id"] or "") != "migrated"
+        looked_at = run.is_sync and vessel in fleet.due.keys() - fleet.failed - fleet.aside.keys()
+        if left and outside and looked_at:
+            del state.pending[source_id]
 
 
 def _parts_of_nothing(run: Run) -> None:

@@ -115,16 +115,16 @@ def _delete(run: Run, ref: Ref) -> None:
 
 
 def remove(state: State, ref: Ref, unit: Unit) -> None:
-    """Deletes a row with what hangs on it, which isn't bulkmig's any more. A reference of another vessel that
-    the source still has may be listed: its end is gone."""
+    """Deletes a row with what hangs on it, which isn't bulkmig's any more; references wait, as what the
+    source has of them may end on something else by now."""
     there = {one: state.base[one] for one in state.base if state.is_there(one)}
     table = THING_OF[ref.entity].table
     state.tables.delete(table, unit[table])
     for one, base in there.items():
         if state.unit(one) is None:
             del state.base[one]
-            if one.entity == "cross_reference" and one not in state.quarantine:
-                state.put_aside(one, base.vessel, {"cross_reference.end_missing"}, sure=False)
+            if one.entity == "cross_reference":
+                state.pending[one.source_id] = base.vessel or ""
 
 
 def instead_of(state: State, onboarding: Onboarding, ref: Ref, target: Unit) -> tuple[str, Unit] | None:

@@ -86,6 +86,26 @@ class History:
         return list(first.values())
 
 
+def taken_before(history: History, change: Change) -> set[Cell]:
+    """References of the change's vessel that may have gone before its checkpoint was taken: an earlier commit
+    of the same run deleted equipment of another vessel on which they ended. Which of a run's commits is the
+    first is not said."""
+    step, earlier = change.step, set[Cell]()
+    for one in history.changes[: history.changes.index(change)]:
+        if one.step.run == step.run and one.vessel is not None:
+            earlier.update(one.roots)
+    found = set[Cell]()
+    for (table, key), row in part(step.before, change).items():
+        if table != "cross_references" or key in step.after.tables.of[table]:
+            continue
+        ends = [
+            step.before.tables.get("equipment", row[f"{end}_equipment_id"]) for end in ("source", "target")
+        ]
+        if any(end is not None and end["vessel_id"] in earlier for end in ends):
+            found.add(key[0])
+    return found
+
+
 def part_of(tables: Tables, root: Cell) -> Rows:
     """The rows of a vessel (by its id in the target)."""
     found: Rows = {}
@@ -132,6 +152,10 @@ def without_portal(history: History, change: Change) -> Rows:
     due = part(change.step.before, change)
     since = history.since(change)
     for later in history.changes[history.changes.index(change) :]:
+        if later not in since and change.vessel is None:
+            # A vessel that went back brought along what it needs.
+            due |= {key: row for key, row in _written(later.step, change) if row is not None}
+            continue
         if later not in since:
             # What bulkmig did to another vessel took its references along, or brought them back.
             ours = [
@@ -140,12 +164,15 @@ def without_portal(history: History, change: Change) -> Rows:
                 if key[0] == "cross_references" and isinstance(key[1][0], Ref)
             ]
             due = {key: row for key, row in due.items() if (key, None) not in ours}
-            due |= {key: row for key, row in ours if row is not None} if change.vessel is not None else {}
+            due |= {key: row for key, row in ours if row is not None}
             continue
         if later.restored is not None and change.vessel is not None:
             to = history.of(later.restored)
             due = part(to.step.before, to)
             continue
+        if later.restored is not None:  # what the portal had deleted, and isn't there before that either
+            left = part(later.step.after, change)
+            due = {key: row for key, row in due.items() if key in left}
         for key, row in _written(later.step, change):
             if row is None:
                 due.pop(key, None)

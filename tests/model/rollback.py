@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.model.history import Change, History, Rows, part, without_portal
 from tests.model.rules import Hits
-from tests.model.state import State
+from tests.model.state import Conflict, State
 from tests.model.tables import LINKS, THING_OF, key_of
 from tests.oracle.draft import Cell, Ref, Row
 
@@ -17,17 +17,21 @@ class Refused(Exception):
     """Nothing was changed: others changed rows since, or one has taken a unique value."""
 
 
-def go_back(state: State, history: History, change: Change, hits: Hits, *, force: bool) -> State:
-    """The state with these rows as they were before the change; raises Refused."""
+def go_back(
+    state: State, history: History, change: Change, hits: Hits, *, force: bool, began: State | None = None
+) -> State:
+    """The state with these rows as they were before the change; raises Refused. `began`: the state in which
+    the command began, of which this is not the first change."""
     if change.vessel is None:
         return _companies(state, history, change, hits, force=force)
     group = history.joined(change)
     made = state.copy()
     drift: set[object] = set()
     for one in group:
-        due, now = without_portal(history, one), part(state, one)
+        due, now = without_portal(history, one), part(began or state, one)
         drift |= {key for key in due.keys() | now.keys() if due.get(key) != now.get(key)}
-        drift -= {("cross_references", (_reference(state, id_),)) for id_ in _waiting(state, one)}
+        waiting = _waiting(began or state, one)
+        drift -= {("cross_references", (_reference(state, id_),)) for id_ in waiting}
     hanging = _hanging(state, group)
     drift |= {key for key in hanging if not isinstance(key[1][0], Ref)}
     if drift:
@@ -38,7 +42,7 @@ def go_back(state: State, history: History, change: Change, hits: Hits, *, force
         hits("rollback, later")
     for key, row in hanging.items():
         made.tables.delete(key[0], row)
-        _wait(made, row["id"])
+        wait(made, row["id"])
         hits("rollback, reference")
     for one in group:
         for key in part(state, one):
@@ -81,7 +85,8 @@ def _hanging(state: State, group: list[Change]) -> Rows:
     }
 
 
-def _wait(state: State, id_: Cell) -> None:
+def wait(state: State, id_: Cell) -> None:
+    """Lets one of bulkmig's references wait for its ends."""
     if isinstance(id_, Ref) and id_ in state.base:
         state.pending[id_.source_id] = state.base.pop(id_).vessel or ""
 
@@ -147,6 +152,8 @@ def _return(made: State, change: Change, group: list[Change]) -> None:
         )
         if not went or made.tables.dangling({"cross_references": row}):
             continue
+        if not _ends_on(before, row, change):
+            continue
         ref = row["id"]
         if isinstance(ref, Ref):
             if ref not in before.base or not (ref.source_id in made.pending or ref in made.base):
@@ -160,13 +167,20 @@ def _return(made: State, change: Change, group: list[Change]) -> None:
         made.tables.put("cross_references", row)
 
 
+def _ends_on(state: State, row: Row, change: Change) -> bool:
+    """Whether a reference names equipment of the change's vessel."""
+    named = (row[f"{end}_equipment_id"] for end in ("source", "target"))
+    ends = [state.tables.get("equipment", id_) for id_ in named]
+    return any(end is not None and end["vessel_id"] in change.roots for end in ends)
+
+
 def _without_ends(made: State) -> None:
     """References that came back without their other ends wait again."""
     for row in made.tables.rows("cross_references"):
         if not made.tables.dangling({"cross_references": row}):
             continue
         made.tables.delete("cross_references", row)
-        _wait(made, row["id"])
+        wait(made, row["id"])
 
 
 def _check_unique(made: State) -> None:
@@ -209,16 +223,21 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
         if _company(base.unit) in change.roots and state.target_id(ref) not in stayed:
             made.base[ref] = base
     made.conflicts = {
-        number: one
+        number: before.conflicts.get(number, one) if _goes_back(state, one, change, stayed) else one
         for number, one in made.conflicts.items()
-        if one.vessel is not None
-        or number in before.conflicts
-        or state.target_id(one.ref) in stayed
-        or _company(one.source or one.target or {}) not in change.roots
+        if number in before.conflicts or not _goes_back(state, one, change, stayed)
     }
     _shared_records(made, history, change)
     _check_unique(made)
     return made
+
+
+def _goes_back(state: State, conflict: Conflict, change: Change, stayed: set[Cell]) -> bool:
+    """Whether a conflict is about a company of the change, or a user of one, that goes back with it."""
+    base = state.base.get(conflict.ref)
+    written = base.unit if base is not None else conflict.source or conflict.target or {}
+    mine = _company(written) in change.roots
+    return conflict.vessel is None and mine and state.target_id(conflict.ref) not in stayed
 
 
 def _company(unit: dict[str, Row]) -> Cell:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+
+from msgspec.structs import asdict
 
 from bulkmig import Report, Selection, Settings, migrate, rollback
 from tests.model import package
@@ -11,11 +14,11 @@ from tests.model.clock import Clock
 from tests.model.commands import execute
 from tests.model.compare import differences
 from tests.model.conflicts import conflict_differences
-from tests.model.history import FLEET_TABLES, Change, History, Step, changed_companies
+from tests.model.history import FLEET_TABLES, Change, History, Step, changed_companies, taken_before
 from tests.model.mirror import Mirror
 from tests.model.onboarding import Onboarding
 from tests.model.resolving import resolvable, resolve
-from tests.model.rollback import Refused, go_back
+from tests.model.rollback import Refused, go_back, wait
 from tests.model.rules import Hits
 from tests.model.run import Options, Outcome
 from tests.model.start import start
@@ -80,6 +83,8 @@ class Session:
         """Whether the contract says what comes of moving this equipment to this vessel: both are synced, and
         neither was rolled back; or neither was ever there."""
         marks, away = self.state.marks, self.state.rolled_back
+        if self.on_error == "fail" and self.state.open_conflict(Ref("equipment", identity(equipment))):
+            return False  # whether it lets its new vessel fail with the old one
         ends = {str(equipment["vessel_id"]), str(vessel["id"])}
         there = {marks.get(one) == "migrated" for one in ends}
         if there == {False}:
@@ -94,8 +99,21 @@ class Session:
         """Whether it is said which id this part has when it hangs on this equipment: it is there, as the
         equipment's vessel is, or never was."""
         ref = Ref("critical_part", part)
+        if ref in self.state.base and not self.state.is_there(ref):
+            return False  # whether the portal's deletion goes with it to another vessel
         there = self.state.marks.get(str(equipment["vessel_id"])) == "migrated"
         return (ref in self.state.base and there) or ref not in self.mirror.ids
+
+    def leaves(self, id_: Cell) -> bool:
+        """Whether this is a part, or equipment of one, that the source has on another vessel by now: whether
+        the portal's deletion goes along, should that be loaded only then, is not said."""
+        for ref, base in self.state.base.items():
+            if ref.entity == "critical_part" and id_ in (ref, base.unit["critical_parts"]["equipment_id"]):
+                part = self.onboarding.get(*ref) or {}
+                equipment = self.onboarding.of["equipment"].get(part.get("equipment_id") or "")
+                if equipment is not None and equipment["vessel_id"] != base.vessel:
+                    return True
+        return False
 
     def went(self, entity: str, row: SourceRow) -> bool:
         """Whether the row was there once and isn't now: which id it gets on another vessel is not said."""
@@ -134,7 +152,7 @@ class Session:
         told = (failed, report.done, report.skipped, len(wrong))
         wanted = (outcome.failed, len(outcome.done), len(outcome.skipped), 0)
         if told != wanted:
-            found = [vars(one) for one in wrong[:3]]
+            found = [asdict(one) for one in wrong[:3]]
             self.fail([f"the report says {told}, expected {wanted}: {report.failures} {found}"])
 
     async def sync(self, options: Options) -> None:
@@ -152,7 +170,7 @@ class Session:
         report = await package.sync(self.settings(options), Selection(all=True))
         await self._record(report, before)
         await self.check()
-        await self._conflicts(before, report.run_id)
+        await self._conflicts(before, report)
         self._figures(report, outcome)
 
     async def resolve(self, which: int, take: Decision) -> None:
@@ -170,13 +188,17 @@ class Session:
         await self._record(report, before)
         await self.check()
 
-    async def _conflicts(self, before: State, run: str) -> None:
-        """Compares the open conflicts, and those that this run has recorded as decided."""
+    async def _conflicts(self, before: State, report: Report) -> None:
+        """Compares the open conflicts, and those that this run has recorded as decided; its report counts
+        both."""
         new = [one for number, one in self.state.conflicts.items() if number not in before.conflicts]
         still = [one for one in self.state.conflicts.values() if one.open and one not in new]
         documents = await package.conflicts(self.settings(), None)
-        mine = [one for one in documents if one["status"] == "open" or one["run_id"] == run]
+        mine = [one for one in documents if one["status"] == "open" or one["run_id"] == report.run_id]
         lines = conflict_differences(new, still, mine, self.mirror)
+        counted = Counter("open" if one["status"] == "open" else one["strategy"] for one in mine)
+        if +report.conflicts != counted:
+            lines.append(f"conflicts counted as {report.conflicts}, recorded are {counted}")
         if lines:
             self.fail(lines)
 
@@ -219,7 +241,7 @@ class Session:
             group = {one.vessel for one in self.history.joined(change)}
             taken |= group
             try:
-                after = go_back(self.state, self.history, change, self.hits, force=force)
+                after = go_back(self.state, self.history, change, self.hits, force=force, began=before)
             except Refused:
                 wanted = "refused"
                 continue
@@ -229,8 +251,20 @@ class Session:
         if report.status != wanted:
             self.fail([f"rollback is {report.status}, expected {wanted}: {report.failures} {report.refused}"])
         self.stayed = self.stayed or bool(report.notes.get("stayed"))
+        if report.status == "completed":
+            await self._learn_what_had_gone(chosen)
         await self._record(report, before, steps)
         await self.check()
+
+    async def _learn_what_had_gone(self, chosen: Iterable[Change]) -> None:
+        """References that were gone when the checkpoint was taken wait."""
+        there = await self.mirror.read()
+        for change in (one for first in chosen for one in self.history.joined(first)):
+            for id_ in taken_before(self.history, change):
+                row = self.state.tables.get("cross_references", id_)
+                if row is not None and (self.mirror.real(id_),) not in there["cross_references"]:
+                    self.state.tables.delete("cross_references", row)
+                    wait(self.state, id_)
 
     async def _record(
         self, report: Report, before: State, steps: Mapping[str | None, tuple[State, State]] | None = None

@@ -1,7 +1,7 @@
 """The long form: many sequences in shards, each with a seed of its own, over several processes.
 
 A shard's result is a file, so that a run that was broken off goes on where it was. A shard that disagrees
-says so there; `--only SEED` runs it once more and looks for its smallest sequence.
+says so there, with the steps that led to it: `python -m tests.model.replay` takes them again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from tests.model.machine import play
+from tests.model.machine import Played, play
 from tests.model.package import SYNC
 from tests.model.rules import RULES, WITHOUT_SYNC, Hits
 from tests.model.run import ON_SQLITE
@@ -38,24 +38,25 @@ def _processor_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
-def shard(seed: int, place: Path, *, shrink: bool = False) -> dict[str, Any]:
+def shard(seed: int, place: Path) -> dict[str, Any]:
     """Runs one shard; returns, and writes, what came of it."""
     if ON_SQLITE:
         lane.begin()
     before, begun, told = _processor_seconds(), time.monotonic(), ""
-    hits, finished = Hits(), 0
+    played = Played()
     try:
         with EmbeddedServers() as servers:
-            hits, finished = play(servers, A_SHARD, STEPS, number=seed, shrink=shrink)
+            play(servers, A_SHARD, STEPS, number=seed, into=played)
     except Disagreement as found:
         told = "\n".join([str(found), *getattr(found, "__notes__", [])])
     except Exception:
         told = traceback.format_exc()
     result = {
         "seed": seed,
-        "sequences": finished,
-        "hits": dict(hits.counted),
+        "sequences": played.finished,
+        "hits": dict(played.hits.counted),
         "disagreement": told,
+        "steps": played.steps if told else [],
         "cpu": round(_processor_seconds() - before, 2),
         "seconds": round(time.monotonic() - begun, 2),
     }
@@ -98,14 +99,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="the first shard's")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--results", type=Path, default=Path(".model"), help="a directory")
-    parser.add_argument("--only", type=int, metavar="SEED", help="one shard, with its smallest sequence")
     asked = parser.parse_args()
     place: Path = asked.results
     place.mkdir(parents=True, exist_ok=True)
-    if asked.only is not None:
-        told = shard(asked.only, place, shrink=True)["disagreement"]
-        sys.stdout.write(f"{told or 'no disagreement'}\n")
-        return 1 if told else 0
     seeds = range(asked.seed, asked.seed + -(-asked.sequences // A_SHARD))
     todo = [seed for seed in seeds if not (place / f"{seed}.json").exists()]
     with ProcessPoolExecutor(asked.processes, mp_context=get_context("spawn"), max_tasks_per_child=1) as pool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.model.machine import play
+from tests.model.machine import Played, play
 from tests.support.servers import EmbeddedServers
 
 # `scripts/model` runs many more, and longer ones.
@@ -14,12 +14,12 @@ SEQUENCES, STEPS = 30, 14
 
 @pytest.mark.timeout(300)
 def test_a_few_sequences_end_as_the_model_says(embedded_servers: EmbeddedServers) -> None:
-    _, finished = play(embedded_servers, FEW_SEQUENCES, FEW_STEPS, number=1)
-    assert finished >= FEW_SEQUENCES
+    play(embedded_servers, FEW_SEQUENCES, FEW_STEPS, number=1, into=(played := Played()))
+    assert played.finished >= FEW_SEQUENCES
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
 def test_sequences_end_as_the_model_says(embedded_servers: EmbeddedServers) -> None:
-    _, finished = play(embedded_servers, SEQUENCES, STEPS, number=2)
-    assert finished >= SEQUENCES
+    play(embedded_servers, SEQUENCES, STEPS, number=2, into=(played := Played()))
+    assert played.finished >= SEQUENCES

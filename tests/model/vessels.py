@@ -152,6 +152,16 @@ def _now_on(run: Run, ref: Ref) -> str | None:
     return None if row is None else row.get("vessel_id")
 
 
+def with_rows_of_others(run: Run, fleet: Fleet) -> set[str]:
+    """Vessels to be loaded of which a row is in the target on another vessel: only a sync moves it."""
+    found = set[str]()
+    for ref, base in run.state.base.items():
+        now = _now_on(run, ref)
+        if now is not None and now in fleet.due and base.vessel != now and run.state.is_there(ref):
+            found.add(now)
+    return found
+
+
 def _imo_taken(run: Run, fleet: Fleet, due: Due) -> bool:
     """Whether another vessel of the target has the IMO number when all is written; adopts it if it may."""
     state, ref = run.state, due.ref

@@ -14,19 +14,20 @@ def end_codes(run: Run, source_id: str) -> tuple[frozenset[str], bool]:
     never, waits = False, False
     for column in cross_reference.ENDS:
         end = Ref("equipment", required(row, column))
-        if run.state.is_there(end):
-            never = never or end.source_id not in run.onboarding.of["equipment"]
-        elif end.source_id not in run.onboarding.of["equipment"] or _is_listed(run, end):
+        if end.source_id not in run.onboarding.of["equipment"] or _is_listed(run, end):
             never = True
-        else:
+        elif not run.state.is_there(end):
             waits = True
     return (frozenset({"cross_reference.end_missing"}) if never else frozenset()), waits
 
 
 def _is_listed(run: Run, end: Ref) -> bool:
-    """Whether it is in quarantine: of a vessel that was rolled back nothing is that may be listed still."""
+    """Whether it is in quarantine: what is there, or of a vessel that was rolled back, isn't if it only may
+    be listed still."""
     listed = run.state.quarantine.get(end)
-    return listed is not None and (listed.sure or run.state.marks.get(listed.vessel or "") == "migrated")
+    if listed is None or listed.sure:
+        return listed is not None
+    return not run.state.is_there(end) and run.state.marks.get(listed.vessel or "") == "migrated"
 
 
 def settle(run: Run) -> None:

@@ -12,8 +12,8 @@ from tests.oracle.draft import Ref
 
 # Ids of the model's first fleet (tests/model/start.py), by their last digits.
 ONE, TWO, THREE, FOUR = (f"00000003-0000-4000-8000-0000000000{n}" for n in (18, 20, 22, 24))
-PUMP, DAVIT, VALVE, CRANE, WINCH, RADAR, ANCHOR = (
-    f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 36, 38, 40, 42, 44, 48)
+PUMP, DAVIT, VALVE, CRANE, WINCH, RADAR, RADIO, ANCHOR = (
+    f"00000005-0000-4000-8000-0000000000{n}" for n in (34, 36, 38, 40, 42, 44, 46, 48)
 )
 ANN = "00000002-0000-4000-8000-000000000008"
 BLUE = "00000001-0000-4000-8000-000000000004"
@@ -26,6 +26,7 @@ OF_PUMP = {
 }
 OF_WINCH = {"quality_scores": "00000008-0000-4000-8000-000000000072"}
 OF_VALVE = {"cross_references": "00000009-0000-4000-8000-000000000076"}
+OF_RADIO = {"cross_references": "00000009-0000-4000-8000-000000000080"}
 OF_RADAR = {
     "documents": "00000007-0000-4000-8000-000000000065",
     "cross_references": "00000009-0000-4000-8000-000000000078",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.model import package, portal_steps, source_steps
+from tests.model.run import Options
 from tests.model.session import Session
 from tests.oracle.draft import Ref
 from tests.sync.beside_the_model.scene import (
@@ -10,6 +11,7 @@ from tests.sync.beside_the_model.scene import (
     CRANE,
     OF_CRANE,
     OF_VALVE,
+    ONE,
     TWO,
     WINCH,
     portal,
@@ -37,6 +39,14 @@ async def test_a_conflict_about_a_reference_is_decided_before_equipment_of_anoth
     await sync(session, "target_wins")
     assert session.state.is_there(Ref("cross_reference", OF_VALVE["cross_references"]))
     assert session.state.is_there(Ref("equipment", CRANE))
+
+
+async def test_so_it_is_where_both_vessels_are_gone(session: Session) -> None:
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    await source_steps.delete_row(session, "vessels", TWO)
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("equipment", CRANE))
 
 
 async def test_a_document_that_a_decision_leaves_on_equipment_keeps_it_until_it_lets_go(

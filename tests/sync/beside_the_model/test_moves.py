@@ -14,12 +14,15 @@ from tests.sync.beside_the_model.scene import (
     OF_CRANE,
     OF_PUMP,
     OF_RADAR,
+    OF_WINCH,
     ONE,
     PUMP,
     RADAR,
+    RADIO,
     SEAL,
     THREE,
     TWO,
+    WINCH,
     add,
     move,
     portal,
@@ -131,3 +134,24 @@ async def test_it_stays_on_a_vessel_that_the_source_has_no_more(session: Session
     await session.sync(Options("sync", allow_deletions=True))
     assert not session.state.is_there(Ref("vessel", ONE))
     assert session.state.is_there(Ref("critical_part", SEAL))
+
+
+async def test_a_new_document_that_waits_with_its_equipment_moves_with_it(session: Session) -> None:
+    await move(session, WINCH, OF_WINCH, ONE)
+    await source(session, "equipment", WINCH, name=None)
+    document = await add(session, "documents", vessel_id=ONE, equipment_id=WINCH)
+    await sync(session)
+    await move(session, WINCH, {**OF_WINCH, "documents": document}, TWO)
+    await sync(session)
+    assert not session.state.is_there(Ref("document", document))
+
+
+async def test_a_new_document_that_waits_for_deleted_equipment_moves_with_it(session: Session) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", RADIO))
+    await source(session, "equipment", RADIO, notes="later")
+    document = await add(session, "documents", vessel_id=THREE, equipment_id=RADIO)
+    await sync(session, "manual")
+    for vessel in (TWO, THREE):
+        await move(session, RADIO, {"documents": document}, vessel)
+        await sync(session, "manual")
+    assert not session.state.is_there(Ref("document", document))

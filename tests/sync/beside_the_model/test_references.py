@@ -11,6 +11,7 @@ from tests.sync.beside_the_model.scene import (
     FOUR,
     OF_PUMP,
     OF_RADAR,
+    OF_RADIO,
     OF_VALVE,
     ONE,
     PUMP,
@@ -18,6 +19,7 @@ from tests.sync.beside_the_model.scene import (
     THREE,
     TWO,
     VALVE,
+    WINCH,
     move,
     source,
     sync,
@@ -134,3 +136,15 @@ async def test_a_reference_that_came_back_with_its_end_is_not_the_portals_doing(
     await session.rollback(undone, force=False)
     await session.rollback(change, force=False)
     assert not session.runs[-1].was_refused
+
+
+async def test_a_reference_that_waits_on_a_vessel_left_alone_and_moves_is_written_once(
+    session: Session,
+) -> None:
+    await source(session, "vessels", THREE, flag="NO")
+    await sync(session)
+    await session.rollback_vessel(THREE, force=False)
+    ends = {"source_equipment_id": CRANE, "target_equipment_id": WINCH}
+    await source(session, "cross_references", OF_RADIO["cross_references"], vessel_id=TWO, **ends)
+    await sync(session)
+    assert session.state.is_there(Ref("cross_reference", OF_RADIO["cross_references"]))

@@ -123,3 +123,13 @@ async def test_equipment_that_stayed_with_its_vessel_stays_by_the_brake_once_the
     assert session.state.is_there(Ref("equipment", VALVE))
     await session.sync(Options("sync", strategy="target_wins", allow_deletions=True))
     assert not session.state.is_there(Ref("equipment", VALVE))
+
+
+async def test_the_brake_counts_no_reference_that_waits_since_a_rollback(session: Session) -> None:
+    await session.rollback_vessel(TWO, force=False)
+    written = session.state.of_vessel(ONE)
+    await source_steps.delete_row(session, "equipment", DAVIT)
+    await source_steps.delete_row(session, "equipment", VALVE)
+    gone = [ref for ref in written if session.onboarding.get(*ref) is None]
+    await session.sync(Options("sync", brake_least=2, brake_share=len(gone) / len(written)))
+    assert not session.state.is_there(Ref("equipment", DAVIT))
