@@ -186,7 +186,6 @@ async def _decide_users(
     if sharing:
         others = await _read(source, user, queries.by_id(user, sharing))
         claimants = pl.concat([frame, others])
-    decisions.identities["user"] = _frame({})
     trial = transform(user, claimants, Unit(decisions, ()))
     erroneous = set(trial.findings.filter(pl.col("severity") == "error")["source_id"])
     sharers = {id_ for group in groups.values() for id_ in group}

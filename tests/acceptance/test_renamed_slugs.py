@@ -1,4 +1,4 @@
-"""A company's slug that the portal gives to another company: nobody takes over what was migrated from another row."""
+"""A company's slug that the portal gives to another one: nobody takes over what was migrated from another."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Portals:
     async def company(self, code: str) -> Report:
         """Adds one to the source, with a vessel, and migrates it."""
         await self.source.execute(
-            "WITH c AS (INSERT INTO companies (id, name, code) VALUES (gen_random_uuid(), $1, $1) RETURNING id)"
+            "WITH c AS ("
+            "INSERT INTO companies (id, name, code) VALUES (gen_random_uuid(), $1, $1) RETURNING id)"
             " INSERT INTO vessels (id, company_id, name, onboarding_status)"
             " SELECT gen_random_uuid(), id, $1, 'APPROVED' FROM c",
             code,
@@ -27,7 +28,8 @@ class Portals:
         return await migrate(self.settings, Selection(company=(code,)))
 
     async def slugs(self) -> dict[str, str]:
-        return dict(await self.target.fetch("SELECT name, slug FROM companies"))
+        rows = await self.target.fetch("SELECT name, slug FROM companies")
+        return {row["name"]: row["slug"] for row in rows}
 
 
 @pytest.fixture
@@ -59,3 +61,14 @@ async def test_a_company_that_comes_back_takes_nobody_over_who_has_its_slug_by_n
     report = await migrate(portals.settings, Selection(company=("beta",)))
     assert (report.exit_status, report.failed, report.findings["warning", "company.adopted"]) == (1, 1, 0)
     assert await portals.slugs() == {"alpha": "beta"}
+
+
+async def test_a_slug_with_a_number_takes_nobody_over_when_its_company_comes_back(portals: Portals) -> None:
+    await portals.company("a.b")
+    await rollback(portals.settings, run=(await portals.company("a b")).run_id)
+    await portals.target.execute(
+        "INSERT INTO companies (id, name, slug) VALUES (gen_random_uuid(), 'of the portal', 'a-b-2')"
+    )
+    report = await migrate(portals.settings, Selection(company=("a b",)))
+    assert (report.exit_status, report.failed, report.findings["warning", "company.adopted"]) == (1, 1, 0)
+    assert await portals.slugs() == {"a.b": "a-b", "of the portal": "a-b-2"}
