@@ -82,7 +82,7 @@ async def decide(
         checks={e.name: checks(e, target_catalogue, source_catalogue) for e in ENTITIES},
     )
     fleet = Fleet(decisions, list(vessels))
-    if state.marks:
+    if state.ledger:
         fleet.ids = await former_ids.find(source, target, vessels)
         for of, found in fleet.ids.items():
             decisions.kept_ids.setdefault(of, {}).update(found)
@@ -211,7 +211,7 @@ async def _decide_users(
 def _loaded_users(state: TargetState, fleet: Fleet) -> dict[str, str]:
     """Source id -> target id of users who were written, those whom the portal deleted since included."""
     there = {id_: target_id for id_, (target_id, _) in state.identities.get("user", {}).items()}
-    return there | {id_: state.recorded["user"][id_] for id_ in fleet.deleted.get("user", ())}
+    return there | {id_: state.recorded["user"][id_] for id_ in fleet.deleted["user"]}
 
 
 async def _loaded_with(target: Connection, source_ids: Collection[str]) -> dict[str, str]:
