@@ -94,3 +94,25 @@ async def test_a_user_who_was_rolled_back_keeps_the_id_in_another_company(
     finally:
         await connection.close()
     assert found == derive_one(COMPANIES[0], USER, DIGITS["user"])
+
+
+async def test_a_vessel_that_was_taken_over_has_an_id_of_its_own_once_that_is_taken_back(
+    source: asyncpg.Connection, settings: Settings
+) -> None:
+    await source.execute(f"UPDATE vessels SET imo_number = '9074729' WHERE id = '{VESSELS[0]}'")
+    target = await asyncpg.connect(settings.target)
+    try:
+        await target.execute(
+            "WITH c AS (INSERT INTO companies (id, name, slug) VALUES (gen_random_uuid(), 'own', 'own')"
+            " RETURNING id) INSERT INTO vessels (id, company_id, name, imo_number, status)"
+            " SELECT gen_random_uuid(), id, 'own', '9074729', 'operational' FROM c"
+        )
+        first = await migrate(settings, Selection(vessels=(VESSELS[0],)))
+        assert first.findings["warning", "vessel.adopted"] == 1
+        await rollback(settings, run=first.run_id)
+        await target.execute("UPDATE vessels SET imo_number = 'another'")
+        assert (await migrate(settings, Selection(vessels=(VESSELS[0],)))).exit_status == 0
+        found = await target.fetchval("SELECT id::text FROM vessels WHERE imo_number = '9074729'")
+    finally:
+        await target.close()
+    assert found == derive_one(VESSELS[0], VESSELS[0], DIGITS["vessel"])
