@@ -202,7 +202,7 @@ async def _decide_users(
         if after is not None:
             changed = await after(transform(user, frame, Unit(decisions, ())).image.filter(loaded_ones))
         taken = _adopt_users(state, fleet, frame, out, {u.id: u.email for u in state.users} | changed)
-        if not taken or after is None:
+        if not taken:
             break
         out |= taken
     fleet.shared.append(transform(user, frame, Unit(decisions, ())))

@@ -11,7 +11,7 @@ from tests.support.dumps import apart
 from tests.sync.test_flow import lasting
 
 ALL = Selection(all=True)
-COMPANY, ONE, TWO, PUMP, PART, PAPER = (f"0000000{n}-0000-4000-8000-000000000000" for n in range(1, 7))
+COMPANY, ONE, TWO, PUMP, PART, PAPER, SCORE = (f"0000000{n}-0000-4000-8000-000000000000" for n in range(1, 8))
 ROWS = f"""
 INSERT INTO companies (id, name, code) VALUES ('{COMPANY}', 'c', 'c');
 INSERT INTO vessels (id, company_id, name, onboarding_status)
@@ -66,3 +66,45 @@ async def test_what_hangs_on_equipment_goes_with_it_also_where_it_is_kept_as_it_
     assert await fetchval(maintenance_url, found) == 22
     await undone(config, report)
     assert apart(lasting(after), lasting(await state(maintenance_url))) == []
+
+
+async def test_a_score_that_is_kept_as_it_was_stays_on_the_vessel_where_the_target_has_it(
+    onboarding_url: str, maintenance_url: str
+) -> None:
+    config = Settings(source=onboarding_url, target=maintenance_url, on_error="quarantine")
+    await execute(onboarding_url, ROWS)
+    await execute(
+        onboarding_url,
+        "INSERT INTO quality_scores (id, vessel_id, equipment_id, category, score, assessed_at)"
+        f" VALUES ('{SCORE}', '{ONE}', '{PUMP}', 'c', 50, now())",
+    )
+    await migrate(config, ALL)
+    before = await state(maintenance_url)
+    await execute(
+        onboarding_url,
+        f"UPDATE equipment SET vessel_id = '{TWO}', updated_at = now();"
+        f"UPDATE documents SET vessel_id = '{TWO}', updated_at = now();"
+        f"UPDATE quality_scores SET vessel_id = '{TWO}', score = 500",
+    )
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.verified.differences, report.quarantined["quality_scores"]) == (
+        0,
+        [],
+        1,
+    )
+    on = (
+        "SELECT v.name || e.name || s.score FROM quality_scores s JOIN vessels v ON v.id = s.vessel_id"
+        " JOIN equipment e ON e.id = s.equipment_id"
+    )
+    assert await fetchval(maintenance_url, on) == "onepump50"
+    kept = (
+        "SELECT kind || vessel_id FROM bulkmig.base WHERE entity = 'quality_score' ORDER BY id DESC LIMIT 1"
+    )
+    assert await fetchval(maintenance_url, kept) == f"rows{ONE}"  # a checkpoint of that vessel has it
+    await undone(config, report)
+    assert apart(lasting(before), lasting(await state(maintenance_url))) == []
+    assert (await sync(config, ALL)).exit_status == 0
+    await execute(onboarding_url, "UPDATE quality_scores SET score = 60")
+    report = await sync(config, Selection(vessels=(TWO,)))
+    assert (report.exit_status, report.selected, report.verified.differences) == (0, 2, [])
+    assert await fetchval(maintenance_url, on) == "twopump60"
