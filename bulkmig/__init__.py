@@ -21,7 +21,7 @@ from bulkmig.sync.resolve import listed as conflicts
 from bulkmig.sync.resolve import resolve
 from bulkmig.sync.run import remigrate, sync
 from bulkmig.verification import verify
-from bulkmig.weigh import Deviation, Verified
+from bulkmig.verified import Deviation, Verified
 
 __all__ = [
     "BulkmigError",

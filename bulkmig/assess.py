@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 import polars as pl
 from msgspec import Struct, field
@@ -91,16 +92,8 @@ async def _assess(
         listen(PhaseStarted("vessels", len(due)))
         with stop.scope() as scope:
             if settings.processes > 1:
-                due_ids = fleet.decisions.vessels_due
-                job = Job("assess", settings, ends.snapshot, "", due=due_ids)
-                job.companies = frozenset(vessel.company_id for vessel in due)
-
-                def collect(share: Share) -> None:
-                    report.merge(share.report)
-                    if share.between is not None:
-                        between.merge(share.between)
-
-                await spread(job, due, collect, listen)
+                job = Job("assess", settings, ends.snapshot, "", due=fleet.decisions.vessels_due)
+                await _spread(job, due, between, report, listen)
             else:
                 await _vessels(settings, ends, fleet, due, between, report, listen)
             await between.tell(
@@ -130,6 +123,18 @@ def _count_shared(fleet: Fleet, report: Report, *, everything: bool) -> None:
     inserted, updated = rows.counts()
     report.inserted.update(inserted)
     report.updated.update(updated)
+
+
+async def _spread(job: Job, due: list[Vessel], between: Between, report: Report, listen: Listener) -> None:
+    """The vessels in several processes."""
+    job.companies = frozenset(vessel.company_id for vessel in due)
+
+    def collect(share: Share) -> None:
+        report.merge(share.report)
+        if share.between is not None:
+            between.merge(share.between)
+
+    await spread(job, due, collect, listen)
 
 
 async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: Stop) -> Share:
@@ -164,34 +169,20 @@ async def _vessels(
     async def one(lane: Lane, vessels: list[Vessel]) -> None:
         started = time.perf_counter()
 
-        async def attempt(number: int) -> tuple[Unit, _Counter, Tally]:
+        async def attempt(number: int) -> tuple[_Counter, Tally]:
             for vessel in vessels:
                 listen(VesselStarted(vessel.id, vessel.name))
             unit = new_unit(fleet.decisions, vessels, {})
             counter = _Counter(unit, between, report)
             try:
-                return unit, counter, await run(await lane.line(), unit, counter)
+                return counter, await run(await lane.line(), unit, counter)
             except Exception:
                 await lane.close()
                 raise
 
-        unit, counter, tally = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
+        counter, tally = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
         add(report, tally)
-        for findings in counter.findings:
-            report.count_findings(findings)
-        report.elsewhere += counter.elsewhere
-        seconds = time.perf_counter() - started
-        for vessel in vessels:
-            if vessel.id in unit.failing:
-                why = unit.failing[vessel.id]
-                between.failing.add(vessel.id)
-                report.failed += 1
-                report.failures.append(Failure(vessel.id, vessel.name, vessel.imo_number, "validate", why))
-                listen(VesselFailed(vessel.id, vessel.name, "validate", why))
-            else:
-                report.done += 1
-                rows = counter.commit(vessel.id)
-                listen(VesselDone(vessel.id, vessel.name, "validated", rows, seconds))
+        counter.tell(vessels, time.perf_counter() - started, listen)
 
     place = site(settings, ends, listen)
     queue = Queue(cut(due, settings.batch_bytes))
@@ -202,8 +193,8 @@ async def _vessels(
 
 
 class _Counter(Struct):
-    """A sink that counts what a loader would do; `commit` adds a vessel's figures to the report. Nothing is
-    added before the whole unit is through: one that is too large is done again vessel by vessel."""
+    """A sink that counts what a loader would do; `tell` adds that to the report. Nothing is added before the
+    whole unit is through: one that is too large is done again vessel by vessel."""
 
     unit: Unit
     between: Between
@@ -236,8 +227,25 @@ class _Counter(Struct):
     async def finish(self) -> None:
         """Nothing is left."""
 
-    def commit(self, vessel: str) -> int:
-        """Returns how many target rows the vessel would have."""
+    def tell(self, vessels: Sequence[Vessel], seconds: float, listen: Listener) -> None:
+        """Adds the unit's vessels to the report."""
+        report = self.report
+        for findings in self.findings:
+            report.count_findings(findings)
+        report.elsewhere += self.elsewhere
+        for vessel in vessels:
+            why = self.unit.failing.get(vessel.id)
+            if why is not None:
+                self.between.failing.add(vessel.id)
+                report.failed += 1
+                report.failures.append(Failure(vessel.id, vessel.name, vessel.imo_number, "validate", why))
+                listen(VesselFailed(vessel.id, vessel.name, "validate", why))
+            else:
+                report.done += 1
+                listen(VesselDone(vessel.id, vessel.name, "validated", self._add(vessel.id), seconds))
+
+    def _add(self, vessel: str) -> int:
+        """Adds a vessel's figures; returns how many target rows it would have."""
         adopted = ("vessel", vessel) in self.unit.decisions.adopted
         for (owner, table), n in self.rows.items():
             if owner == vessel:

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from bulkmig._core.frames import to_csv
+from bulkmig._core.program import digest as rules
 from bulkmig._core.stored import document
 from bulkmig._version import __version__
-from bulkmig.cluster.rules import digest as rules
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import UsageError

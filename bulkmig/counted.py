@@ -10,6 +10,14 @@ from bulkmig.vessel_load import Loaded
 from bulkmig.workers import Queue
 
 
+def add_rows(report: Report, result: Loaded) -> None:
+    """Adds what was done of a vessel's rows."""
+    report.inserted.update(result.inserted)
+    report.updated.update(result.updated)
+    report.deleted.update(result.deleted)
+    report.unchanged.update(result.unchanged)
+
+
 class Counted:
     """`ended`: vessels of which it is known what became of them; `older`: those that were read in an earlier
     snapshot than the run has now."""
@@ -71,24 +79,20 @@ class Counted:
             event = VesselDone(vessel.id, vessel.name, "skipped", 0, 0.0)
         else:
             report.done += 1
-            report.inserted.update(result.inserted)
-            report.updated.update(result.updated)
-            report.deleted.update(result.deleted)
-            report.unchanged.update(result.unchanged)
+            add_rows(report, result)
             report.conflicts.update(result.conflicts)
             report.held_back += result.held_back
             report.quarantined.update(result.quarantined)
             report.pending += result.pending
-            rows = (result.inserted + result.updated + result.deleted).total()
             report.slowest = sorted(
-                [*report.slowest, (vessel.name, result.seconds, rows)], key=lambda entry: -entry[1]
+                [*report.slowest, (vessel.name, result.seconds, result.rows)], key=lambda entry: -entry[1]
             )[:SLOWEST]
             self._done[vessel.id] = result
             event = VesselDone(
                 vessel.id,
                 vessel.name,
                 result.state,
-                rows,
+                result.rows,
                 result.seconds,
                 sum(n for (severity, _), n in result.findings.items() if severity == "warning"),
                 result.quarantined.total(),

@@ -16,7 +16,7 @@ from bulkmig._core.frames import from_csv, runs, to_csv
 from bulkmig._core.ids import canonical, raw
 from bulkmig._core.parcel import Parcel, TableLoad
 from bulkmig._core.stored import compress, expand, unreadable
-from bulkmig.sqlite.portal import contract
+from bulkmig.sqlite.contract import contract
 from bulkmig.sqlite.values import store
 
 if TYPE_CHECKING:

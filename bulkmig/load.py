@@ -19,6 +19,7 @@ from bulkmig._core.unit import Unit
 from bulkmig.encode import encode
 from bulkmig.errors import BulkmigError, ServerLost, VesselError
 from bulkmig.events import VesselReached
+from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown, transaction
 from bulkmig.postgres.transient import transient
@@ -32,7 +33,6 @@ from bulkmig.vessel_load import (
     Rejected,
     VesselLoad,
     count_findings,
-    lock_key,
     record_failure,
 )
 from bulkmig.workers import Lane

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import asyncpg
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from bulkmig._core.declare import Entity
@@ -48,63 +49,87 @@ def work(
     continue_on_error: bool,
 ) -> Work:
     """The work of a migration's workers."""
+    return _Units(options, shared, queue, report, finished, continue_on_error).one
 
-    def go_on(vessel: Vessel, results: Sequence[Loaded]) -> bool:
-        """Whether the next vessel of a unit may be started: one that was only read is not in flight."""
-        if results[-1].state == "failed" and not continue_on_error:
-            queue.stopped = True
-        if not queue.may_go_on([vessel]):
-            queue.stopped = True
-        return not queue.stopped
 
-    async def one(lane: Lane, vessels: list[Vessel]) -> None:
-        patience = lane.site.patience
-        unknown: dict[str, Loaded] = {}
-        last: tuple[Unit, Loader] | None = None
+class _Units(Struct):
+    options: LoadOptions
+    shared: Shared
+    queue: Queue
+    report: Report
+    finished: Finished
+    continue_on_error: bool
 
-        async def attempt(number: int) -> Tally:
-            nonlocal last
-            for vessel in vessels:
-                lane.site.listen(VesselStarted(vessel.id, vessel.name))
-            unit = new_unit(options.decisions, vessels, shared.failures)
-            loader = Loader(lane, unit, vessels, options, unknown, go_on)
-            last = unit, loader
-            try:
-                return await run(await lane.line(), unit, loader)
-            except BaseException as error:
-                await loader.abort(error)
-                if isinstance(error, Exception) and not isinstance(error, UnitTooLarge):
-                    await lane.close()
-                raise
-
-        def go() -> bool:
-            return last is not None and not last[1].results and queue.may_go_on(vessels)
-
+    async def one(self, lane: Lane, vessels: list[Vessel]) -> None:
+        attempts = _Attempts(self, lane, vessels)
         try:
-            tally = await patience.work(name_of(vessels), attempt, go=go)
+            tally = await lane.site.patience.work(name_of(vessels), attempts.one, go=attempts.go)
         except (UnitTooLarge, SnapshotGone, ServerLost):
-            if last is not None:
-                finished(last[1].results, queue)
+            self.finished(attempts.results, self.queue)
             raise
         except Exception as error:
-            assert last is not None
-            unit, loader = last
-            finished(loader.results, queue)
-            ended = {result.vessel.id for result in loader.results}
-            left = [vessel for vessel in vessels if vessel.id not in ended]
-            if transient(error) and not queue.may_go_on(left):
-                queue.stopped = True  # the window is over: nothing of these is written, the next run goes on
-            elif len(vessels) > 1:
-                # The source or a row that no one foresaw: alone, each vessel fails or succeeds for itself.
-                queue.split(left)
-            else:
-                finished([await _failed(lane, vessels[0], unit, loader, options, report, error)], queue)
-            return
-        assert last is not None
-        add(report, tally)
-        finished(last[1].results, queue)
+            self.finished(attempts.results, self.queue)
+            await self._give_up(attempts, error)
+        else:
+            add(self.report, tally)
+            self.finished(attempts.results, self.queue)
 
-    return one
+    async def _give_up(self, attempts: _Attempts, error: Exception) -> None:
+        """What becomes of a unit's vessels of which the last attempt has no result."""
+        ended = {result.vessel.id for result in attempts.results}
+        left = [vessel for vessel in attempts.vessels if vessel.id not in ended]
+        if transient(error) and not self.queue.may_go_on(left):
+            self.queue.stopped = True  # the window is over: nothing of these is written, the next run goes on
+        elif len(attempts.vessels) > 1:
+            # The source or a row that no one foresaw: alone, each vessel fails or succeeds for itself.
+            self.queue.split(left)
+        else:
+            assert attempts.loader is not None
+            failed = await _failed(
+                attempts.lane, attempts.vessels[0], attempts.loader, self.options, self.report, error
+            )
+            self.finished([failed], self.queue)
+
+    def go_on(self, vessel: Vessel, results: Sequence[Loaded]) -> bool:
+        """Whether the next vessel of a unit may be started: one that was only read is not in flight."""
+        if results[-1].state == "failed" and not self.continue_on_error:
+            self.queue.stopped = True
+        if not self.queue.may_go_on([vessel]):
+            self.queue.stopped = True
+        return not self.queue.stopped
+
+
+class _Attempts(Struct):
+    """The attempts at one unit, and the loader of the latest. `unknown`: as the loader has it."""
+
+    units: _Units
+    lane: Lane
+    vessels: list[Vessel]
+    unknown: dict[str, Loaded] = field(default_factory=dict)
+    loader: Loader | None = None
+
+    async def one(self, number: int) -> Tally:
+        lane, options = self.lane, self.units.options
+        for vessel in self.vessels:
+            lane.site.listen(VesselStarted(vessel.id, vessel.name))
+        unit = new_unit(options.decisions, self.vessels, self.units.shared.failures)
+        loader = Loader(lane, unit, self.vessels, options, self.unknown, self.units.go_on)
+        self.loader = loader
+        try:
+            return await run(await lane.line(), unit, loader)
+        except BaseException as error:
+            await loader.abort(error)
+            if isinstance(error, Exception) and not isinstance(error, UnitTooLarge):
+                await lane.close()
+            raise
+
+    def go(self) -> bool:
+        """Whether there may be another."""
+        return not self.results and self.units.queue.may_go_on(self.vessels)
+
+    @property
+    def results(self) -> list[Loaded]:
+        return self.loader.results if self.loader is not None else []
 
 
 def name_of(vessels: Sequence[Vessel]) -> str:
@@ -138,7 +163,6 @@ def add(report: Report, tally: Tally) -> None:
 async def _failed(
     lane: Lane,
     vessel: Vessel,
-    unit: Unit,
     loader: Loader,
     options: LoadOptions,
     report: Report,
@@ -147,7 +171,7 @@ async def _failed(
     if isinstance(error, AlreadyMigrated):
         return await loader.already(vessel)
     if isinstance(error, Rejected):
-        return await _rejected(lane, vessel, options, report, unit.failing[vessel.id])
+        return await _rejected(lane, vessel, options, report, loader.unit.failing[vessel.id])
     if isinstance(error, VesselError):
         phase, why = error.phase, str(error)
     elif isinstance(error, (asyncpg.PostgresError, OSError, BulkmigError, asyncpg.InterfaceError)):

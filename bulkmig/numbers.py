@@ -24,8 +24,8 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.source import queries
 from bulkmig.source.onboarding import copy_out
-from bulkmig.sqlite.portal import BORN
 from bulkmig.sqlite.session import Session, on_file
+from bulkmig.sqlite.tables import BORN
 from bulkmig.sqlite.values import store
 
 _VESSELS = 1000  # at once

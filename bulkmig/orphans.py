@@ -5,12 +5,13 @@ from __future__ import annotations
 import polars as pl
 from msgspec import Struct
 
+from bulkmig._core.findings import finding
 from bulkmig._core.frames import from_csv
-from bulkmig._core.unit import finding
 from bulkmig.entities import PER_VESSEL
 from bulkmig.postgres.session import Connection
 from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
+from bulkmig.transform import quarantine
 
 
 class Orphans(Struct, frozen=True):
@@ -30,14 +31,7 @@ async def find(source: Connection) -> list[Orphans]:
         frame = from_csv(await read_all(source, queries.orphans(entity)), queries.columns(entity))
         if frame.height:
             rule = next(rule for rule in entity.rules if rule.field == entity.through[1])
-            quarantined = frame.select(
-                "vessel_id",
-                pl.lit(entity.name).alias("entity"),
-                pl.col("id").alias("source_id"),
-                pl.lit(rule.code).alias("code"),
-                pl.lit(rule.message).alias("message"),
-                pl.struct(entity.column_names).struct.json_encode().alias("row"),
-            )
             findings = finding(frame, entity.name, rule.severity, rule.code, rule.field, rule.message)
+            quarantined = quarantine(entity, frame, findings.select("code", "message"))
             found.append(Orphans(entity.source, findings, quarantined))
     return found

@@ -108,40 +108,50 @@ async def spread(
         memory=max(settings.memory // settings.processes, 1024 * 1024),
         max_rows_per_second=_share(settings.max_rows_per_second, settings.processes),
     )
-    pipes: list[Pipe] = []
+    children = _Children(job, collect, listen, continue_on_error)
+    try:
+        await _all(children.follow, shares(vessels, settings.processes))
+    except BaseExceptionGroup as errors:
+        cause = first_error(errors)
+        raise cause from cause.__cause__  # which tells whether it may pass
 
-    def heard(event: Event) -> None:
-        listen(event)
-        if isinstance(event, VesselFailed) and not continue_on_error:
-            for pipe in pipes:
-                pipe.send(DRAIN)
 
-    async def follow(share: list[Vessel]) -> None:
+class _Children(Struct):
+    """The processes under way, each with a pipe to it."""
+
+    job: Job
+    collect: Callable[[Share], None]
+    listen: Listener
+    continue_on_error: bool
+    pipes: list[Pipe] = field(default_factory=list)
+
+    async def follow(self, share: list[Vessel]) -> None:
+        """Starts one for these vessels, and is done when it is."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_child, args=(job, share, theirs), daemon=True)
+        process = context.Process(target=_child, args=(self.job, share, theirs), daemon=True)
         with _no_signals():
             process.start()
         theirs.close()
-        pipes.append(ours)
+        self.pipes.append(ours)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_pass_on_cancellation, ours)
                 # What the child did by then counts, so its last word is waited for in any case.
                 with anyio.CancelScope(shield=True):
-                    collect(await _follow(ours, heard))
+                    self.collect(await _follow(ours, self._heard))
                 group.cancel_scope.cancel()
         finally:
-            pipes.remove(ours)
+            self.pipes.remove(ours)
             ours.close()
             with anyio.CancelScope(shield=True):
                 await to_thread.run_sync(process.join)
 
-    try:
-        await _all(follow, shares(vessels, settings.processes))
-    except BaseExceptionGroup as errors:
-        cause = first_error(errors)
-        raise cause from cause.__cause__  # which tells whether it may pass
+    def _heard(self, event: Event) -> None:
+        self.listen(event)
+        if isinstance(event, VesselFailed) and not self.continue_on_error:
+            for pipe in self.pipes:
+                pipe.send(DRAIN)
 
 
 async def _pass_on_cancellation(pipe: Pipe) -> None:

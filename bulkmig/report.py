@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import resource
-import sys
 import time
 from collections import Counter, defaultdict
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 from msgspec import Struct, field
 from msgspec.structs import asdict
 
-from bulkmig._core.unit import FINDING
+from bulkmig._core.findings import FINDING
+from bulkmig._core.memory import peak_resident
 from bulkmig.checkpoint.stage import Drift
 from bulkmig.entities import TABLES
 from bulkmig.timeline import Timeline
-from bulkmig.weigh import Deviation, Verified
+from bulkmig.verified import Deviation, Verified
 
 SLOWEST = 5
 EXIT = {"completed": 0, "completed_with_failures": 1, "refused": 1, "stopped": 4, "failed": 1}
@@ -158,7 +155,7 @@ class Report(Struct):
     def finish(self) -> None:
         """Settles status and duration."""
         self.seconds = time.perf_counter() - self.began
-        self.peak_memory = peak_memory() + self.other_memory
+        self.peak_memory = peak_resident() + self.other_memory
         bad = self.failures or self.verified.difference_count or self.held_back
         if self.command in ("plan", "validate"):
             bad = bad or self.errors
@@ -167,9 +164,6 @@ class Report(Struct):
 
     def document(self) -> dict[str, Any]:
         """The command's JSON document (cli.md)."""
-        by_code: Counter[str] = Counter()
-        for (_, code), n in self.findings.items():
-            by_code[code] += n
         document: dict[str, Any] = {
             "command": self.command,
             "run_id": self.run_id,
@@ -181,20 +175,8 @@ class Report(Struct):
                 "failed": self.failed,
                 "remaining": self.remaining,
             },
-            "rows": {
-                table: {
-                    "inserted": self.inserted[table],
-                    "updated": self.updated[table],
-                    "deleted": self.deleted[table],
-                    "unchanged": self.unchanged[table],
-                }
-                for table in dict.fromkeys([*TABLES, *self.inserted, *self.updated, *self.deleted])
-            },
-            "findings": {
-                "errors": self.errors,
-                "warnings": self.warnings,
-                "by_code": dict(sorted(by_code.items())),
-            },
+            "rows": self._rows(),
+            "findings": self._findings(),
             "quarantined": {table: n for table, n in sorted(self.quarantined.items()) if n},
             "pending": {"cross_references": self.pending},
             "conflicts": {
@@ -214,7 +196,7 @@ class Report(Struct):
                 for phase in ("extract", "validate", "transform", "load", "verify")
             },
             "seconds": round(self.seconds, 6),
-            "peak_memory_bytes": self.peak_memory or peak_memory(),
+            "peak_memory_bytes": self.peak_memory or peak_resident(),
             "memory": {"bound": self.memory_bound, "peak_in_flight": self.peak_in_flight},
             "timeline": self.timeline.document(),
             "failures": [asdict(failure) for failure in self.failures],
@@ -229,6 +211,27 @@ class Report(Struct):
                 row for frame in self.findings_list for row in frame.iter_rows(named=True)
             ]
         return document
+
+    def _rows(self) -> dict[str, dict[str, int]]:
+        return {
+            table: {
+                "inserted": self.inserted[table],
+                "updated": self.updated[table],
+                "deleted": self.deleted[table],
+                "unchanged": self.unchanged[table],
+            }
+            for table in dict.fromkeys([*TABLES, *self.inserted, *self.updated, *self.deleted])
+        }
+
+    def _findings(self) -> dict[str, Any]:
+        by_code: Counter[str] = Counter()
+        for (_, code), n in self.findings.items():
+            by_code[code] += n
+        return {
+            "errors": self.errors,
+            "warnings": self.warnings,
+            "by_code": dict(sorted(by_code.items())),
+        }
 
     @property
     def _decided(self) -> dict[str, int]:
@@ -245,15 +248,3 @@ class Report(Struct):
             "differences": [asdict(deviation) for deviation in found.differences],
             "drifted": [asdict(deviation) for deviation in found.drifted],
         }
-
-
-def peak_memory() -> int:
-    """Peak resident memory of this process in bytes."""
-    # Linux: not getrusage, whose figure a process inherits from the one that started it.
-    status = Path("/proc/self/status")
-    if status.is_file():
-        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(encoding="ascii", errors="replace"), re.M)
-        if found:
-            return int(found[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -31,6 +31,7 @@ from bulkmig.fleet.run import Run
 from bulkmig.fleet.vessels import load_vessels
 from bulkmig.fleet.waiting import finish_waiting
 from bulkmig.ledger import access, write
+from bulkmig.ledger.locks import lock_key
 from bulkmig.ledger.read import values
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.pipeline import Tally, run
@@ -43,7 +44,7 @@ from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.target.postgres import copy_in
 from bulkmig.transform import Outcome
-from bulkmig.vessel_load import Loaded, LoadOptions, count_findings, lock_key
+from bulkmig.vessel_load import Loaded, LoadOptions, count_findings
 from bulkmig.workers import Lane, Queue, Work, run_units
 
 _ENTRIES = """

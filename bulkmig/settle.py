@@ -5,10 +5,11 @@ quarantined before they could wait get what their other ends have to say as well
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import asyncpg
 import polars as pl
+from asyncpg import Record
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
@@ -20,6 +21,7 @@ from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import audit, write
 from bulkmig.ledger.base import among, pack_ids, pack_keys
+from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.postgres.transient import transient
@@ -27,7 +29,6 @@ from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 from bulkmig.target.postgres import copy_in, ends
 from bulkmig.transform import Outcome, transform
-from bulkmig.vessel_load import lock_key
 
 CHUNK = 5000
 
@@ -83,80 +84,185 @@ async def settle(
 ) -> Settled:
     """Looks once at every waiting row, also those of earlier runs. A row that the source no longer has is
     forgotten. `result`: what an earlier call that broke off has got to; this one goes on with it."""
-    result = result or Settled()
-    await _find_out(target, result)
-    result.pending, result.refused = 0, []
+    settling = _Settling(source, target, decisions, checkpoints, by, result or Settled())
+    await settling.find_out()
+    settling.result.pending, settling.result.refused = 0, []
     for entity in PER_VESSEL:
-        if entity.waits is None:
-            continue
+        if entity.waits is not None:
+            await settling.waiting(entity)
+            await settling.kept_out(entity)
+    return settling.result
+
+
+class _Settling(Struct):
+    source: Connection
+    target: Connection
+    decisions: Decisions
+    checkpoints: Checkpoints
+    by: audit.Who
+    result: Settled
+
+    async def find_out(self) -> None:
+        """Settles a commit of which the answer was lost: where rows still wait, it has not happened."""
+        if self.result.unknown is None:
+            return
+        entity, ids, before = self.result.unknown
+        if not ids or await self.target.fetchval(_STILL_WAITING, entity, ids):
+            self._restore(before)
+        self.result.unknown = None
+
+    def _restore(self, before: Settled) -> None:
+        for name, value in asdict(before).items():
+            setattr(self.result, name, value)
+
+    async def waiting(self, entity: Entity) -> None:
+        """The rows that wait, a chunk in a transaction."""
         last, size = write.NIL, CHUNK
-        ids: list[str] = []
-        waiting: set[str] = set()
         while True:
-            before = result.copy()
+            before = self.result.copy()
+            rows: list[Record] = []
+            waiting: set[str] = set()
             try:
-                async with transaction(target):
-                    rows = await target.fetch(_NEXT, entity.name, last, size)
+                async with transaction(self.target):
+                    rows = await self.target.fetch(_NEXT, entity.name, last, size)
                     if not rows:
-                        break
-                    ids = [row["source_id"] for row in rows]
-                    outcome = await _look(source, target, decisions, entity, ids)
-                    of = {row["source_id"]: row["vessel_id"] for row in rows}
-                    outcome = replace(outcome, image=await _unwritten(target, outcome, of))
-                    waiting = set(outcome.waiting["id"])
-                    leaving = {row["vessel_id"] for row in rows if row["source_id"] not in waiting}
-                    gone = dict(of)
-                    for source_id in {*outcome.raw["id"]} - {*outcome.quarantined["source_id"]}:
-                        del gone[source_id]
-                    await _load(target, checkpoints, by, decisions, outcome, result, leaving, gone)
-                    result.pending += len(waiting)
-                    await target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
-                last, size = ids[-1], CHUNK
+                        return
+                    waiting = await self._chunk(entity, rows)
+                last, size = rows[-1]["source_id"], CHUNK
             except CommitUnknown:
-                result.unknown = entity.name, [id_ for id_ in ids if id_ not in waiting], before
+                gone = [row["source_id"] for row in rows if row["source_id"] not in waiting]
+                self.result.unknown = entity.name, gone, before
                 raise
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                _restore(result, before)
-                if transient(error) or not isinstance(error, asyncpg.PostgresError):
+                self._restore(before)
+                if transient(error) or not isinstance(error, asyncpg.PostgresError) or not rows:
                     raise
                 # The target refuses a row: the chunk again, row by row; that one goes on waiting.
                 if size == 1:
-                    last = ids[0]
-                    result.pending += 1
-                    result.refused.append((entity.name, ids[0], rows[0]["vessel_id"], describe(error)))
+                    last, vessel = rows[0]["source_id"], rows[0]["vessel_id"]
+                    self.result.pending += 1
+                    self.result.refused.append((entity.name, last, vessel, describe(error)))
                 size = 1
-        await _kept_out(source, target, decisions, checkpoints.run_id, entity, result)
-    return result
 
+    async def _chunk(self, entity: Entity, rows: Sequence[Record]) -> set[str]:
+        """Returns which of the rows go on waiting."""
+        ids = [row["source_id"] for row in rows]
+        outcome, of = await self._look(entity, ids), {row["source_id"]: row["vessel_id"] for row in rows}
+        outcome = replace(outcome, image=await self._unwritten(outcome, of))
+        waiting = set(outcome.waiting["id"])
+        leaving = {vessel for source_id, vessel in of.items() if source_id not in waiting}
+        gone = dict(of)
+        for source_id in {*outcome.raw["id"]} - {*outcome.quarantined["source_id"]}:
+            del gone[source_id]
+        taken = await self._checkpoints(leaving | set(outcome.image["vessel_id"].drop_nulls()))
+        await self._load(outcome, taken)
+        await self._forget(entity, gone, taken)
+        for vessel in taken:
+            await audit.entry(
+                self.target,
+                self.by,
+                "settled",
+                "rows that waited",
+                run_id=self.checkpoints.run_id,
+                vessel_id=vessel,
+            )
+        await self._tell(outcome)
+        self.result.pending += len(waiting)
+        await self.target.execute(_DELETE, entity.name, [id_ for id_ in ids if id_ not in waiting])
+        return waiting
 
-async def _unwritten(target: Connection, outcome: Outcome, waited: Mapping[str, str]) -> pl.DataFrame:
-    """The rows that come, without those that have left the vessel on which they `waited` (source id ->
-    vessel) and that their new one has written already."""
-    image = outcome.image
-    left = image.filter(
-        pl.col("vessel_id") != pl.col("source_id").replace_strict(waited, return_dtype=pl.String)
-    )
-    if not left.height:
-        return image
-    written = await among(target, sorted(set(left["vessel_id"])), outcome.entity.name, left["source_id"])
-    return (
-        image if written is None else image.join(written, on="source_id", how="anti", maintain_order="left")
-    )
+    async def _look(self, entity: Entity, ids: list[str]) -> Outcome:
+        def know(_: pl.DataFrame, wanted: list[str]) -> Awaitable[pl.DataFrame]:
+            return ends(self.target, wanted)
 
+        return (await look(self.source, self.decisions, entity, ids, know))[0]
 
-async def _find_out(target: Connection, result: Settled) -> None:
-    """Settles a commit of which the answer was lost: where rows still wait, it has not happened."""
-    if result.unknown is None:
-        return
-    entity, ids, before = result.unknown
-    if not ids or await target.fetchval(_STILL_WAITING, entity, ids):
-        _restore(result, before)
-    result.unknown = None
+    async def _unwritten(self, outcome: Outcome, waited: Mapping[str, str]) -> pl.DataFrame:
+        """The rows that come, without those that have left the vessel on which they `waited` (source id ->
+        vessel) and that their new one has written already."""
+        image = outcome.image
+        then = pl.col("source_id").replace_strict(waited, return_dtype=pl.String)
+        left = image.filter(pl.col("vessel_id") != then)
+        if not left.height:
+            return image
+        on = sorted(set(left["vessel_id"]))
+        written = await among(self.target, on, outcome.entity.name, left["source_id"])
+        if written is None:
+            return image
+        return image.join(written, on="source_id", how="anti", maintain_order="left")
 
+    async def _checkpoints(self, vessels: Collection[str]) -> dict[str, str]:
+        """Vessels of earlier runs change as well, also those of which a row only goes into quarantine: each
+        is locked, and has its checkpoint, before that."""
+        target_ids = dict(self.decisions.identity("vessel").iter_rows())
+        # A vessel that the portal has deleted has nothing to go back to.
+        there = sorted((vessel for vessel in vessels if vessel in target_ids), key=lock_key)
+        await self.target.execute(_LOCK, [lock_key(vessel) for vessel in there])
+        taken = await self.checkpoints.taken_of(self.target, there)
+        for vessel in there:
+            if vessel not in taken:
+                taken[vessel] = await self.checkpoints.of_vessel(
+                    self.target, vessel, target_ids[vessel], incidental=True
+                )
+        return taken
 
-def _restore(result: Settled, before: Settled) -> None:
-    for name, value in asdict(before).items():
-        setattr(result, name, value)
+    async def _load(self, outcome: Outcome, taken: Mapping[str, str]) -> None:
+        """The rows that come, and their base."""
+        entity, run_id = outcome.entity, self.checkpoints.run_id
+        if not outcome.image.height:
+            return
+        images = outcome.image.partition_by("vessel_id", as_dict=True)
+        for load in table_loads(entity, outcome.image):
+            if load.rows:
+                self.result.inserted[load.table] += await copy_in(
+                    self.target, load.table, load.columns, load.data
+                )
+        for key, image in images.items():
+            vessel, entry = str(key[0]), (entity.name, image.height, base(entity, image))
+            await write.base(self.target, run_id, vessel, [entry], checkpoint=taken[vessel])
+
+    async def _forget(self, entity: Entity, gone: Mapping[str, str], taken: Mapping[str, str]) -> None:
+        """Rows that will not come, by id the vessel. Those that were written once, and that a rollback took
+        along, will not return."""
+        run_id, main = self.checkpoints.run_id, entity.tables[0]
+        for vessel in sorted(taken.keys() & set(gone.values())):
+            forgotten = sorted(source_id for source_id, of in gone.items() if of == vessel)
+            went = await among(self.target, [vessel], entity.name, forgotten)
+            if went is not None:
+                keys = {main.name: went[f"{main.name}.{main.own_key}"].to_list()}
+                entry = "vessel", len(keys), pack_keys(keys)
+                await write.base(
+                    self.target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="removed"
+                )
+            entry = entity.name, len(forgotten), pack_ids(forgotten)
+            await write.base(self.target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="forgotten")
+
+    async def _tell(self, outcome: Outcome) -> None:
+        """Findings and quarantine."""
+        run_id, new = self.checkpoints.run_id, of_ends(outcome)
+        await write.findings(self.target, run_id, [new])
+        await write.quarantine(self.target, run_id, [outcome.quarantined])
+        self.result.findings.append(new)
+        self.result.quarantined[outcome.entity.source] += outcome.quarantined.height
+
+    async def kept_out(self, entity: Entity) -> None:
+        """Rows that were quarantined before they could wait get what their other ends have to say."""
+        run_id, last = self.checkpoints.run_id, write.NIL
+        while rows := await self.target.fetch(_KEPT_OUT, entity.name, run_id, last, CHUNK):
+            ids = [row["source_id"] for row in rows]
+            last = ids[-1]
+            new = of_ends(await self._look(entity, ids))
+            if new.height:
+                codes = new["code"].unique().to_list()
+                said = await self.target.fetch(_SAID, run_id, entity.name, new["source_id"].to_list(), codes)
+                known = pl.DataFrame(
+                    [tuple(row) for row in said],
+                    schema={"source_id": pl.String, "field": pl.String},
+                    orient="row",
+                )
+                new = new.join(known, on=["source_id", "field"], how="anti", maintain_order="left")
+                await write.findings(self.target, run_id, [new])
+                self.result.findings.append(new)
 
 
 Ends = Callable[[pl.DataFrame, list[str]], Awaitable[pl.DataFrame]]
@@ -176,100 +282,7 @@ async def look(
     return transform(entity, frame, unit), unit.ends
 
 
-async def _look(
-    source: Connection, target: Connection, decisions: Decisions, entity: Entity, ids: list[str]
-) -> Outcome:
-    return (await look(source, decisions, entity, ids, lambda _, wanted: ends(target, wanted)))[0]
-
-
-async def _kept_out(
-    source: Connection,
-    target: Connection,
-    decisions: Decisions,
-    run_id: str,
-    entity: Entity,
-    result: Settled,
-) -> None:
-    last = write.NIL
-    while rows := await target.fetch(_KEPT_OUT, entity.name, run_id, last, CHUNK):
-        ids = [row["source_id"] for row in rows]
-        last = ids[-1]
-        new = of_ends(await _look(source, target, decisions, entity, ids))
-        if new.height:
-            codes = new["code"].unique().to_list()
-            said = await target.fetch(_SAID, run_id, entity.name, new["source_id"].to_list(), codes)
-            known = pl.DataFrame(
-                [tuple(row) for row in said],
-                schema={"source_id": pl.String, "field": pl.String},
-                orient="row",
-            )
-            new = new.join(known, on=["source_id", "field"], how="anti", maintain_order="left")
-            await write.findings(target, run_id, [new])
-            result.findings.append(new)
-
-
 def of_ends(outcome: Outcome) -> pl.DataFrame:
     """The findings that other vessels decide. All others were made when the row's own vessel was read."""
     codes = [rule.code for rule in outcome.entity.rules if rule.quarantine]
     return outcome.findings.filter(pl.col("code").is_in(codes))
-
-
-async def _load(
-    target: Connection,
-    checkpoints: Checkpoints,
-    by: audit.Who,
-    decisions: Decisions,
-    outcome: Outcome,
-    result: Settled,
-    leaving: set[str],
-    gone: Mapping[str, str],
-) -> None:
-    """`leaving`: vessels of rows that wait no longer; `gone`: rows that will not come, by id the vessel."""
-    entity, run_id = outcome.entity, checkpoints.run_id
-    # Vessels of earlier runs change as well, also those of which a row only goes into quarantine: each is
-    # locked, and has its checkpoint, before that.
-    taken = await _checkpoints(
-        target, checkpoints, decisions, leaving | set(outcome.image["vessel_id"].drop_nulls())
-    )
-    if outcome.image.height:
-        images = {str(key[0]): i for key, i in outcome.image.partition_by("vessel_id", as_dict=True).items()}
-        for load in table_loads(entity, outcome.image):
-            if load.rows:
-                result.inserted[load.table] += await copy_in(target, load.table, load.columns, load.data)
-        for vessel, image in images.items():
-            payload = base(entity, image)
-            await write.base(
-                target, run_id, vessel, [(entity.name, image.height, payload)], checkpoint=taken[vessel]
-            )
-    for vessel in sorted(taken.keys() & set(gone.values())):
-        # Those that were written once, and that a rollback took along, will not return.
-        forgotten = sorted(source_id for source_id, of in gone.items() if of == vessel)
-        main = entity.tables[0]
-        went = await among(target, [vessel], entity.name, forgotten)
-        if went is not None:
-            keys = {main.name: went[f"{main.name}.{main.own_key}"].to_list()}
-            entry = "vessel", len(keys), pack_keys(keys)
-            await write.base(target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="removed")
-        entry = entity.name, len(forgotten), pack_ids(forgotten)
-        await write.base(target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="forgotten")
-    for vessel in taken:
-        await audit.entry(target, by, "settled", "rows that waited", run_id=run_id, vessel_id=vessel)
-    new = of_ends(outcome)
-    await write.findings(target, run_id, [new])
-    await write.quarantine(target, run_id, [outcome.quarantined])
-    result.findings.append(new)
-    result.quarantined[entity.source] += outcome.quarantined.height
-
-
-async def _checkpoints(
-    target: Connection, checkpoints: Checkpoints, decisions: Decisions, vessels: Collection[str]
-) -> dict[str, str]:
-    target_ids = dict(decisions.identity("vessel").iter_rows())
-    # A vessel that the portal has deleted has nothing to go back to.
-    there = sorted((vessel for vessel in vessels if vessel in target_ids), key=lock_key)
-    await target.execute(_LOCK, [lock_key(vessel) for vessel in there])
-    taken = await checkpoints.taken_of(target, there)
-    for vessel in there:
-        if vessel not in taken:
-            taken[vessel] = await checkpoints.of_vessel(target, vessel, target_ids[vessel], incidental=True)
-    return taken

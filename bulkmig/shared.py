@@ -14,6 +14,7 @@ from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import runs, write
+from bulkmig.ledger.locks import LOCK
 from bulkmig.orphans import Orphans
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
@@ -23,7 +24,6 @@ from bulkmig.transform import GOES_WITH, Outcome, quarantine
 
 _LISTED = "SELECT entity, source_id::text FROM bulkmig.quarantine WHERE vessel_id IS NULL"
 _RELEASE = "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
-LOCK = 0x62756C6B73686172  # one run at a time writes companies and users
 USER_REFUSED = "user.refused"
 REFUSED = "company.refused"  # the target's own refusal of a company, as its code
 

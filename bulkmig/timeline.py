@@ -9,6 +9,7 @@ from typing import NamedTuple
 from bulkmig.events import Event, Listener, Sampled, VesselDone, VesselUndone
 
 MOST = 240  # points; where there would be more, every other one goes
+LATE = 10.0  # seconds that count as of late
 SILENT_SECONDS = 2.0  # a process that has said nothing for so long is gone
 
 
@@ -69,10 +70,10 @@ class Timeline:
         """The bound on bytes in flight, of all processes together."""
         return sum(sample.bound for _, sample in self._memory.values())
 
-    def rate(self, over: float = 10.0) -> float:
+    def rate(self) -> float:
         """Rows a second, of late."""
-        now = self.now
-        since = next((p for p in reversed(self.points) if now.seconds - p.seconds >= over), Point(0, 0, 0, 0))
+        now, of_late = self.now, (p for p in reversed(self.points) if self.now.seconds - p.seconds >= LATE)
+        since = next(of_late, Point(0, 0, 0, 0))
         return (now.rows - since.rows) / max(now.seconds - since.seconds, 0.1)
 
     def document(self) -> list[list[float]]:

@@ -16,8 +16,9 @@ from msgspec import Struct
 
 from bulkmig._core import jsontext
 from bulkmig._core.declare import Entity, Rule
+from bulkmig._core.findings import FINDING, QUARANTINE, finding
 from bulkmig._core.frames import any_true
-from bulkmig._core.unit import FINDING, QUARANTINE, Check, Unit, finding
+from bulkmig._core.unit import Check, Unit
 from bulkmig.entities import DIGITS
 from bulkmig.identify import identify
 
@@ -33,7 +34,7 @@ LOSSY_CODES = ("json.unstorable_character", "value.truncated", "value.out_of_ran
 
 
 class Outcome(Struct):
-    """What became of one batch; `raw` is what was read. Findings and quarantine as `unit` defines them."""
+    """What became of one batch; `raw` is what was read. Findings and quarantine as `findings` has them."""
 
     entity: Entity
     rows: int
@@ -64,8 +65,6 @@ class _Marks:
         self._sound: list[tuple[Rule, pl.Series]] = []
 
     def add(self, rule: Rule, mask: pl.Series) -> None:
-        if not any_true(mask):
-            return
         if rule.sound:
             self._sound.append((rule, mask))
         else:
@@ -76,10 +75,11 @@ class _Marks:
         for rule, mask in self._sound:
             for _, _, wrong in self.errors:
                 mask = mask & ~wrong
-            if any_true(mask):
-                self._add(rule, mask)
+            self._add(rule, mask)
 
     def _add(self, rule: Rule, mask: pl.Series) -> None:
+        if not any_true(mask):
+            return
         if rule.lossy:
             own = mask & self.own if self.own is not None else mask
             self.lossiness[rule.code] += int(own.sum())
@@ -195,7 +195,7 @@ def transform(entity: Entity, raw: pl.DataFrame, unit: Unit) -> Outcome:
 def _stats(entity: Entity, raw: pl.DataFrame) -> Counter[str]:
     if not entity.stats:
         return Counter()
-    row = raw.select(expr.fill_null(value=False).sum().alias(name) for name, expr in entity.stats.items())
+    row = raw.select(expr.sum().alias(name) for name, expr in entity.stats.items())
     return Counter({name: int(value) for name, value in row.row(0, named=True).items()})
 
 
@@ -228,7 +228,7 @@ def _repair(entity: Entity, raw: pl.DataFrame, marks: _Marks) -> pl.DataFrame:
 
 
 def _apply_rules(entity: Entity, frame: pl.DataFrame, marks: _Marks) -> None:
-    if not entity.rules or not frame.height:
+    if not frame.height:
         return
     masks = frame.select(
         [rule.when.fill_null(value=False).alias(str(index)) for index, rule in enumerate(entity.rules)]
@@ -239,7 +239,7 @@ def _apply_rules(entity: Entity, frame: pl.DataFrame, marks: _Marks) -> None:
 
 def _fit(entity: Entity, image: pl.DataFrame, unit: Unit, marks: _Marks) -> pl.DataFrame:
     needed = unit.decisions.checks[entity.name]
-    if not needed or not image.height:
+    if not image.height:
         return image
     masks = image.select(
         [check.bad.fill_null(value=False).alias(str(index)) for index, check in enumerate(needed)]
@@ -254,10 +254,9 @@ def _fit(entity: Entity, image: pl.DataFrame, unit: Unit, marks: _Marks) -> pl.D
                 mask = mask & ~known
         if not any_true(mask):
             continue
-        if check.mended is not None:
-            image = image.with_columns(
-                pl.when(mask).then(check.mended).otherwise(pl.col(check.column)).alias(check.column)
-            )
+        image = image.with_columns(
+            pl.when(mask).then(check.mended).otherwise(pl.col(check.column)).alias(check.column)
+        )
         if not check.code:
             continue
         key = (check.code, check.field)
@@ -284,7 +283,7 @@ def _with_out(entity: Entity, frame: pl.DataFrame, marks: _Marks, unit: Unit) ->
     masks = [mask for _, _, mask in marks.quarantine]
     if unit.decisions.on_error == "quarantine":
         masks += [mask for _, _, mask in marks.errors]
-    out = pl.Series("~out", [False], dtype=pl.Boolean).new_from_index(0, frame.height)
+    out = pl.Series([False], dtype=pl.Boolean).new_from_index(0, frame.height)
     for mask in masks:
         out = out | mask
     return frame.with_columns(out.alias("~out"))
@@ -292,8 +291,6 @@ def _with_out(entity: Entity, frame: pl.DataFrame, marks: _Marks, unit: Unit) ->
 
 def _judge(entity: Entity, marks: _Marks, unit: Unit) -> None:
     """Lets errors fail the vessel, or quarantine it whole when they are of its own row."""
-    if entity.scope != "vessel":
-        return
     for code, message, mask in marks.errors:
         first = marks.rows.filter(mask).drop_nulls("vessel_id").unique("vessel_id", keep="first")
         for row in first.iter_rows(named=True):

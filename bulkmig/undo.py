@@ -20,7 +20,7 @@ from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import DURABLE, Connection, close, reach, transaction
 from bulkmig.postgres.transient import transient
 from bulkmig.selection import Vessel
-from bulkmig.weigh import Deviation
+from bulkmig.verified import Deviation
 
 _COMMAND = "rollback"
 # Rows of this entity can wait for other vessels, so more or fewer of them are in the target afterwards.

@@ -18,7 +18,8 @@ from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, listed, resolve
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
-from bulkmig.verify_units import verify_fleet, verify_vessels
+from bulkmig.verify_fleet import verify_fleet
+from bulkmig.verify_units import Comparison, verify_vessels
 
 _UNFINISHED = """
 SELECT id::text FROM bulkmig.runs
@@ -60,17 +61,17 @@ async def verify(
 
         async def compare() -> None:
             fleet = await decided(settings, ends, written, state, on_error="quarantine")
-            await verify_fleet(
-                run.site,
-                settings,
-                ends,
-                fleet,
-                due,
-                report,
+            comparison = Comparison(
+                site=run.site,
+                settings=settings,
+                ends=ends,
+                fleet=fleet,
+                report=report,
                 same_snapshot=False,
                 listen=listen,
                 behind=compared,
             )
+            await verify_fleet(comparison, due)
 
         async with to_its_end(run):
             listen(PhaseStarted("verification", len(due)))
@@ -90,17 +91,18 @@ async def verify_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
                 if number > 1:
                     await ends.mend()
                 state = await target_state.read(ends.target)
-                return await verify_vessels(
-                    site(settings, ends, listen),
-                    settings,
-                    ends,
-                    await decided(settings, ends, vessels, state, on_error="quarantine"),
-                    [vessel for vessel in vessels if vessel.id not in share.behind],
-                    report,
+                comparison = Comparison(
+                    site=site(settings, ends, listen),
+                    settings=settings,
+                    ends=ends,
+                    fleet=await decided(settings, ends, vessels, state, on_error="quarantine"),
+                    report=report,
                     same_snapshot=job.same_snapshot,
                     listen=listen,
                     behind=share.behind,
                 )
+                due = [vessel for vessel in vessels if vessel.id not in share.behind]
+                return await verify_vessels(comparison, due)
 
             with stop.scope() as scope:
                 share.renew = await ends.patience.work("verification", attempt)

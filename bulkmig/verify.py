@@ -24,7 +24,8 @@ from bulkmig.source.queries import uuid_array
 from bulkmig.target.postgres import ends
 from bulkmig.target.references import ForeignKey, dangling, foreign_keys
 from bulkmig.transform import Outcome
-from bulkmig.weigh import Deviation, Mismatch, Verified, Weigher
+from bulkmig.verified import Deviation, Verified
+from bulkmig.weigh import Mismatch, Weigher
 
 
 class Verifier:

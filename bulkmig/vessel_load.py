@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from bulkmig._core.unit import Decisions, Unit
 from bulkmig.checkpoint.take import Checkpoints, new_id
 from bulkmig.errors import VesselError
 from bulkmig.ledger import audit, write
+from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.errors import copy_line, describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
@@ -67,6 +67,11 @@ class Loaded(Struct):
     seconds: float = 0.0
     phase: str = "load"
     error: str = ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows were written."""
+        return (self.inserted + self.updated + self.deleted).total()
 
 
 class LoadOptions(Struct, frozen=True):
@@ -318,11 +323,6 @@ def count_findings(result: Loaded, parcel: Parcel) -> None:
             result.findings[severity, code] += n
     if parcel.elsewhere is not None:
         result.elsewhere.append(parcel.elsewhere)
-
-
-def lock_key(vessel_id: str) -> int:
-    """The number of a vessel's advisory lock: 64 bits, since ids made in one minute may start alike."""
-    return int(hashlib.sha256(b"bulkmig vessel " + vessel_id.encode()).hexdigest()[:16], 16) - 2**63
 
 
 async def throttle(limiter: Limiter, rows: int) -> None:

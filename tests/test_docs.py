@@ -208,14 +208,3 @@ def test_every_table_of_the_ledger_is_documented() -> None:
 
 def test_every_public_name_is_documented() -> None:
     assert named("python") == set(bulkmig.__all__)
-
-
-def test_the_example_in_python_uses_public_names() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    tree = parse(example)
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-    assert {name.name for node in imports for name in node.names} <= set(bulkmig.__all__)
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    (settings,) = [n for n in calls if isinstance(n.func, ast.Name) and n.func.id == "Settings"]
-    assert {keyword.arg for keyword in settings.keywords} <= set(Settings.__struct_fields__)

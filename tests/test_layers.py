@@ -1,4 +1,4 @@
-"""Imports go one way: as the package's docstring draws it, from left to right."""
+"""Imports go one way: from left to right in the package's docstring, downwards in the table of its layers."""
 
 from __future__ import annotations
 
@@ -135,3 +135,40 @@ def test_nothing_imports_the_command_line_or_the_generator_but_the_command_line(
         if re.match(r"bulkmig\.(cli|generate)(\.|$)", name)
     }
     assert wrong == set()
+
+
+#: What the page names as going the other way.
+UPWARDS = {
+    ("fleet", "cluster.submit"),
+    ("sync", "cluster.submit"),
+    ("sync", "cluster.plan"),
+}
+#: What has no line there: the package itself, and what the demo, tests and benchmarks need.
+APART = {"", "__main__", "_version", "embedded", "generate", "schemas"}
+
+
+def lines() -> dict[str, int]:
+    """Module or subpackage, directly in the package -> the line of the page's table that has it."""
+    page = (ROOT.parent / "docs/architecture.md").read_text(encoding="utf-8")
+    table = re.findall(
+        r"^\| [^|]+ \| (`[^|]+) \|", page.partition("## Layers")[2].partition("\n## ")[0], re.M
+    )
+    return {
+        name: number
+        for number, cell in enumerate(table)
+        for name in re.findall(r"`(?:bulkmig/)?(\w+)(?:/|\.py)`", cell)
+    }
+
+
+def test_every_module_has_its_line_on_the_page_and_imports_from_it_and_from_lower_ones() -> None:
+    line = lines()
+    top = {module: [*module.split("."), ""][1] for module in graph()}
+    assert set(top.values()) - line.keys() == APART
+    assert line.keys() <= set(top.values())
+    upwards = {
+        (top[module], name.removeprefix("bulkmig."))
+        for module, names in graph().items()
+        for name in names
+        if line.get(top[name], 99) < line.get(top[module], -1)
+    }
+    assert upwards == UPWARDS

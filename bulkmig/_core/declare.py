@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 from msgspec import Struct, field
 
+from bulkmig._core.findings import Severity
+
 if TYPE_CHECKING:
     from bulkmig._core.unit import Unit
 
-Severity = Literal["error", "warning"]
 Scope = Literal["fleet", "vessel"]
 
 

@@ -1,13 +1,17 @@
-"""The run's memory bound, split between what flows and what a vessel must hold to its end."""
+"""The run's memory bound, split between what flows and what a vessel must hold to its end; and what is really
+taken."""
 
 from __future__ import annotations
 
 import os
+import re
+import resource
+import sys
 from pathlib import Path
 
 from bulkmig._core.budget import ByteBudget
 
-_STATM = Path("/proc/self/statm")
+_STATM, _STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
 
 
 class Memory:
@@ -35,3 +39,15 @@ def resident() -> int:
         return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 0
+
+
+def peak_resident() -> int:
+    """The most that this process ever took of it, in bytes."""
+    # Linux: not getrusage, whose figure a process inherits from the one that started it.
+    if _STATUS.is_file():
+        status = _STATUS.read_text(encoding="ascii", errors="replace")
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)
+        if found:
+            return int(found[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 from msgspec import Struct, field
 
-from bulkmig._core.declare import Severity
 from bulkmig._core.keys import Keys
 
 ID_FRAME = {"source_id": pl.String, "target_id": pl.String}
@@ -110,37 +109,3 @@ class Unit(Struct):
             known = self.decisions.identity(entity).filter(pl.col("source_id").is_in(list(new)))
             found.update({**dict.fromkeys(new), **dict(known.iter_rows())})
         return found
-
-
-FINDING = {
-    "severity": pl.String,
-    "code": pl.String,
-    "vessel_id": pl.String,
-    "entity": pl.String,
-    "source_id": pl.String,
-    "field": pl.String,
-    "message": pl.String,
-}
-QUARANTINE = {
-    "vessel_id": pl.String,
-    "entity": pl.String,
-    "source_id": pl.String,
-    "code": pl.String,
-    "message": pl.String,
-    "row": pl.String,
-}
-
-
-def finding(
-    rows: pl.DataFrame, entity: str, severity: Severity, code: str, field: str, message: str
-) -> pl.DataFrame:
-    """Findings, one a row of a frame with `vessel_id` and `id`."""
-    return rows.select(
-        pl.lit(severity).alias("severity"),
-        pl.lit(code).alias("code"),
-        pl.col("vessel_id").cast(pl.String),
-        pl.lit(entity).alias("entity"),
-        pl.col("id").alias("source_id"),
-        pl.lit(field).alias("field"),
-        pl.lit(message).alias("message"),
-    )

@@ -8,14 +8,16 @@ from msgspec import Struct, field
 
 from bulkmig.checkpoint import changes, ledger, others, parts
 from bulkmig.checkpoint.changes import Change
+from bulkmig.checkpoint.hanging import discard, find
 from bulkmig.checkpoint.restore import Restored, check_unique, insert_missing, prove, restore, set_last
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.checkpoint.take import Checkpoints, new_id
 from bulkmig.entities import FLEET
 from bulkmig.ledger import audit
+from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.session import Connection, transaction
-from bulkmig.target.graph import Graph, TargetTable
-from bulkmig.vessel_load import lock_key
+from bulkmig.target.graph import Graph
+from bulkmig.target.scope import TargetTable
 
 MAX_LISTED = 1000
 
@@ -117,7 +119,7 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
     undone = [later for change in targets for later in await changes.since(connection, change)]
     await _expect(way, targets, roots)
     waiting = await others.without_ends(stage)
-    hanging = await others.hanging(stage, way.graph)
+    hanging = await find(stage, way.graph)
     own_writes = await changes.transactions(connection, undone) if as_written else []
     drift = await stage.drift(MAX_LISTED, own_writes) + [row for one in hanging for row in one.drift]
     if drift and not force:
@@ -138,7 +140,7 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
     for one in hanging:
         if one.keys:
             await others.let_wait(connection, one.table, one.keys, run_id)
-        await others.discard(connection, one)
+        await discard(connection, one)
     await _restore_context(way, targets)
     await _own_context(way, targets, own)
     await ledger.keep_assigned(stage)

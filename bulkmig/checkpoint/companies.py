@@ -17,8 +17,8 @@ from bulkmig.encode import base
 from bulkmig.entities import FLEET
 from bulkmig.ledger import base as ledger_base
 from bulkmig.ledger import write
+from bulkmig.ledger.locks import LOCK
 from bulkmig.postgres.session import transaction
-from bulkmig.shared import LOCK
 
 # Rollbacks of vessels that brought companies or users back.
 _BROUGHT = """

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from bulkmig.checkpoint.growing import INSERT, entry
 from bulkmig.checkpoint.parts import Owner, Packed, Role, store
-from bulkmig.checkpoint.take import INSERT, LEDGER, Checkpoints
-from bulkmig.ledger.write import NIL
+from bulkmig.checkpoint.take import LEDGER, Checkpoints
 from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.source.onboarding import read_all
 from bulkmig.source.queries import uuid_array
 from bulkmig.sqlite.session import on_file
-from bulkmig.target.graph import Graph, TargetTable, marked, rows_by
+from bulkmig.target.graph import Graph
+from bulkmig.target.scope import TargetTable, marked, rows_by
 
 _ROW, _DIGITS = b'\n"""', frozenset(b"%x" % n for n in range(16))  # how `marked` begins a row
 _MARK = 36 + len('",')
@@ -79,9 +80,15 @@ async def _take(connection: Connection, run_id: str, graph: Graph, due: Sequence
         size = sum(len(part[5]) for part in parts)
         stored += parts
         entries.append(
-            (
-                *(one.id, run_id, one.vessel, [one.root], one.vessel not in found, list(one.together), None),
-                *(len(parts), rows[one.vessel], size, bool(keys), NIL, one.incidental),
+            entry(
+                owner,
+                [one.root],
+                absent=one.vessel not in found,
+                parts=len(parts),
+                rows=rows[one.vessel],
+                size=size,
+                together=one.together,
+                incidental=one.incidental,
             )
         )
     await store(connection, stored)

@@ -1,19 +1,16 @@
-"""Rows of other vessels that end on rows which go, in a rollback or in a sync, or on rows which come back.
-
-bulkmig's own become pending again and return with what they end on; anybody else's are drift. Where they can
-be without it they stay, and lose the reference."""
+"""Rows of other vessels that end on rows which go, in a rollback or in a sync, or on rows which come back:
+bulkmig's own become pending again, and return with what they end on."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import polars as pl
-from msgspec import Struct
 
 from bulkmig._core.ids import id_range
 from bulkmig.checkpoint.parts import Owner, Part, copy_part
-from bulkmig.checkpoint.stage import Drift, Stage
+from bulkmig.checkpoint.stage import Stage
 from bulkmig.checkpoint.take import add_hanging
 from bulkmig.encode import read_base
 from bulkmig.entities import PER_VESSEL
@@ -21,83 +18,20 @@ from bulkmig.ledger import base
 from bulkmig.ledger.base import SEALED, opened
 from bulkmig.postgres.session import Connection, pairs
 from bulkmig.source.queries import uuid_array
-from bulkmig.target.graph import ForeignKey, Graph, TargetTable
+from bulkmig.target.graph import Graph
+from bulkmig.target.scope import ForeignKey, TargetTable
 
 #: table -> (entity, the digit of its ids), for rows that can wait for other vessels
 WAITING = {e.tables[0].name: (e.name, e.digit) for e in PER_VESSEL if e.waits is not None}
 
 
-class Hanging(Struct, frozen=True):
-    """Rows outside of the stage that refer to rows which go. `keys`: of those that bulkmig wrote and that
-    will wait; `drift`: the others, of which those that are `changed` lose the references in `cut` (column ->
-    condition)."""
-
-    table: TargetTable
-    query: str
-    keys: tuple[str, ...]
-    drift: tuple[Drift, ...]
-    cut: Mapping[str, str]
-
-
-async def hanging(stage: Stage, graph: Graph) -> list[Hanging]:
-    """What of other vessels, and of companies, the restoring would take along."""
-    keys: defaultdict[str, list[ForeignKey]] = defaultdict(list)
-    for fk in stage.scope.foreign_keys:
-        if fk.parent in stage.number:
-            keys[fk.child].append(fk)
-    found = []
-    for name, ends in keys.items():
-        table = graph.tables[name]
-        if not table.key:
-            continue
-        outside = f" AND {stage.missing(table, 't', 'now')}" if name in stage.number else ""
-        # Each foreign key by itself: of conditions joined by OR none becomes a join of sets.
-        where = {fk: f"{_ends_on_what_goes(stage, fk)}{outside}" for fk in ends}
-        rows = await stage.connection.fetch(
-            " UNION ALL ".join(
-                f"SELECT * FROM (SELECT {_id(table)} AS id, {str(not fk.nullable).lower()} AS firm"
-                f" FROM {name} t WHERE {condition} FOR UPDATE OF t) AS of_{n}"
-                for n, (fk, condition) in enumerate(where.items())
-            )
-        )
-        if rows:
-            firm = {row["id"] for row in rows if row["firm"]}
-            ids = dict.fromkeys(row["id"] for row in rows)
-            own = {id_ for id_ in ids if _waits(name, id_)}
-            drift = [Drift(name, id_, "added" if id_ in firm else "changed") for id_ in ids if id_ not in own]
-            columns, key = (", ".join(f"t.{column}" for column in of) for of in (table.columns, table.key))
-            these = " UNION ALL ".join(f"SELECT {key} FROM {name} t WHERE {c}" for c in where.values())
-            query = f"SELECT {columns} FROM {name} t WHERE ({key}) IN ({these})"
-            cut = {fk.column: _ends_on_what_goes(stage, fk) for fk in ends if fk.nullable}
-            found.append(Hanging(table, query, tuple(own), tuple(drift), cut))
-    return found
-
-
-def _ends_on_what_goes(stage: Stage, fk: ForeignKey) -> str:
-    """A condition over `t`, a row with this foreign key."""
-    gone = stage.missing(stage.tables[fk.parent], "o", "was")
-    return f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o WHERE {gone})"
-
-
-def _id(table: TargetTable) -> str:
+def id_of(table: TargetTable) -> str:
+    """SQL: the id of a row `t`, whatever its key is made of."""
     return f"concat_ws('/', {', '.join(f't.{column}::text' for column in table.key)})"
 
 
-async def discard(connection: Connection, one: Hanging) -> None:
-    """Gives up what others let refer to rows that go: the reference, or the row that can't be without it."""
-    these = f"{_id(one.table)} = ANY ($1::text[])"
-    changed = [row.id for row in one.drift if row.change == "changed"]
-    for column, condition in one.cut.items() if changed else ():
-        await connection.execute(
-            f"UPDATE {one.table.name} t SET {column} = NULL WHERE {these} AND {condition}", changed
-        )
-    await connection.execute(
-        f"DELETE FROM {one.table.name} t WHERE {these}",
-        [row.id for row in one.drift if row.change == "added"],
-    )
-
-
-def _waits(table: str, id_: str) -> bool:
+def waits(table: str, id_: str) -> bool:
+    """Whether the row with this id is one that bulkmig wrote, and can wait."""
     return table in WAITING and id_[14:16] == "8" + WAITING[table][1]
 
 
@@ -132,11 +66,11 @@ async def take_along(
             continue
         mine = graph.vessels.rows(name, roots)
         where = f"FROM {name} t WHERE ({' OR '.join(ends)}) AND ({mine}) IS NOT TRUE"
-        rows = await connection.fetch(f"SELECT {_id(table)} AS id {where} FOR UPDATE OF t")
+        rows = await connection.fetch(f"SELECT {id_of(table)} AS id {where} FOR UPDATE OF t")
         if not rows:
             continue
         await add_hanging(connection, of, table, f"SELECT {', '.join(table.columns)} {where}")
-        own = [row["id"] for row in rows if _waits(name, row["id"])]
+        own = [row["id"] for row in rows if waits(name, row["id"])]
         await let_wait(connection, table, own, of.run_id)
         went[name] += len(own)
     return went
@@ -189,7 +123,7 @@ async def _without_forgotten(connection: Connection, table: TargetTable) -> None
     has deleted them since, or their vessel went back to before them."""
     key, (entity, _) = table.key[0], WAITING[table.name]
     rows = await connection.fetch(f"SELECT {key}::text AS id FROM part_rows")
-    own = [row["id"] for row in rows if _waits(table.name, row["id"])]
+    own = [row["id"] for row in rows if waits(table.name, row["id"])]
     known: set[str] = set()
     for owner, found in (await _sources(connection, table, own)).items():
         sources = [source for _, source in found]
@@ -268,7 +202,7 @@ async def with_returned(stage: Stage, vessel: str) -> None:
             f"SELECT o.{table.key[0]}::text AS id FROM now_{stage.number[name]} o"
             f" WHERE {stage.missing(table, 'o', 'one')}"
         )
-        own = [row["id"] for row in rows if _waits(name, row["id"])]
+        own = [row["id"] for row in rows if waits(name, row["id"])]
         written = await base.read(stage.connection, [vessel], entity) if own else None
         if written is not None:
             of = next(of for of in PER_VESSEL if of.name == entity)

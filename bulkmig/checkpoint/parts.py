@@ -14,8 +14,8 @@ from bulkmig.errors import CheckpointError
 from bulkmig.postgres.session import Connection, keys_of
 from bulkmig.security.seal import Keyring, is_sealed
 from bulkmig.source.onboarding import copy_out
-from bulkmig.target.graph import TargetTable
 from bulkmig.target.postgres import copy_in
+from bulkmig.target.scope import TargetTable
 
 
 class Owner(Struct, frozen=True):

@@ -12,7 +12,7 @@ from msgspec import Struct, field
 from bulkmig.checkpoint.stage import Stage
 from bulkmig.errors import CheckpointError
 from bulkmig.sqlite.session import on_file
-from bulkmig.target.graph import ForeignKey, TargetTable
+from bulkmig.target.scope import ForeignKey, TargetTable
 
 _COLUMN = """
 SELECT NOT a.attnotnull AS nullable, t.typcategory = 'S' AS text

@@ -27,8 +27,8 @@ from bulkmig.errors import CheckpointError
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.session import on_file
-from bulkmig.target.graph import Scope, TargetTable
 from bulkmig.target.postgres import copy_in
+from bulkmig.target.scope import Scope, TargetTable
 
 _COPIES = ("was", "due", "now", "one", "new")
 _WRITTEN = """
@@ -176,9 +176,10 @@ class Stage:
 
     async def merge(self, of: Entity, table: Table, frame: pl.DataFrame) -> None:
         """Lets `one` hold these rows of an image as they were written."""
-        flag = f"?{table.name}"
-        rows = frame.filter(pl.col(flag)) if flag in frame.columns else frame
-        gone = frame.filter(~pl.col(flag)) if flag in frame.columns else frame.clear()
+        flag, own = f"?{table.name}", pl.col(f"{table.name}.{table.own_key}")
+        # What stands after a conflict may have lost its details to the portal.
+        there = pl.col(flag) if flag in frame.columns else own.is_not_null()
+        rows, gone = frame.filter(there), frame.filter(~there)
         target = self.tables[table.name]
         n = self.number[table.name]
         if gone.height:

@@ -8,11 +8,13 @@ from uuid import uuid4
 
 from msgspec import Struct
 
-from bulkmig.checkpoint.parts import Owner, Packed, Rows
+from bulkmig.checkpoint.growing import INSERT, Growing, entry
+from bulkmig.checkpoint.parts import Owner, Rows
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, keys_of, pairs
 from bulkmig.target import graph as target_graph
-from bulkmig.target.graph import Graph, Scope, TargetTable
+from bulkmig.target.graph import Graph
+from bulkmig.target.scope import Scope, TargetTable
 
 # What a rollback sets back besides the portal's rows, as a condition over a vessel's source id.
 LEDGER = {
@@ -31,7 +33,6 @@ SHARED_LEDGER = {
     "bulkmig.retained": "vessel_id IS NULL",
     "bulkmig.identities": "entity <> 'vessel' AND adopted",
 }
-_KEPT = 8 * 1024 * 1024  # bytes of packed parts kept before they are written
 
 _TAKEN_OF = """
 SELECT vessel_id::text, id::text FROM bulkmig.checkpoints
@@ -41,19 +42,6 @@ _TAKEN = """
 SELECT id::text FROM bulkmig.checkpoints
  WHERE run_id = $1::text::uuid
    AND coalesce(vessel_id, $3::text::uuid) = coalesce($2::text::uuid, $3::text::uuid)
-"""
-INSERT = """
-INSERT INTO bulkmig.checkpoints
-       (id, run_id, vessel_id, roots, absent, base, together, restored, parts, rows, bytes, encrypted,
-        incidental)
-VALUES ($1::text::uuid, $2::text::uuid, $3::text::uuid, $4::text[]::uuid[], $5,
-        (SELECT coalesce(array_agg(id ORDER BY id), '{}') FROM bulkmig.base
-          WHERE vessel_id = coalesce($3::text::uuid, $12::text::uuid) AND holds),
-        $6::text[]::uuid[], $7::text::uuid, $8, $9, $10, $11, $13)
-"""
-_ADD = """
-UPDATE bulkmig.checkpoints SET parts = parts + $2, rows = rows + $3, bytes = bytes + $4
- WHERE id = $1::text::uuid
 """
 _EXTENT = "SELECT roots::text[] AS roots, parts FROM bulkmig.checkpoints WHERE id = $1::text::uuid"
 _EXTEND = """
@@ -111,47 +99,21 @@ class Checkpoints(Struct):
         taken = await self.taken(connection, vessel)
         if taken is not None:
             return taken
-        graph = await self.read_graph(connection)
-        return await self._take(
-            connection,
-            graph.vessels,
-            vessel,
-            [target_id],
-            id_=id_ or new_id(),
-            absent=absent,
-            incidental=incidental,
-            together=together,
-            restored=restored,
-            rows=rows,
-            hanging=hanging,
+        scope, roots = (await self.read_graph(connection)).vessels, [target_id]
+        growing = self._new(connection, vessel, id_ or new_id())
+        found = await self._pack(growing, scope, roots, rows, absent=absent, hanging=hanging)
+        await growing.insert(
+            roots, absent=not found, together=together, restored=restored, incidental=incidental
         )
+        return growing.of.id
 
     async def of_nothing(self, connection: Connection, vessel: str, target_id: str, id_: str) -> None:
         """The checkpoint of a vessel that neither the target nor the ledger knows yet: one statement."""
-        await connection.execute(
-            INSERT,
-            id_,
-            self.run_id,
-            vessel,
-            [target_id],
-            True,
-            [],
-            None,
-            0,
-            0,
-            0,
-            bool(keys_of(connection)),
-            NIL,
-            False,
-        )
+        of = self._new(connection, vessel, id_).of
+        await connection.execute(INSERT, *entry(of, [target_id], absent=True))
 
     async def of_companies(
-        self,
-        connection: Connection,
-        roots: Sequence[str],
-        *,
-        restored: str | None = None,
-        rows: Rows | None = None,
+        self, connection: Connection, roots: Sequence[str], *, restored: str | None = None
     ) -> str:
         """Takes the checkpoint of the run's companies (target ids) and their users; where the run has one, it
         holds from now on those of these companies, too, of which the run has changed nothing so far."""
@@ -159,10 +121,11 @@ class Checkpoints(Struct):
         if taken is not None:
             await self._extend(connection, taken, roots)
             return taken
-        graph = await self.read_graph(connection)
-        return await self._take(
-            connection, graph.companies, None, roots, id_=new_id(), absent=False, restored=restored, rows=rows
-        )
+        scope = (await self.read_graph(connection)).companies
+        growing = self._new(connection, None, new_id())
+        found = await self._pack(growing, scope, roots)
+        await growing.insert(roots, absent=not found, restored=restored)
+        return growing.of.id
 
     async def _extend(self, connection: Connection, id_: str, roots: Sequence[str]) -> None:
         (known, first) = (await connection.fetch(_EXTENT, id_))[0]
@@ -170,92 +133,57 @@ class Checkpoints(Struct):
         if not more:
             return
         scope = (await self.read_graph(connection)).companies
-        packed, owner = Packed(), Owner(id_, self.run_id, None, bool(keys_of(connection)))
+        growing = self._new(connection, None, id_, first)
         for table in scope.tables:
-            await packed.add(connection, "state", table.name, table.columns, _belonging(scope, table, more))
-        number, rows = len(packed.parts), packed.rows
-        size = await packed.store(connection, owner, first)
-        await connection.execute(_ADD, id_, number, rows, size)
-        await connection.execute(_EXTEND, id_, [*known, *more], not rows)
+            await growing.add("state", table.name, table.columns, _belonging(scope, table, more))
+        await growing.extend()
+        await connection.execute(_EXTEND, id_, [*known, *more], not growing.rows)
 
-    async def _take(
+    def _new(self, connection: Connection, vessel: str | None, id_: str, first: int = 0) -> Growing:
+        return Growing(connection, Owner(id_, self.run_id, vessel, bool(keys_of(connection))), first)
+
+    async def _pack(
         self,
-        connection: Connection,
+        growing: Growing,
         scope: Scope,
-        vessel: str | None,
         roots: Sequence[str],
-        *,
-        id_: str,
-        absent: bool,
-        incidental: bool = False,
-        together: Sequence[str] = (),
-        restored: str | None = None,
         rows: Rows | None = None,
+        *,
+        absent: bool = False,
         hanging: Sequence[tuple[TargetTable, str]] = (),
-    ) -> str:
+    ) -> bool:
+        """Adds all that a checkpoint holds; returns whether anything of the scope is there."""
+        connection, vessel = growing.connection, growing.of.vessel_id
         graph = await self.read_graph(connection)
-        packed, number, size = Packed(), 0, 0
-        owner = Owner(id_, self.run_id, vessel, bool(keys_of(connection)))
-
-        async def flush() -> None:
-            nonlocal number, size
-            parts = len(packed.parts)
-            size += await packed.store(connection, owner, number)
-            number += parts
-
-        # The parts come first, and refer to a row that is inserted last: their sum is part of it.
         await connection.execute("SET LOCAL enable_seqscan = off")
-        found = 0
         for table in () if absent else scope.tables:
             query = rows(table) if rows is not None else _belonging(scope, table, roots)
-            await packed.add(connection, "state", table.name, table.columns, query)
-            found = packed.rows
-            if sum(len(part[3]) for part in packed.parts) > _KEPT:
-                await flush()
+            await growing.add("state", table.name, table.columns, query)
+        found = growing.rows > 0
         if found and scope is graph.vessels:
             for name, where in _context(graph, roots):
                 columns = graph.tables[name].columns
                 query = f"SELECT {', '.join(columns)} FROM {name} t WHERE {where}"
-                await packed.add(connection, "context", name, columns, query)
+                await growing.add("context", name, columns, query)
         for table, query in hanging:
-            await packed.add(connection, "hanging", table.name, table.columns, query)
-        count = packed.rows
-        literal = f"'{vessel}'::uuid"
+            await growing.add("hanging", table.name, table.columns, query)
         for name, condition in (SHARED_LEDGER if vessel is None else LEDGER).items():
-            columns = graph.tables[name].columns
-            query = f"SELECT {', '.join(columns)} FROM {name} WHERE {condition.format(vessel=literal)}"
-            await packed.add(connection, "ledger", name, columns, query)
-        await flush()
+            columns, where = graph.tables[name].columns, condition.format(vessel=f"'{vessel}'::uuid")
+            await growing.add(
+                "ledger", name, columns, f"SELECT {', '.join(columns)} FROM {name} WHERE {where}"
+            )
         await connection.execute("SET LOCAL enable_seqscan = DEFAULT")
-        await connection.execute(
-            INSERT,
-            id_,
-            self.run_id,
-            vessel,
-            list(roots),
-            not found,
-            list(together),
-            restored,
-            number,
-            count,
-            size,
-            bool(keys_of(connection)),
-            NIL,
-            incidental,
-        )
-        return id_
+        return found
 
 
 async def add_hanging(connection: Connection, of: Owner, table: TargetTable, query: str) -> None:
     """Adds other vessels' rows that go along to a checkpoint that was taken before."""
-    packed = Packed()
-    await packed.add(connection, "hanging", table.name, table.columns, query)
     first = await connection.fetchval(
         "SELECT parts FROM bulkmig.checkpoints WHERE id = $1::text::uuid", of.id
     )
-    number, rows = len(packed.parts), packed.rows
-    size = await packed.store(connection, of, first)
-    await connection.execute(_ADD, of.id, number, rows, size)
+    growing = Growing(connection, of, first)
+    await growing.add("hanging", table.name, table.columns, query)
+    await growing.extend()
 
 
 def _belonging(scope: Scope, table: TargetTable, roots: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from bulkmig.cli import output
 from bulkmig.cli.settings import in_force
 from bulkmig.config import Settings
+from bulkmig.errors import BulkmigError
 from bulkmig.postgres.dsn import masked
 from bulkmig.report import Report
 from bulkmig.selection import Selection
@@ -38,13 +39,15 @@ class Call(Struct, frozen=True):
         return self.selection
 
     def tell(self, report: Report, *, next_command: str = "") -> None:
-        """How a run went: its document, or a summary for people."""
+        """How a run went: its document, or a summary for people; and what ended it before its end."""
         if self.json:
             output.document(report.document())
-            return
-        from bulkmig.cli import summary  # draws, see `output`
+        else:
+            from bulkmig.cli import summary  # draws, see `output`
 
-        summary.show(report, next_command=next_command)
+            summary.show(report, next_command=next_command)
+        if report.error:
+            output.say(BulkmigError(report.error, report.hint))
 
 
 def verb(*groups: dict[str, tuple[Any, Any]]) -> Callable[[Callable[..., int]], Callable[..., None]]:

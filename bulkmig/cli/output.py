@@ -91,15 +91,9 @@ def warn(text: str, *, as_json: bool) -> None:
         sys.stderr.write(f"warning: {text}\n")
 
 
-def ended_early(report: Report) -> None:
-    """What ended a run before its end, on standard error."""
-    if report.error:
-        _say(BulkmigError(report.error, report.hint))
-
-
 def fail(error: BulkmigError, *, as_json: bool) -> None:
     """An error that ends the command: for people on standard error, as a document where one was asked for."""
-    _say(error)
+    say(error)
     if as_json:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         skeleton = Report(command, status="failed").document()
@@ -114,7 +108,8 @@ def without_secrets(text: str) -> str:
     return re.sub(r"\b(password|sslpassword|pwd|token)=[^\s&'\"]+", r"\1=***", text, flags=re.IGNORECASE)
 
 
-def _say(error: BulkmigError) -> None:
+def say(error: BulkmigError) -> None:
+    """An error on standard error."""
     if _logs_json():
         line = {
             "event": "error",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bulkmig.cli import output, summary
+from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, LOAD
 from bulkmig.cli.running import run
@@ -21,14 +21,11 @@ def command(
 ) -> int:
     """Moves a whole Maintenance Portal from SQLite to PostgreSQL, its own rows and the ledger included."""
     report = run(lambda stop: lift(call.settings, sqlite_url, postgres_url, stop=stop))
-    if call.json:
-        output.document(report.document())
-    else:
-        following = "point the portal and bulkmig to PostgreSQL: bulkmig sync --all goes on there"
-        for name, rows in report.notes.get("left_behind", {}).items():
-            left = f"not moved, because the contract doesn't know it: {name} ({rows:,} rows)"
-            output.console().print(output.plain(left))
-        summary.show(report, next_command=following if report.exit_status == 0 else "")
+    for name, rows in report.notes.get("left_behind", {}).items() if not call.json else ():
+        left = f"not moved, because the contract doesn't know it: {name} ({rows:,} rows)"
+        output.console().print(output.plain(left))
+    following = "point the portal and bulkmig to PostgreSQL: bulkmig sync --all goes on there"
+    call.tell(report, next_command=following if report.exit_status == 0 else "")
     return report.exit_status
 
 

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, DASHBOARD, ERRORS, LOAD, PARALLEL, QUEUE, SELECT
 from bulkmig.cli.running import run
@@ -28,7 +27,6 @@ def command(
     with watching(call) as listen:
         report = run(lambda stop: go(call.settings, call.selected, listen=listen, stop=stop))
     call.tell(report, next_command=_next(report, str(call.selected)))
-    output.ended_early(report)
     return report.exit_status
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bulkmig.cli import lines, output, summary
+from bulkmig.cli import lines, output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
@@ -45,10 +45,11 @@ def command(
             stop=stop,
         )
     )
-    if call.json:
-        output.document(report.document())
-    else:
+    if not call.json:
         _show(report)
+    own = report.notes.get("checkpoints") or []
+    undo = f"bulkmig rollback {own[0]}" if len(own) == 1 else f"bulkmig rollback --run {report.run_id}"
+    call.tell(report, next_command=f"to take this back: {undo}" if own else "")
     return report.exit_status
 
 
@@ -71,9 +72,6 @@ def _show(report: Report) -> None:
                 [(row["table"], row["id"]) for row in stayed[:_SHOWN]],
             )
         )
-    own = report.notes.get("checkpoints") or []
-    undo = f"bulkmig rollback {own[0]}" if len(own) == 1 else f"bulkmig rollback --run {report.run_id}"
-    summary.show(report, next_command=f"to take this back: {undo}" if own else "")
 
 
 def register(app: typer.Typer) -> None:

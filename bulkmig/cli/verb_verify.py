@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, DASHBOARD, PARALLEL, SELECT
 from bulkmig.cli.running import run
@@ -18,7 +17,6 @@ def command(call: Call) -> int:
     with watching(call) as listen:
         report = run(lambda stop: verify(call.settings, call.selected, listen=listen, stop=stop))
     call.tell(report)
-    output.ended_early(report)
     return report.exit_status
 
 

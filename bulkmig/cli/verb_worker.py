@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bulkmig.cli import lines, output
+from bulkmig.cli import lines
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT, WORKER
 from bulkmig.cli.running import run
@@ -25,7 +25,6 @@ def command(
     listen = lines.listener(log_format=call.log_format, log_level=call.log_level, quiet=call.quiet)
     report: Report = run(lambda stop: work(call.settings, once=once, listen=listen, stop=stop))
     call.tell(report)
-    output.ended_early(report)
     return report.exit_status
 
 

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from bulkmig._core import program
 from bulkmig._version import __version__
-from bulkmig.cluster import rules
 from bulkmig.cluster.view import Place
 from bulkmig.ends import Ends
 from bulkmig.postgres.session import Connection
@@ -131,7 +131,7 @@ async def put(
         command,
         selection,
         __version__,
-        rules.digest(),
+        program.digest(),
         at.source,
         at.position,
         ends.snapshot,

@@ -17,6 +17,7 @@ from bulkmig.cluster.rate import limited
 from bulkmig.cluster.runs import QueueRun
 from bulkmig.cluster.view import View
 from bulkmig.config import Settings
+from bulkmig.counted import add_rows
 from bulkmig.decide.fleet import Fleet
 from bulkmig.events import Listener, VesselDone, VesselFailed
 from bulkmig.ledger import audit
@@ -28,7 +29,7 @@ from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.rules import Rules
-from bulkmig.sync.vessel import work as sync_work
+from bulkmig.sync.work import work as sync_work
 from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Lane, Queue, Work, take_all
 
@@ -161,9 +162,5 @@ class Errand(Struct):
                 report.skipped += 1
             else:
                 report.done += 1
-            report.inserted.update(result.inserted)
-            report.updated.update(result.updated)
-            report.deleted.update(result.deleted)
-            report.unchanged.update(result.unchanged)
-            rows = (result.inserted + result.updated + result.deleted).total()
-            self.listen(VesselDone(vessel.id, vessel.name, result.state, rows, result.seconds))
+            add_rows(report, result)
+            self.listen(VesselDone(vessel.id, vessel.name, result.state, result.rows, result.seconds))

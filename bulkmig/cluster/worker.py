@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 import anyio
 import asyncpg
 
+from bulkmig._core import program
 from bulkmig._core.memory import Memory
 from bulkmig._core.stop import Stop
-from bulkmig.cluster import plan, rules, runs
+from bulkmig.cluster import plan, runs
 from bulkmig.cluster.desk import Desk
 from bulkmig.cluster.jobs import Job
 from bulkmig.cluster.runs import QueueRun
@@ -72,7 +73,7 @@ async def work(
                 if run is None or run.state == "stopping":
                     await anyio.sleep(_IDLE * random.uniform(0.5, 1.5))
                     continue
-                rules.check(run.version, run.rules)
+                program.check(run.version, run.rules)
                 listen(RunStarted("worker", run.run_id, 0, 0))
                 await _Shift(settings, desk, run, report, listen, stop).work()
                 listen(RunEnded("worker", run.run_id, report.status))

@@ -24,7 +24,7 @@ from bulkmig.postgres.session import Connection, pairs
 from bulkmig.selection import Vessel
 from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
-from bulkmig.target.state import TargetState
+from bulkmig.target.state import PortalUser, TargetState
 from bulkmig.transform import Outcome, transform
 
 #: What users who are loaded will have for e-mails, by target id, from what is due of them.
@@ -82,7 +82,7 @@ async def decide(
         checks={e.name: checks(e, target_catalogue, source_catalogue) for e in ENTITIES},
     )
     fleet = Fleet(decisions, list(vessels))
-    if state.marks:
+    if state.ledger:
         fleet.ids = await former_ids.find(source, target, vessels)
         for of, found in fleet.ids.items():
             decisions.kept_ids.setdefault(of, {}).update(found)
@@ -186,7 +186,6 @@ async def _decide_users(
     if sharing:
         others = await _read(source, user, queries.by_id(user, sharing))
         claimants = pl.concat([frame, others])
-    decisions.identities["user"] = _frame({})
     trial = transform(user, claimants, Unit(decisions, ()))
     erroneous = set(trial.findings.filter(pl.col("severity") == "error")["source_id"])
     sharers = {id_ for group in groups.values() for id_ in group}
@@ -203,7 +202,7 @@ async def _decide_users(
         if after is not None:
             changed = await after(transform(user, frame, Unit(decisions, ())).image.filter(loaded_ones))
         taken = _adopt_users(state, fleet, frame, out, {u.id: u.email for u in state.users} | changed)
-        if not taken or after is None:
+        if not taken:
             break
         out |= taken
     fleet.shared.append(transform(user, frame, Unit(decisions, ())))
@@ -212,7 +211,7 @@ async def _decide_users(
 def _loaded_users(state: TargetState, fleet: Fleet) -> dict[str, str]:
     """Source id -> target id of users who were written, those whom the portal deleted since included."""
     there = {id_: target_id for id_, (target_id, _) in state.identities.get("user", {}).items()}
-    return there | {id_: state.recorded["user"][id_] for id_ in fleet.deleted.get("user", ())}
+    return there | {id_: state.recorded["user"][id_] for id_ in fleet.deleted["user"]}
 
 
 async def _loaded_with(target: Connection, source_ids: Collection[str]) -> dict[str, str]:
@@ -232,11 +231,11 @@ def _adopt_users(
     e-mail as it will be when users who are loaded have changed."""
     decisions = fleet.decisions
     known = state.identities.get("user", {})
-    by_email: defaultdict[str, list[users.PortalUser]] = defaultdict(list)
+    by_email: defaultdict[str, list[PortalUser]] = defaultdict(list)
     portal = {portal_user.id: portal_user for portal_user in state.users}
     for target_id, held in emails.items():
         # One who comes back is nobody whom another could take over.
-        back = users.PortalUser(target_id, "", "", "back")
+        back = PortalUser(target_id, "", "", "back")
         by_email[held.lower()].append(portal.get(target_id, back))
     before = {portal_user.id: portal_user.email for portal_user in state.users}
     now = set(before.values())
@@ -274,7 +273,7 @@ def _adopt_users(
 
 
 def _is_taken(
-    own: str, email: str, by_email: Mapping[str, list[users.PortalUser]], before: Mapping[str, str]
+    own: str, email: str, by_email: Mapping[str, list[PortalUser]], before: Mapping[str, str]
 ) -> bool:
     """Whether a user who is loaded would get an e-mail that somebody else has. Who has it keeps it. `before`:
     target id -> e-mail."""

@@ -5,16 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
-from msgspec import Struct
-
-
-class PortalUser(Struct, frozen=True):
-    """A user of the target. `source_id`: the source row that it was migrated from, if any."""
-
-    id: str
-    company_id: str
-    email: str
-    source_id: str | None
+from bulkmig.target.state import PortalUser
 
 
 def duplicates(emails: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

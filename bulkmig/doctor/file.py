@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 
+from bulkmig.doctor import ledger
 from bulkmig.doctor.check import Check, lacking
-from bulkmig.doctor.ledger import runs_left
 from bulkmig.doctor.schemas import written_columns
-from bulkmig.errors import PreflightError
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.examine import broken
-from bulkmig.sqlite.portal import unlike
 from bulkmig.sqlite.session import Session
+from bulkmig.sqlite.unlike import unlike
 
 
 async def look(connection: Connection, file: Session) -> list[Check]:
@@ -62,21 +61,9 @@ async def look(connection: Connection, file: Session) -> list[Check]:
             "correct these rows in the portal",
             needed=False,
         ),
-        *await _ledger(connection),
+        *await ledger.look_into(connection, schema.migrations("sqlite")[-1][0]),
     ]
 
 
 def _writable(path: str) -> bool:
     return os.access(path, os.W_OK) and os.access(os.path.dirname(os.path.abspath(path)), os.W_OK)
-
-
-async def _ledger(connection: Connection) -> list[Check]:
-    try:
-        version = await schema.version(connection)
-    except PreflightError as error:
-        return [Check("ledger version", False, error.message, error.hint)]
-    if version == 0:
-        return [Check("ledger version", True, "there is no ledger yet: the first writing command makes it")]
-    newest = schema.migrations("sqlite")[-1][0]
-    text = "up to date" if version == newest else f"the next writing command brings it to {newest}"
-    return [Check("ledger version", True, f"version {version}, {text}"), await runs_left(connection)]

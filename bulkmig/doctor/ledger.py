@@ -12,18 +12,24 @@ from bulkmig.security.keys import VARIABLE, from_settings
 from bulkmig.security.seal import missing
 from bulkmig.sqlite.session import on_file
 
+_NONE = Check("ledger version", True, "there is no ledger yet: the first writing command makes it")
+
 
 async def look(connection: Connection) -> list[Check]:
     """Version, and runs left `running` by a process that is gone."""
-    newest = schema.migrations()[-1][0]
     if not await connection.fetchval("SELECT has_schema_privilege(to_regnamespace('bulkmig'), 'USAGE')"):
-        return [Check("ledger version", True, "there is no ledger yet: the first writing command makes it")]
+        return [_NONE]
+    return await look_into(connection, schema.migrations()[-1][0])
+
+
+async def look_into(connection: Connection, newest: int) -> list[Check]:
+    """The same where nothing keeps from looking. `newest`: the version that this bulkmig brings it to."""
     try:
         version = await schema.version(connection)
     except PreflightError as error:
         return [Check("ledger version", False, error.message, error.hint)]
     if version == 0:
-        return [Check("ledger version", True, "there is no ledger yet: the first writing command makes it")]
+        return [_NONE]
     text = "up to date" if version == newest else f"the next writing command brings it to {newest}"
     return [Check("ledger version", True, f"version {version}, {text}"), await runs_left(connection)]
 

@@ -13,6 +13,7 @@ from bulkmig.ledger import schema
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import Connection
 from bulkmig.target import graph
+from bulkmig.target.scope import Scope
 
 _APPENDED = {"SELECT", "INSERT"}
 _WRITES = {*_APPENDED, "UPDATE", "DELETE"}
@@ -133,7 +134,7 @@ async def target(connection: Connection, settings: Settings) -> list[Check]:
     return checks
 
 
-async def _scopes(connection: Connection) -> tuple[graph.Scope, ...]:
+async def _scopes(connection: Connection) -> tuple[Scope, ...]:
     found = await graph.read(connection)
     return found.vessels, found.companies
 

@@ -326,5 +326,5 @@ def _identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _last_lines(text: str, count: int = 6) -> str:
-    return "\n".join(text.strip().splitlines()[-count:])
+def _last_lines(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-6:])

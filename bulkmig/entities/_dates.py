@@ -13,8 +13,7 @@ from bulkmig._core import jsontext
 _WRITTEN = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})(?:[T ][0-9]{2}:[0-9]{2}.*)?", re.DOTALL)
 _PLAIN = r'^"([0-9]{4}-[0-9]{2}-[0-9]{2})(?:[T ][0-9]{2}:[0-9]{2}[^"\\]*)?"$'
 _OBJECT = r"^[ \t\r\n]*\{"
-_FIRST_DAY = -719_162  # 0001-01-01, in days since 1970-01-01
-_LAST_DAY = 2_932_896  # 9999-12-31
+_LAST_DAY = 2_932_896  # 9999-12-31, in days since 1970-01-01
 _ISO = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 
 
@@ -37,9 +36,7 @@ def last_maintenance(metadata: pl.Series) -> pl.Series:
     made = pl.select(_plain_date(written)).to_series()
     for index in (made.is_null() & (written != "null")).arg_true():
         made[index] = _any_date(written[index])
-    return (
-        pl.Series("metadata", [None], dtype=pl.String).new_from_index(0, len(metadata)).scatter(places, made)
-    )
+    return pl.Series([None], dtype=pl.String).new_from_index(0, len(metadata)).scatter(places, made)
 
 
 def _plain_date(written: pl.Series) -> pl.Expr:
@@ -61,9 +58,9 @@ def _any_date(written: str) -> str:
 def plus_days(base: pl.Expr, days: pl.Expr) -> pl.Expr:
     """A date of the years 1 to 9999 so many days later; null for other bases, days and results."""
     plain = pl.when(base.str.contains(_ISO)).then(base).str.to_date("%Y-%m-%d", strict=False)
-    day = plain.to_physical().cast(pl.Int64) + days
-    usable = (plain.to_physical() >= _FIRST_DAY) & (days > 0) & (day <= _LAST_DAY)
-    return pl.when(usable).then(day).cast(pl.Int32).cast(pl.Date).cast(pl.String)
+    day = plain.to_physical() + days
+    usable = (days > 0) & (day <= _LAST_DAY)
+    return pl.when(usable).then(day).cast(pl.Date).cast(pl.String)
 
 
 def before(column: str, other: str) -> pl.Expr:

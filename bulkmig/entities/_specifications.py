@@ -14,19 +14,15 @@ def merge(frame: pl.DataFrame) -> pl.DataFrame:
     """Adds `~specifications` and `~wrapped`: the source object, plus the merged columns that are not NULL
     and not there already (mapping.md, "specifications")."""
     present = {key: [False] * frame.height for key in MERGED}
-    suspects = frame.select(
-        pl.col("specifications").str.contains_any([*MERGED, "\\u"]).fill_null(value=False).alias("s")
-    )["s"].arg_true()
     texts = frame["specifications"]
+    suspects = texts.str.contains_any([*MERGED, "\\u"]).arg_true()
     for index in suspects:
         for key in jsontext.members(texts[index]).keys() & present.keys():
             present[key][index] = True
     additions = []
     for key in MERGED:
         value = pl.col(key) if key == "maintenance_interval_days" else _quoted(frame[key])
-        additions.append(
-            pl.when(~pl.col(f"~has_{key}") & pl.col(key).is_not_null()).then(pl.lit(f'"{key}": ') + value)
-        )
+        additions.append(pl.when(~pl.col(f"~has_{key}")).then(pl.lit(f'"{key}": ') + value))
     source = pl.col("specifications").str.strip_chars(_SPACE)
     is_object = source.str.starts_with("{")
     base = (
@@ -43,7 +39,7 @@ def merge(frame: pl.DataFrame) -> pl.DataFrame:
         .with_columns(
             base.alias("~base"),
             pl.concat_str(additions, separator=", ", ignore_nulls=True).alias("~added"),
-            (~is_object).fill_null(value=False).alias("~wrapped"),
+            (~is_object).alias("~wrapped"),
         )
         .with_columns(
             pl.when(pl.col("~added") == "")

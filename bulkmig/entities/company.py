@@ -109,7 +109,7 @@ ENTITY = Entity(
         Rule(
             "company.timezone_unknown",
             "timezone",
-            pl.col("timezone").is_not_null() & ~pl.col("timezone").is_in(TIME_ZONES),
+            ~pl.col("timezone").is_in(TIME_ZONES),
             "not an IANA time zone: correct it in the source",
         ),
         Rule("company.email_invalid", "contact_email", bad_email("contact_email"), "not an e-mail address"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from bulkmig._core.declare import Cell, Column, Entity, Kind, Reference, Rule, Table, copied, text
-from bulkmig._core.unit import Unit, finding
+from bulkmig._core.findings import finding
+from bulkmig._core.unit import Unit
 from bulkmig.entities import _dates, _specifications
 from bulkmig.entities._rules import WHITE_SPACE, blank, collapsed, integer, mapped, out_of, unknown
 from bulkmig.entities.location import path

@@ -9,7 +9,8 @@ from bulkmig.events import PhaseStarted
 from bulkmig.fleet.run import Run
 from bulkmig.report import Failure
 from bulkmig.undo import Undo
-from bulkmig.verify_units import verify_fleet
+from bulkmig.verify_fleet import verify_fleet
+from bulkmig.verify_units import Comparison
 from bulkmig.vessel_load import Loaded
 
 
@@ -30,17 +31,17 @@ async def _verify(run: Run) -> None:
     for same in (True, False):
         vessels = [r.vessel for r in counted.done if (r.vessel.id not in counted.older) == same]
         if same or vessels:
-            await verify_fleet(
-                run.site,
-                run.settings,
-                run.ends,
-                replace(run.fleet, decisions=decisions),
-                vessels,
-                run.report,
+            comparison = Comparison(
+                site=run.site,
+                settings=run.settings,
+                ends=run.ends,
+                fleet=replace(run.fleet, decisions=decisions),
+                report=run.report,
                 same_snapshot=same,
                 listen=run.listen,
                 behind=run.verified,
             )
+            await verify_fleet(comparison, vessels)
 
 
 async def _undo(run: Run) -> None:

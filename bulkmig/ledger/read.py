@@ -12,18 +12,17 @@ from bulkmig.ledger.write import quarantine_place
 from bulkmig.postgres.session import Connection, keys_of
 
 MASK = "(masked)"
+NEWEST = 50  # runs that are listed
 
 
-async def run_list(
-    connection: Connection, run_id: str | None = None, limit: int = 50
-) -> list[dict[str, Any]]:
+async def run_list(connection: Connection, run_id: str | None = None) -> list[dict[str, Any]]:
     """Runs, the newest first, each with the report of how it ended; `run_id` may be a beginning of an id."""
     rows = await connection.fetch(
         "SELECT id::text, command, status, started_at, finished_at, operator, host, version, selection,"
         " report FROM bulkmig.runs WHERE $1::text IS NULL OR substr(id::text, 1, length($1)) = lower($1)"
         " ORDER BY started_at DESC LIMIT $2",
         run_id,
-        limit,
+        NEWEST,
     )
     return [
         {

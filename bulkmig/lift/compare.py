@@ -13,8 +13,8 @@ import polars as pl
 from bulkmig._core.frames import from_csv
 from bulkmig.postgres.session import Connection
 from bulkmig.source.onboarding import read_all
-from bulkmig.sqlite.portal import PortalTable
-from bulkmig.weigh import MAX_LISTED, Deviation, Verified
+from bulkmig.sqlite.tables import PortalTable
+from bulkmig.verified import MAX_LISTED, Deviation, Verified
 
 _TYPES = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a

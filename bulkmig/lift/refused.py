@@ -16,9 +16,9 @@ from bulkmig.errors import BulkmigError
 from bulkmig.lift.compare import key_of
 from bulkmig.lift.fit import Fit
 from bulkmig.postgres.errors import copy_line, describe
-from bulkmig.sqlite import portal
-from bulkmig.sqlite.portal import PortalTable
+from bulkmig.sqlite.numbering import astray as lost_rows
 from bulkmig.sqlite.session import Session
+from bulkmig.sqlite.tables import PortalTable
 
 
 async def check(file: Session, tables: Sequence[PortalTable]) -> None:
@@ -26,7 +26,7 @@ async def check(file: Session, tables: Sequence[PortalTable]) -> None:
     for table in tables:
         for column in table.columns:
             if column.parent:
-                rows = portal.astray(table, column, file.tables[column.parent])
+                rows = lost_rows(table, column, file.tables[column.parent])
                 ((lost,),) = await file.pragma(f"SELECT count(*) {rows}")
                 if lost:
                     raise astray(table.name, lost)

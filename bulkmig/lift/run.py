@@ -11,40 +11,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
-import anyio
 import asyncpg
 import orjson
 import polars as pl
-from anyio import to_thread
-from anyio.streams.memory import MemoryObjectSendStream
 
-from bulkmig._core.frames import to_csv
+from bulkmig._core.findings import FINDING
 from bulkmig._core.stop import Stop
-from bulkmig._core.unit import FINDING, Catalogue
+from bulkmig._core.unit import Catalogue
 from bulkmig._version import __version__
 from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.ledger import access, audit, chain, schema, write
 from bulkmig.ledger import keys as ledger_keys
-from bulkmig.lift import compare, ledger
-from bulkmig.lift.compare import Sent, key_of
-from bulkmig.lift.fit import Fit, Unfit
-from bulkmig.lift.refused import Table, astray, check, numbers
-from bulkmig.pipeline import first_error
+from bulkmig.lift import ledger
+from bulkmig.lift.fit import Fit
+from bulkmig.lift.refused import check
+from bulkmig.lift.tables import Tables
 from bulkmig.postgres import dsn
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import DURABLE, Connection, session, transaction
 from bulkmig.report import Report
 from bulkmig.security import keys
 from bulkmig.sqlite.address import FileAddress, is_file, parse
-from bulkmig.sqlite.portal import PortalTable, contract
+from bulkmig.sqlite.contract import contract
 from bulkmig.sqlite.session import Session, on_file
 from bulkmig.target import graph as target_graph
 from bulkmig.target.graph import Graph
@@ -54,7 +49,6 @@ _RUN = """
 INSERT INTO bulkmig.runs (id, command, status, operator, host, version, selection, finished_at, report)
 VALUES ($1::text::uuid, $2, $3, $4, $5, $6, $7, clock_timestamp(), $8)
 """
-_REFUSED = ("22", "23", "P0")  # SQLSTATEs of what a type, a constraint or a trigger doesn't take
 _LOSSY = {
     "text.unstorable_character": "a character that PostgreSQL can't store became U+FFFD",
     "json.unstorable_character": "an escape that no target can store became U+FFFD",
@@ -91,7 +85,8 @@ async def lift(settings: Settings, file_url: str, server_url: str, *, stop: Stop
                 await access.check(held, settings.operator, "administer", "lift")
                 await _Lift(settings, file, target, report, where).run(held)
             except _Differs:
-                report.hint = "a trigger of the target may change what is written; nothing was committed"
+                report.error = "PostgreSQL holds something else than it was sent; nothing was committed"
+                report.hint = "a trigger of the target may change what is written"
     if scope.cancelled_caught:
         report.status = "stopped"
     report.finish()
@@ -104,8 +99,6 @@ class _Lift:
     ) -> None:
         self.settings, self.file, self.target = settings, file, target
         self.report, self.where = report, where
-        self.unique: dict[str, tuple[tuple[str, ...], ...]] = {}  # table -> its unique keys
-        self._sent: defaultdict[str, list[Sent]] = defaultdict(list)
         self.who = audit.who(settings.operator)
 
     async def run(self, held: Connection) -> None:
@@ -117,7 +110,8 @@ class _Lift:
         await schema.upgrade(self.target)
         graph = await target_graph.read(self.target)
         tables = [self.file.tables[name] for name in _order(graph)]
-        self.unique = {table.name: graph.tables[table.name].unique for table in tables}
+        unique = {table.name: graph.tables[table.name].unique for table in tables}
+        moved = Tables(self.file, self.target, report, unique)
         begin = "BEGIN READ ONLY" if self.where.scratch else "BEGIN"
         async with transaction(held, begin, commit=False):
             await self.file.refresh()
@@ -128,7 +122,7 @@ class _Lift:
                     await self.target.execute("SET LOCAL session_replication_role = replica")
                 started = time.perf_counter()
                 for table in tables:
-                    await self._rows(table, fit)
+                    await moved.copy(table, fit)
                 # A transaction within, which marks its rows otherwise than the portal's: what has the mark of
                 # its base counts as untouched since (`weigh.py`), and the portal did touch some.
                 await self.target.execute("SAVEPOINT ledger")
@@ -138,7 +132,7 @@ class _Lift:
                 await self._record(fit)
                 started = time.perf_counter()
                 for table in tables:
-                    await self._compare(table, Fit(fit.catalogue))
+                    await moved.compare(table, Fit(fit.catalogue))
                 if self.settings.fk_check == "set":
                     await self.target.execute("SET LOCAL session_replication_role = DEFAULT")
                     await _prove(self.target, graph, {table.name for table in tables})
@@ -147,68 +141,6 @@ class _Lift:
                     raise _Differs
                 await self._note_left_behind()
                 await self._end()
-
-    async def _rows(self, table: PortalTable, fit: Fit) -> None:
-        """Copies a table; the next rows are read while the server takes the ones before."""
-        out, into = anyio.create_memory_object_stream[bytes](1)
-        try:
-            async with into, anyio.create_task_group() as group:
-                group.start_soon(self._read, table, fit, out)
-                await self.target.copy_to_table(
-                    table.name, source=into, columns=_columns(table), format="csv"
-                )
-        except BaseExceptionGroup as errors:
-            cause = first_error(errors)
-            if isinstance(cause, asyncpg.PostgresError) and (cause.sqlstate or "")[:2] in _REFUSED:
-                sent = Table(self.file, table, _columns(table), self.unique[table.name], fit.catalogue)
-                raise await sent.refused(cause) from None
-            raise cause from cause.__cause__
-        ((held,),) = await self.file.pragma(f'SELECT count(*) FROM main."{table.name}"')
-        if lost := held - self.report.inserted[table.name]:
-            raise astray(table.name, lost)
-
-    async def _read(self, table: PortalTable, fit: Fit, out: MemoryObjectSendStream[bytes]) -> None:
-        key, (exact, spelled) = key_of(table), _spelled(table, fit.catalogue)
-
-        def made(frame: pl.DataFrame) -> tuple[bytes, Sent]:
-            fitting = fit.table(table.name, frame, key[0])
-            data = to_csv(fitting)
-            return data, compare.sent(frame.select(key), to_csv(fitting.select(exact)) if spelled else data)
-
-        async with out:
-            async for frame in self.file.frames(table, _columns(table), ", ".join(key)):
-                try:
-                    data, sent = await to_thread.run_sync(made, frame)
-                except Unfit as error:  # the portal knows its rows by their numbers
-                    (number,) = await numbers(self.file, [error.row])
-                    raise Unfit(error.cell, number, error.kind) from None
-                self.report.inserted[table.name] += frame.height
-                self._sent[table.name].append(sent)
-                await out.send(data)
-
-    async def _compare(self, table: PortalTable, fit: Fit) -> None:
-        columns, key, (exact, spelled) = _columns(table), key_of(table), _spelled(table, fit.catalogue)
-        order = ", ".join(key)
-        personal = frozenset(
-            name for e in ENTITIES for t in e.tables if t.name == table.name
-            for name, cell in t.cells.items() if cell.personal
-        )  # fmt: skip
-        for sent in self._sent[table.name]:
-            found = await compare.as_sent(self.target, table.name, key, exact, sent)
-            if spelled and found is not None:
-                async for frame in self.file.frames(table, [*key, *spelled], order, sent.between(key)):
-                    due = fit.table(table.name, frame, key[0], quiet=True)
-                    if not await compare.same_json(self.target, table.name, key[0], due):
-                        found = None
-            if found is not None:
-                self.report.verified.add(found)
-                continue
-            async for frame in self.file.frames(table, columns, order, sent.between(key)):
-                due = fit.table(table.name, frame, key[0], quiet=True)
-                self.report.verified.add(await compare.table(self.target, table.name, key, due, personal))
-        count = await self.target.fetchval(f"SELECT count(*) FROM {table.name}")
-        if count != self.report.inserted[table.name]:
-            self.report.verified.difference_count += 1
 
     async def _record(self, fit: Fit) -> None:
         names = {table.name: entity.name for entity in ENTITIES for table in entity.tables}
@@ -284,18 +216,6 @@ def _order(graph: Graph) -> list[str]:
     wanted = {table for table, _ in contract()}
     order = [t.name for scope in (graph.companies, graph.vessels) for t in scope.tables if t.name in wanted]
     return [*order, *sorted(wanted - set(order))]
-
-
-def _columns(table: PortalTable) -> list[str]:
-    known = [column for of, column in contract() if of == table.name]
-    return [column.name for column in table.columns if column.name in known]
-
-
-def _spelled(table: PortalTable, catalogue: Catalogue) -> tuple[list[str], list[str]]:
-    """The columns whose values PostgreSQL gives back as they were sent, and those that it spells anew."""
-    columns = _columns(table)
-    anew = [column for column in columns if catalogue[table.name][column].type == "jsonb"]
-    return [column for column in columns if column not in anew], anew
 
 
 async def _both(file: Connection, target: Connection) -> Catalogue:

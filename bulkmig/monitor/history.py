@@ -65,9 +65,9 @@ SELECT (SELECT count(*) FROM bulkmig.checkpoints) AS checkpoints,
 _EMAIL = re.compile(r"([^\s@])[^\s@]*@([^\s@]+)")
 
 
-async def runs(connection: Connection, limit: int = MOST) -> list[dict[str, Any]]:
+async def runs(connection: Connection) -> list[dict[str, Any]]:
     """The newest runs, with the figures that they ended with."""
-    return [_run(row) for row in await connection.fetch(_RUNS, None, limit)]
+    return [_run(row) for row in await connection.fetch(_RUNS, None, MOST)]
 
 
 async def run(connection: Connection, run_id: str) -> dict[str, Any] | None:

@@ -185,11 +185,6 @@ def _system(kept: dict[str, str]) -> ssl.SSLContext:
         raise PreflightError(why, hint) from None
 
 
-def with_database(url: str, database: str) -> str:
-    """The same address with another database."""
-    return urlsplit(url)._replace(path="/" + quote(database, safe="")).geturl()
-
-
 def masked(url: str) -> str:
     """An address as it was given, without its secrets."""
     if _ambiguous(url):

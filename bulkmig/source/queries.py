@@ -75,12 +75,12 @@ def uuid_array(ids: Iterable[str]) -> str:
     return "'{" + ",".join(str(UUID(i)) for i in ids) + "}'::uuid[]"
 
 
-def _list(entity: Entity, alias: str = "t") -> str:
-    return ", ".join(_read(column, alias) for column in entity.columns)
+def _list(entity: Entity) -> str:
+    return ", ".join(map(_read, entity.columns))
 
 
-def _read(column: Column, alias: str) -> str:
-    return f"{column.sql} AS {column.name}" if column.sql else f"{alias}.{column.name}"
+def _read(column: Column) -> str:
+    return f"{column.sql} AS {column.name}" if column.sql else f"t.{column.name}"
 
 
 def _with_ancestors(entity: Entity, ids: str) -> str:

@@ -12,7 +12,8 @@ import polars as pl
 
 from bulkmig.sqlite.errors import translated
 from bulkmig.sqlite.ids import Ids
-from bulkmig.sqlite.portal import BORN, NOWHERE, PortalColumn, PortalTable
+from bulkmig.sqlite.portal import NOWHERE
+from bulkmig.sqlite.tables import BORN, PortalColumn, PortalTable
 from bulkmig.sqlite.values import store
 
 _row_number = itemgetter(0)

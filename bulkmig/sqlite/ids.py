@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 
 import orjson
 
-from bulkmig.sqlite import portal
-from bulkmig.sqlite.portal import IDS, PortalTable
+from bulkmig.sqlite import numbering
+from bulkmig.sqlite.numbering import IDS
+from bulkmig.sqlite.tables import PortalTable
 from bulkmig.sqlite.values import own_number, own_uuid
 
 _KEPT = 200_000  # numbers that are remembered between two look-ups
@@ -38,7 +39,7 @@ class Ids:
         self._tables = tables
         self._scratch = scratch or not there
         if self._scratch:
-            for statement in portal.CREATE_IDS.format(schema="temp").split(";"):
+            for statement in numbering.CREATE_IDS.format(schema="temp").split(";"):
                 self._connection.execute(statement)
             if there:
                 self._connection.execute(f"INSERT INTO temp.{IDS} SELECT * FROM main.{IDS}")
@@ -164,7 +165,7 @@ class Ids:
         taken = [
             (uuids[place], number)
             for place, number in self._connection.execute(
-                portal.unnumbered(table), (orjson.dumps(uuids).decode(),)
+                numbering.unnumbered(table), (orjson.dumps(uuids).decode(),)
             ).fetchall()
             if number is not None and own_number(table.name, uuids[place]) is None
         ]
@@ -194,7 +195,7 @@ class Ids:
         self.doubt()
         for table in self._tables.values():
             if table.own is not None:
-                found = connection.execute(portal.strangers(table, self._tables)).fetchall()
+                found = connection.execute(numbering.strangers(table, self._tables)).fetchall()
                 taken = [(uuid, n) for n, uuid in found if uuid and own_number(table.name, uuid) is None]
                 self._renumber(table, taken)
                 self._note_own(table, [n for n, uuid in found if uuid is None])
@@ -202,7 +203,7 @@ class Ids:
             for column in table.columns:
                 parent = self._tables[column.parent] if column.parent else None
                 if parent is not None:
-                    query = portal.unheard(table, column, parent)
+                    query = numbering.unheard(table, column, parent)
                     self._note_own(parent, [n for (n,) in connection.execute(query).fetchall()])
         self._version = version
 
@@ -214,7 +215,7 @@ class Ids:
         )
 
     def _next_free(self, table: PortalTable, rows: int = 1) -> int:
-        (number,) = self._connection.execute(f"SELECT {portal.next_free(table, str(rows))}").fetchone()
+        (number,) = self._connection.execute(f"SELECT {numbering.next_free(table, str(rows))}").fetchone()
         return int(number)
 
     def _renumber(self, table: PortalTable, taken: Sequence[tuple[str, int]]) -> None:

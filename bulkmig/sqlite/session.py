@@ -1,8 +1,8 @@
 """A session on a SQLite portal, with the interface of the PostgreSQL driver's that bulkmig uses.
 
-Statements are translated (`translate.py`) and see the portal in PostgreSQL's shape (`portal.py`). A session
-has one connection; its calls run in worker threads, one at a time. A transaction that may write takes the one
-write lock of the file at its beginning and waits for it, so nothing of it can fail for another writer later.
+A session has one connection; its calls (`statements.py`) run in worker threads, one at a time. A transaction
+that may write takes the one write lock of the file at its beginning and waits for it, so nothing of it can
+fail for another writer later.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 import asyncpg
-import orjson
 import polars as pl
 from anyio import to_thread
 
 from bulkmig._core.frames import from_csv
 from bulkmig._core.unit import Catalogue, TargetColumn
-from bulkmig.sqlite import bulk, locks, portal
+from bulkmig.sqlite import locks, portal
 from bulkmig.sqlite.address import FileAddress
 from bulkmig.sqlite.errors import translated
 from bulkmig.sqlite.ids import Ids
-from bulkmig.sqlite.portal import PortalTable
-from bulkmig.sqlite.rows import Row, bound, csv_of, frame_of, rows_of
-from bulkmig.sqlite.translate import VIEW, Statement, apart, split, translate
+from bulkmig.sqlite.literals import apart, split
+from bulkmig.sqlite.rows import Row, bound, csv_of, frame_of
+from bulkmig.sqlite.statements import Statements
+from bulkmig.sqlite.tables import PortalTable
 from bulkmig.sqlite.values import show, text
 
 T = TypeVar("T")
@@ -40,14 +41,21 @@ class Session:
 
     def __init__(self, connection: sqlite3.Connection, address: FileAddress) -> None:
         self.connection, self.address, self.keys = connection, address, address.keys
-        self.tables: dict[str, PortalTable] = {}
-        self._names: frozenset[str] = frozenset()
+        self._statements = Statements(connection, scratch=address.scratch)
         self._lock = anyio.Lock()
         self._thread = anyio.CapacityLimiter(1)
         self._closed = False
-        self.ids = Ids(connection)
-        self._emptied: set[str] = set()
         self.locks = locks.Held(connection)
+
+    @property
+    def tables(self) -> dict[str, PortalTable]:
+        """The portal's, as they were last looked at."""
+        return self._statements.tables
+
+    @property
+    def ids(self) -> Ids:
+        """The numbers of its rows."""
+        return self._statements.ids
 
     # -- the driver's interface
 
@@ -57,7 +65,7 @@ class Session:
             if await self.work(lambda: self.locks.answer(sql, values)) is not None:
                 return "SELECT 1"
             for one in apart(sql):
-                status = await self.work(lambda one=one: self._execute(one, values))  # type: ignore[misc]
+                status = await self.work(partial(self._statements.execute, one, values))
             return status
         status = ""
         for statement in split(sql):
@@ -67,36 +75,23 @@ class Session:
             elif word == "COMMIT":
                 await self._commit()
             elif word == "ROLLBACK":
-                await self.work(self._rollback)
+                await self.work(self._statements.rollback)
             elif word != "SET":
-                status = await self.work(lambda one=statement: self._execute(one, ()))  # type: ignore[misc]
+                status = await self.work(partial(self._statements.execute, statement, ()))
         return status
 
     async def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """The statement once for each row of parameters."""
         given = [[bound(value) for value in row] for row in rows]
-        steps = apart(sql)
-
-        def work() -> None:
-            if len(steps) > 1:
-                for row in given:
-                    for step in steps:
-                        self._execute(step, row)
-                return
-            made = self._translated(sql)
-            if made.changes or made.zipped:
-                for row in given:
-                    self._cursor(made, row).fetchall()
-            else:
-                self.connection.executemany(made.sql, given)
-
         if given:
-            await self.work(work)
+            await self.work(partial(self._statements.executemany, sql, given))
 
     async def fetch(self, sql: str, *values: Any) -> list[Row]:
         """All rows of a query."""
         held = await self.work(lambda: self.locks.answer(sql, values))
-        return [Row((held,))] if held is not None else await self.work(lambda: self._fetch(sql, values))
+        if held is not None:
+            return [Row((held,))]
+        return await self.work(partial(self._statements.fetch, sql, values))
 
     async def fetchrow(self, sql: str, *values: Any) -> Row | None:
         """The first row of a query."""
@@ -120,7 +115,7 @@ class Session:
         """Inserts headerless CSV."""
         data = b"".join([chunk async for chunk in source])
         table = f"{schema_name}_{name}" if schema_name else name
-        return await self.work(lambda: f"COPY {self._copy_in(table, from_csv(data, columns))}")
+        return await self.work(lambda: f"COPY {self._statements.copy_in(table, from_csv(data, columns))}")
 
     async def copy_from_query(
         self,
@@ -130,7 +125,7 @@ class Session:
         format: str = "csv",
     ) -> str:
         """A query's rows as headerless CSV, whole rows at a time."""
-        cursor = await self.work(lambda: self._open(query))
+        cursor = await self.work(lambda: self._statements.open(query))
         count = 0
         try:
             while rows := await self.work(lambda: cursor.fetchmany(_ROWS)):
@@ -182,21 +177,11 @@ class Session:
 
     async def script(self, sql: str) -> None:
         """A script in SQLite's own words, inside of the transaction that is open."""
-
-        def work() -> None:
-            self.ids.drop_scratch()  # whose names would hide the ledger's
-            statement = ""
-            for line in sql.splitlines(keepends=True):
-                statement += line
-                if sqlite3.complete_statement(statement):
-                    self.connection.execute(statement)
-                    statement = ""
-
-        await self.work(work)
+        await self.work(partial(self._statements.script, sql))
 
     async def look(self) -> None:
         """Reads which tables there are, and shows them in PostgreSQL's shape; again where that changed."""
-        await self.work(self._look)
+        await self.work(self._statements.look)
 
     async def ledger_is_there(self) -> None:
         """Goes over to the ledger's numbers, where it has come since this session last looked: another
@@ -210,37 +195,15 @@ class Session:
 
     async def touch(self) -> None:
         """Writes what is there already. Where the file may only be read a transaction begins all the same."""
-
-        def work() -> None:
-            (version,) = self.connection.execute("PRAGMA main.user_version").fetchone()
-            self.connection.execute(f"PRAGMA main.user_version = {version}")
-
-        await self.work(work)
+        await self.work(self._statements.touch)
 
     async def upsert(self, table: str, key: Sequence[str], frame: pl.DataFrame) -> None:
         """Inserts rows of texts or, where the key is there, sets every other cell of that row."""
-        columns, view = frame.columns, f"SELECT 1 FROM {table} WHERE "
-        where = " AND ".join(f"{name} = ${n}" for n, name in enumerate(key, 1))
-        others = [name for name in columns if name not in key]
-        sets = ", ".join(f"{name} = ${n}" for n, name in enumerate(others, len(key) + 1))
-
-        def work() -> None:
-            new = []
-            for row in frame.iter_rows(named=True):
-                at = [row[name] for name in key]
-                new.append(not self._fetch(view + where, at))
-                if not new[-1] and others:
-                    cells = [row[name] for name in others]
-                    self._execute(f"UPDATE {table} SET {sets} WHERE {where}", [*at, *cells])
-            rows = frame.filter(pl.Series(new, dtype=pl.Boolean))
-            if rows.height:
-                self._copy_in(table, rows)
-
-        await self.work(work)
+        await self.work(partial(self._statements.upsert, table, key, frame))
 
     async def insert(self, table: str, frame: pl.DataFrame) -> int:
         """Inserts rows as they are stored, but that ids and references are UUIDs."""
-        return await self.work(lambda: self._copy_in(table, frame, respelled=True))
+        return await self.work(lambda: self._statements.copy_in(table, frame, respelled=True))
 
     async def refresh(self) -> None:
         """Gives the portal's new rows their UUIDs."""
@@ -301,8 +264,8 @@ class Session:
             self.ids.doubt()
 
     async def _commit(self) -> None:
-        if self._emptied:
-            await self.work(self._empty)
+        if self._statements.emptied:
+            await self.work(self._statements.empty)
         await self._patiently("COMMIT")
 
     async def _patiently(self, sql: str) -> None:
@@ -326,16 +289,6 @@ class Session:
         finally:
             self.connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
 
-    def _rollback(self) -> None:
-        self.ids.forget()
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
-
-    def _empty(self) -> None:
-        for table in self._emptied:
-            self.connection.execute(f"DELETE FROM temp.{table}")
-        self._emptied.clear()
-
     # -- inside of the worker thread
 
     def _guarded(self, work: Callable[[], T]) -> T:
@@ -345,60 +298,6 @@ class Session:
             return work()
         except sqlite3.Error as error:
             raise translated(error) from None
-
-    def _translated(self, sql: str) -> Statement:
-        made = translate(sql, self._names)
-        if made.tables:
-            self.ids.note_new()
-        return made
-
-    def _cursor(self, made: Statement, values: Sequence[Any]) -> sqlite3.Cursor:
-        given = list(values[: made.given])
-        for numbers in made.zipped:
-            arrays = [orjson.loads(given[number - 1]) for number in numbers]
-            given.append(orjson.dumps(list(zip(*arrays, strict=True))).decode())
-        if made.changes:
-            self.ids.doubt()
-        return self.connection.execute(made.sql, given)
-
-    def _open(self, sql: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
-        return self._cursor(self._translated(sql), [bound(value) for value in values])
-
-    def _execute(self, sql: str, values: Sequence[Any]) -> str:
-        made = self._translated(sql)
-        cursor = self._cursor(made, [bound(value) for value in values])
-        if made.emptied is not None:
-            self._emptied.add(made.emptied)
-        if made.changes:
-            rows = len(cursor.fetchall())
-        else:
-            rows = max(cursor.rowcount, 0)
-            cursor.fetchall()
-        return f"{sql.split(None, 1)[0].upper()} {rows}"
-
-    def _fetch(self, sql: str, values: Sequence[Any]) -> list[Row]:
-        cursor = self._open(sql, values)
-        return rows_of(tuple(column[0] for column in cursor.description or ()), cursor)
-
-    def _copy_in(self, name: str, frame: pl.DataFrame, *, respelled: bool = False) -> int:
-        table = self.tables.get(name)
-        if table is None:
-            bulk.copy_plain(self.connection, name, frame)
-        else:
-            texts = frame if respelled else bulk.respelled(table, frame)
-            bulk.copy_in(self.connection, self.ids, table, texts)
-        return frame.height
-
-    def _look(self) -> None:
-        connection = self.connection
-        for table in self.tables.values():
-            if table.shaped:
-                connection.execute(f'DROP VIEW IF EXISTS temp."{VIEW}{table.name}"')
-        self.tables = portal.read(connection)
-        self._names = frozenset(name for name, table in self.tables.items() if table.shaped)
-        self.ids.begin(self.tables, scratch=self.address.scratch)
-        for statement in portal.views(self.tables):
-            connection.execute(statement)
 
 
 def on_file(connection: object) -> Session | None:

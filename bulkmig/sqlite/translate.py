@@ -7,29 +7,26 @@ that no statement silently means something else.
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 
 from msgspec import Struct
 
+from bulkmig.sqlite.arrays import CAST, Arrays
+from bulkmig.sqlite.literals import MARK, Literals
 from bulkmig.sqlite.variants import VARIANTS, normal
 
 VIEW = "bulkmig_portal_"  # what the views are called that show the portal's tables in PostgreSQL's shape
 
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"")
-_HELD = re.compile("\x01(\\d+)\x01")
-_CAST = r"(?:::[a-z_0-9]+(?:\[\])*)"
-_ANY = re.compile(rf"=\s*ANY\s*\(\s*([^()\s]+?){_CAST}*\s*\)")
-_OVERLAP = re.compile(rf"([\w.]+)\s*&&\s*(\$\d+){_CAST}*")
-_UNNEST = re.compile(r"unnest\(([^()]*)\)(?:\s+AS\s+(\w+)\s*\(([^()]*)\))?(\s+ON\s+CONFLICT)?")
 _THERE = re.compile(r"to_regclass\('bulkmig\.(\w+)'\)")
-_LIST = re.compile(r"coalesce\(array_agg\((\w+) ORDER BY \1\), \x01\d+\x01\)")
-_EPOCH = re.compile(r"extract\(epoch FROM (.+?) - ([\w.]+)\)")
+_EMPTIED = re.compile(r"CREATE TEMPORARY TABLE (?:IF NOT EXISTS )?(\w+) ON COMMIT DELETE ROWS")
+_CHANGED = re.compile(rf"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+{VIEW}(\w+)")
 _REWRITINGS = [
+    (re.compile(rf"coalesce\(array_agg\((\w+) ORDER BY \1\), {MARK}\)"), r"json_group_array(\1)"),
+    (re.compile(r"extract\(epoch FROM (.+?) - ([\w.]+)\)"), r"(epoch(\1) - epoch(\2))"),
     (re.compile(r"\bFOR UPDATE(?: OF \w+)?(?: SKIP LOCKED)?"), ""),
     (re.compile(r"\bOVERRIDING SYSTEM VALUE\b"), ""),
-    (re.compile(_CAST), ""),
+    (re.compile(CAST), ""),
     (re.compile(r"\bbulkmig\.(\w+)"), r"bulkmig_\1"),
     (re.compile(r"\bSELECT(?=\s+FROM\b)"), "SELECT 1"),
     (re.compile(r"\bIS NOT DISTINCT FROM\b"), "IS"),
@@ -72,76 +69,30 @@ def translate(sql: str, portal: frozenset[str]) -> Statement:
 def _translate(sql: str, portal: frozenset[str]) -> Statement:
     sql = _THERE.sub(r"(SELECT name FROM main.sqlite_master WHERE name = 'bulkmig_\1')", sql)
     sql = VARIANTS.get(normal(sql), sql)
-    literals: list[str] = []
-
-    def hold(match: re.Match[str]) -> str:
-        literals.append(match.group())
-        return f"\x01{len(literals) - 1}\x01"
-
-    text = _LITERAL.sub(hold, sql)
-    count = max((int(n) for n in re.findall(r"\$(\d+)", text)), default=0)
-    zipped: list[tuple[int, ...]] = []
-
-    def array(argument: str) -> str:
-        held = _HELD.fullmatch(argument)
-        if held is None:
-            return argument
-        items = literals[int(held[1])][1:-1].strip("{}")
-        literals.append("'" + json.dumps([i for i in items.split(",") if i]) + "'")
-        return f"\x01{len(literals) - 1}\x01"
-
-    def is_in(match: re.Match[str]) -> str:
-        value = "unpack(value)" if "bytea[]" in match[0] else "value"
-        return f" IN (SELECT {value} FROM json_each({array(match[1])}))"
-
-    def overlap(match: re.Match[str]) -> str:
-        return (
-            f"EXISTS (SELECT 1 FROM json_each({match[1]}) l JOIN json_each({match[2]}) r"
-            " ON l.value = r.value)"
-        )
-
-    def unnest(match: re.Match[str]) -> str:
-        arguments = re.findall(r"\$(\d+)", match[1])
-        names = [n.strip() for n in (match[3] or ",".join(f"c{n}" for n in arguments)).split(",")]
-        blobs = [piece.strip().endswith("bytea[]") for piece in match[1].split(",")]
-        ending = f" WHERE 1{match[4]}" if match[4] else ""
-        alias = match[2] or "u"
-        if len(names) == 1:
-            source = f"${arguments[0]}" if arguments else match[1].partition("::")[0]
-            return f"(SELECT value AS {names[0]} FROM json_each({source})) AS {alias}{ending}"
-        zipped.append(tuple(int(number) for number in arguments))
-        columns = ", ".join(
-            f"{f'unpack(value ->> {n})' if blob else f'value ->> {n}'} AS {name}"
-            for n, (name, blob) in enumerate(zip(names, blobs, strict=True))
-        )
-        return f"(SELECT {columns} FROM json_each(${count + len(zipped)})) AS {alias}{ending}"
-
-    text = _UNNEST.sub(unnest, text)
-    text = _ANY.sub(is_in, text)
-    text = _OVERLAP.sub(overlap, text)
-    emptied = re.search(r"CREATE TEMPORARY TABLE (?:IF NOT EXISTS )?(\w+) ON COMMIT DELETE ROWS", text)
-    text = _LIST.sub(r"json_group_array(\1)", text)
-    text = _EPOCH.sub(r"(epoch(\1) - epoch(\2))", text)
+    literals = Literals()
+    text = literals.hold(sql)
+    given = max((int(n) for n in re.findall(r"\$(\d+)", text)), default=0)
+    arrays = Arrays(literals, given)
+    text = arrays.as_json(text)
+    emptied = _EMPTIED.search(text)
     for pattern, replacement in _REWRITINGS:
         text = pattern.sub(replacement, text)
-    text = _compound(text)
-    text, found = _of_views(text, portal)
-    changed = re.match(rf"\s*(?:INSERT INTO|UPDATE|DELETE FROM)\s+{VIEW}(\w+)", text)
+    text, tables = _of_views(_compound(text), portal)
+    changed = _CHANGED.match(text)
     if changed:
         text = re.sub(r"\bON CONFLICT DO NOTHING\b", "", text)
     text, returning = _returning(_without_alias(text), changed is not None)
     foreign = _FOREIGN.search(_KNOWN.sub("", text))
     if foreign:
         raise ValueError(f"this statement has no meaning in SQLite ({foreign[0]}): {sql}")
-    text = _HELD.sub(lambda match: literals[int(match[1])], text)
     return Statement(
-        text,
-        tuple(zipped),
-        found,
+        literals.put_back(text),
+        tuple(arrays.zipped),
+        tables,
         changed[1] if changed else None,
         emptied[1] if emptied else None,
         returning,
-        count,
+        given,
     )
 
 
@@ -212,38 +163,3 @@ def _compound(text: str) -> str:
             depth -= 1
         made.append(piece)
     return "".join(made)
-
-
-def apart(sql: str) -> list[str]:
-    """A statement whose WITH clause changes data as two: what follows the clause, which sees what was before
-    it, and then the change."""
-    begun = re.match(r"\s*WITH\s+(\w+)\s+AS\s+\((?=\s*(?:INSERT|UPDATE|DELETE))", sql)
-    if begun is None:
-        return [sql]
-    held = [match.span() for match in _LITERAL.finditer(sql)]
-    depth, at = 1, begun.end()
-    while depth:
-        if not any(low <= at < high for low, high in held):
-            depth += {"(": 1, ")": -1}.get(sql[at], 0)
-        at += 1
-    change, rest = sql[begun.end() : at - 1], sql[at:]
-    return [_BEGUN if re.search(rf"\bFROM {begun[1]}\b", rest) else rest, change]
-
-
-# The entry of a run that is recorded with it, if it wasn't already.
-_BEGUN = (
-    "INSERT INTO bulkmig.audit (run_id, action, operator, host, summary, mac)"
-    " SELECT $1, 'started', $3, $4, $7, $8 WHERE NOT EXISTS (SELECT FROM bulkmig.runs WHERE id = $1)"
-)
-
-
-def split(script: str) -> list[str]:
-    """The statements of a script, outside of literals; none of them has a body of its own."""
-    pieces, begin = [], 0
-    held = [match.span() for match in _LITERAL.finditer(script)]
-    for match in re.finditer(";", script):
-        if not any(low <= match.start() < high for low, high in held):
-            pieces.append(script[begin : match.start()])
-            begin = match.end()
-    pieces.append(script[begin:])
-    return [piece.strip() for piece in pieces if piece.strip()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
 from bulkmig import numbers
 from bulkmig.entities import PER_VESSEL
@@ -18,9 +18,8 @@ from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.released import released
 from bulkmig.sync.rules import Rules
-from bulkmig.sync.share import change, each_alone, spread
-from bulkmig.sync.vessel import Finished
-from bulkmig.units import in_order
+from bulkmig.sync.share import change, spread
+from bulkmig.sync.units import is_plain, parted
 
 
 class Changes:
@@ -95,13 +94,13 @@ class Changes:
         groups = moves.groups(due)
         # Whether a vessel gets the number that it wants is known only when these are done, and decides about
         # other vessels' references to its equipment.
-        first, groups = _parted(groups, lambda group: any(v.id in moves.renumbered for v in group))
-        await self._change(first, moves, run.report, run.counted.finished)
+        first, groups = parted(groups, lambda group: any(v.id in moves.renumbered for v in group))
+        await change(run, self.rules, first, moves, run.report, run.counted.finished)
         if run.ends_early:
             return
         if run.crew is not None or (run.settings.processes > 1 and not run.settings.dry_run):
             # Rows that move concern several vessels: these few are done here.
-            plain, groups = _parted(groups, lambda group: _is_plain(group, moves))
+            plain, groups = parted(groups, lambda group: is_plain(group, moves))
             if run.crew is not None:
                 await run.crew.work(run, "sync", plain)
             elif len(plain) > 1:
@@ -109,16 +108,7 @@ class Changes:
             else:
                 groups += plain
         if not run.ends_early:
-            await self._change(groups, moves, run.report, run.counted.finished)
-
-    async def _change(
-        self, groups: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
-    ) -> None:
-        """Vessels that change in one commit, and others together as far as each needn't start for itself."""
-        if not each_alone(self.run.settings):
-            plain, groups = _parted(groups, lambda group: _is_plain(group, moves))
-            groups += in_order((group[0] for group in plain), self.run.settings.batch_bytes)
-        await change(self.run, self.rules, groups, moves, tally, finished)
+            await change(run, self.rules, groups, moves, run.report, run.counted.finished)
 
     async def load_new(self) -> None:
         """Vessels that are not in the target yet."""
@@ -165,7 +155,8 @@ class Changes:
         freed -= moves.apart
         due = [vessel for vessel in known if vessel.id in freed]
         due += moves.joined(freed, [vessel for vessel in known if vessel.id not in freed])
-        await self._change(moves.groups(due), moves, Report("sync"), counted.finished_again)
+        groups = moves.groups(due)
+        await change(run, self.rules, groups, moves, Report("sync"), counted.finished_again)
 
     async def delete_gone(self) -> None:
         """Vessels that the source has no more."""
@@ -190,18 +181,3 @@ class Changes:
         """entity -> source ids of rows that stay on this vessel, and that the source has on another now."""
         stays, away = self.moves.stays[vessel.id], self.moves.away[vessel.id]
         return {entity.name: stays[entity.name].keys() | away[entity.name] for entity in PER_VESSEL}
-
-
-def _is_plain(group: list[Vessel], moves: Moves) -> bool:
-    """Whether it is one vessel, and nothing goes from or to it."""
-    return len(group) == 1 and not moves.concern(group[0].id)
-
-
-def _parted(
-    units: list[list[Vessel]], those: Callable[[list[Vessel]], bool]
-) -> tuple[list[list[Vessel]], list[list[Vessel]]]:
-    """Those units, and the others."""
-    found: tuple[list[list[Vessel]], list[list[Vessel]]] = ([], [])
-    for unit in units:
-        found[0 if those(unit) else 1].append(unit)
-    return found

@@ -16,12 +16,11 @@ from bulkmig._core.unit import Unit
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
+from bulkmig.sync.hashes import HASH, hashes, index, kept_cells, normal
 from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
 from bulkmig.target.postgres import ends
 from bulkmig.transform import Outcome
-
-HASH = "~hash"
 
 
 class Found(Struct):
@@ -53,16 +52,6 @@ class Found(Struct):
         """Whether anything is to be decided of these rows."""
         images = (*self.new, *self.changed)
         return bool(self.gone or self.held or any(image.height for image in images))
-
-
-def rows_of(entity: Entity, image: pl.DataFrame) -> Counter[str]:
-    """How many rows of each of the entity's tables an image stands for."""
-    return Counter(
-        {
-            table.name: image.height if table.when is None else int(image[f"?{table.name}"].sum())
-            for table in entity.tables
-        }
-    )
 
 
 class Gather:
@@ -106,7 +95,7 @@ class Gather:
             (list(self.vessels), ~pl.col("source_id").is_in(left)),
             (sorted(before), pl.col("source_id").is_in(list(came))),
         ):
-            shape = _index(entity, which)
+            shape = index(entity, which)
             frame = await base.read(self.target, owners, entity.name, shape=shape) if owners else None
             if frame is not None:
                 frames.append(frame)
@@ -312,34 +301,3 @@ def abroad(columns: Sequence[str]) -> list[tuple[str, str]]:
     """Of source rows, the columns that name equipment of whatever vessel, and those that hold its vessel."""
     ends = ((column, column.replace("_equipment_id", "_vessel")) for column in columns)
     return [(column, vessel) for column, vessel in ends if vessel != column and vessel in columns]
-
-
-def kept_cells(entity: Entity) -> list[str]:
-    """The cells that are assigned once."""
-    return [f"{t.name}.{name}" for t in entity.tables for name, cell in t.cells.items() if cell.kept]
-
-
-def normal(entity: Entity, image: pl.DataFrame) -> pl.DataFrame:
-    """The image as the base keeps it: null in the cells of tables that a row is not in."""
-    return image.with_columns(
-        pl.when(f"?{table.name}").then(f"{table.name}.{name}").alias(f"{table.name}.{name}")
-        for table in entity.tables
-        if table.when is not None
-        for name in table.cells
-    )
-
-
-def hashes(entity: Entity, image: pl.DataFrame) -> pl.Series:
-    """A hash of each row's cells; the same within a process alone."""
-    flags = [f"?{table.name}" for table in entity.tables if table.when is not None]
-    cells = [f"{table.name}.{name}" for table in entity.tables for name in table.cells]
-    return image.select(*flags, pl.col(cells).cast(pl.String)).hash_rows()
-
-
-def _index(entity: Entity, which: pl.Expr) -> base.Shape:
-    def shape(frame: pl.DataFrame) -> pl.DataFrame:
-        rows = frame.filter(which)
-        kept = (pl.col(cell).alias(f"{cell}~kept") for cell in kept_cells(entity))
-        return base.only("source_id", hashes(entity, rows).alias(HASH), *kept)(rows)
-
-    return shape

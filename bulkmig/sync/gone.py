@@ -7,11 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 
-from bulkmig._core.unit import FINDING
+from bulkmig._core.findings import FINDING
 from bulkmig.checkpoint.many import Due, of_vessels
 from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base, write
+from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.sync import alone, held
@@ -23,7 +24,7 @@ from bulkmig.sync.plan import plan
 from bulkmig.sync.record import BRAKE
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step
-from bulkmig.vessel_load import Loaded, LoadOptions, lock_key
+from bulkmig.vessel_load import Loaded, LoadOptions
 
 _TARGET = """
 SELECT target_id::text FROM bulkmig.identities WHERE entity = 'vessel' AND source_id = $1::text::uuid

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import polars as pl
 
-from bulkmig._core.unit import FINDING, QUARANTINE
+from bulkmig._core.declare import Entity
+from bulkmig._core.findings import FINDING, QUARANTINE
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import write
 from bulkmig.postgres.session import Connection
@@ -90,25 +91,13 @@ async def record(
         await target.execute(
             _NOT_WITH_PARENT, entity.name, list(vessels), WITH_PARENT, list(rows.with_parent)
         )
-        if entity.waits is None:
-            continue
-        waiting = {
-            id_: vessel
-            for frame in rows.waiting
-            for id_, vessel in frame.select("id", "vessel_id").iter_rows()
-        }
-        # What was written once waits only where a rollback took its ends; else it is there, or the portal
-        # has deleted it.
-        for lost in waiting.keys() & {*rows.held, *rows.back} - waited[entity.name]:
-            results[waiting.pop(lost)].unsettled = True  # it may come back with its end
-        for vessel in vessels:
-            waiting |= dict.fromkeys(plans[vessel].parts[entity.name].waiting, vessel)
-        ids = sorted(waiting)
-        await target.execute(_NOT_WAITING, entity.name, list(vessels), ids)
-        if ids:
-            await target.execute(_WAITING, entity.name, ids, [waiting[id_] for id_ in ids], run_id)
-        for vessel in waiting.values():
-            results[vessel].pending += 1
+        if entity.waits is not None:
+            before = waited[entity.name]
+            waiting = _waiting(entity, rows, plans, before, results, vessels)
+            ids = sorted(waiting)
+            await target.execute(_NOT_WAITING, entity.name, list(vessels), ids)
+            if ids:
+                await target.execute(_WAITING, entity.name, ids, [waiting[id_] for id_ in ids], run_id)
     braked = [vessel for vessel in vessels if plans[vessel].brake]
     brakes = [("warning", BRAKE, vessel, "vessel", vessel, "", _BRAKED) for vessel in braked]
     told.append(pl.DataFrame(brakes, schema=FINDING, orient="row"))
@@ -116,6 +105,29 @@ async def record(
     _count(results, _joined(told, FINDING))
     names, sources = [name for name, _ in out], [source_id for _, source_id in out]
     await target.execute(_LEFT, list(vessels), names, sources)
+
+
+def _waiting(
+    entity: Entity,
+    rows: Found,
+    plans: Mapping[str, Plan],
+    before: set[str],
+    results: Mapping[str, Loaded],
+    vessels: Sequence[str],
+) -> dict[str, str]:
+    """Source id -> vessel of the rows that wait now; counts them. `before`: those that waited."""
+    waiting = {
+        id_: vessel for frame in rows.waiting for id_, vessel in frame.select("id", "vessel_id").iter_rows()
+    }
+    # What was written once waits only where a rollback took its ends; else it is there, or the portal has
+    # deleted it.
+    for lost in waiting.keys() & {*rows.held, *rows.back} - before:
+        results[waiting.pop(lost)].unsettled = True  # it may come back with its end
+    for vessel in vessels:
+        waiting |= dict.fromkeys(plans[vessel].parts[entity.name].waiting, vessel)
+    for vessel in waiting.values():
+        results[vessel].pending += 1
+    return waiting
 
 
 def _joined(frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:

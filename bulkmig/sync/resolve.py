@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import anyio
 import asyncpg
+from asyncpg import Record
 
 from bulkmig import shown
 from bulkmig._core.declare import Entity
@@ -19,6 +20,7 @@ from bulkmig.config import Settings
 from bulkmig.entities import entity
 from bulkmig.errors import UsageError
 from bulkmig.ledger import access, audit, base, runs
+from bulkmig.ledger.locks import lock_key
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
@@ -35,7 +37,6 @@ from bulkmig.sync.standing import standing
 from bulkmig.sync.step import Applied, Means, Step
 from bulkmig.sync.strategies import STRATEGIES
 from bulkmig.target.postgres import catalogue
-from bulkmig.vessel_load import lock_key
 
 COMMAND = "conflicts resolve"
 Side = Literal["source", "target", "merge"]
@@ -75,14 +76,7 @@ async def resolve(
         types = await catalogue(target, writing=True)
         own = Checkpoints(report.run_id)
         who = audit.who(settings.operator)
-        rows = await target.fetch(_OPEN.replace(" FOR UPDATE", ""), ids)
-        wins = _WINS[take] if take and not fields else "manual"
-        decided = {row["id"] for row in await target.fetch(_DECIDED, ids, wins)}
-        if missing := set(ids) - {row["id"] for row in rows} - decided:
-            raise _not_open(sorted(missing))
-        for row in rows:
-            _check_fields(entity(row["entity"]), row["kind"], fields or {})
-        report.skipped = len(decided)
+        rows, report.skipped = await _open_ones(target, ids, take, fields or {})
         where = await access.places(target, {row["vessel_id"] for row in rows})
         await access.check(target, settings.operator, "resolve_conflicts", COMMAND, where)
         await runs.begin(
@@ -115,6 +109,23 @@ async def resolve(
             with anyio.move_on_after(10, shield=True):
                 await runs.end(target, report.run_id, report.status, report.document())
     return report
+
+
+async def _open_ones(
+    target: Connection,
+    ids: Sequence[str],
+    take: Side | None,
+    fields: Mapping[str, Literal["source", "target"]],
+) -> tuple[list[Record], int]:
+    """The conflicts that are to be decided, and how many were decided in the same way before."""
+    rows = await target.fetch(_OPEN.replace(" FOR UPDATE", ""), ids)
+    wins = _WINS[take] if take and not fields else "manual"
+    decided = {row["id"] for row in await target.fetch(_DECIDED, ids, wins)}
+    if missing := set(ids) - {row["id"] for row in rows} - decided:
+        raise _not_open(sorted(missing))
+    for row in rows:
+        _check_fields(entity(row["entity"]), row["kind"], fields)
+    return rows, len(decided)
 
 
 def _canonical(ids: Sequence[str]) -> list[str]:

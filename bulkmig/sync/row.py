@@ -49,19 +49,19 @@ def same(entity: Entity, cell: str, one: str | None, other: str | None) -> bool:
 def differing(entity: Entity, one: Row, other: Row) -> Iterator[str]:
     """The cells in which two rows are not the same; all cells of a table that only one of them is in."""
     for cell, (table, _) in cells_of(entity).items():
-        here, there = table.name in one.tables, table.name in other.tables
-        if here != there or (here and not same(entity, cell, one[cell], other[cell])):
+        apart = (table.name in one.tables) != (table.name in other.tables)
+        if apart or not same(entity, cell, one[cell], other[cell]):
             yield cell
 
 
 def equal_in(entity: Entity, table: Table, one: Row, other: Row) -> bool:
     """Whether two rows, both in a table, are the same there."""
-    return one is other or _agree(entity, one, other, _cells_in(table))
+    return _agree(entity, one, other, _cells_in(table))
 
 
 def equal(entity: Entity, one: Row | None, other: Row | None) -> bool:
     """Whether two rows are the same in every cell; a row that isn't there equals only one that isn't."""
-    if one is other or one is None or other is None:
+    if one is None or other is None:
         return one is other
     return one.tables == other.tables and _agree(entity, one, other, cells_of(entity))
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from bulkmig._core.stop import Stop
 from bulkmig.cluster.plan import Plan, pack, unpack
 from bulkmig.cluster.submit import manner_of
-from bulkmig.config import Settings
 from bulkmig.decide.fleet import Fleet
 from bulkmig.events import Listener
 from bulkmig.fleet.run import Run
@@ -20,29 +19,24 @@ from bulkmig.shared import Shared
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.rules import Rules
-from bulkmig.sync.vessel import Finished, work
+from bulkmig.sync.units import Group, units
+from bulkmig.sync.work import Finished, work
 from bulkmig.target.state import TargetState
-from bulkmig.units import in_order
 from bulkmig.workers import Queue, run_units
 
 
 async def change(
-    run: Run, rules: Rules, units: list[list[Vessel]], moves: Moves, tally: Report, finished: Finished
+    run: Run, rules: Rules, groups: list[Group], moves: Moves, tally: Report, finished: Finished
 ) -> None:
-    """These units in this process. `tally`: where what is read of them is counted."""
+    """These vessels in this process. `tally`: where what is read of them is counted."""
     settings = run.settings
-    if settings.window is not None and units and not settings.dry_run:
+    if settings.window is not None and groups and not settings.dry_run:
         await run.step("the pace so far", run.read_pace)
-    queue = Queue(units, go=run.may_start)
+    queue = Queue(units(groups, moves, settings), go=run.may_start)
     one = work(run.options(), rules, moves, queue, tally, finished)
     await run_units(run.site, queue, 1 if settings.dry_run else settings.loaders, one)
     if queue.stopped:
         run.not_all_taken()
-
-
-def each_alone(settings: Settings) -> bool:
-    """Whether each vessel starts for itself: within a window, or at a rate."""
-    return settings.window is not None or bool(settings.max_rows_per_second)
 
 
 async def spread(run: Run, vessels: Sequence[Vessel]) -> None:
@@ -63,11 +57,9 @@ async def sync_share(job: Job, due: list[Vessel], listen: Listener, stop: Stop) 
             run.fleet = Fleet(plan.decisions, [])
             run.rows = Shared(run.fleet, failures=plan.refused)
             rules = Rules.of(plan.manner, plan.decisions.catalogue, spares=plan.manner.spares)
-            units = [[vessel] for vessel in due]
-            if not each_alone(settings):
-                units = in_order(due, settings.batch_bytes)
             with stop.scope() as scope:
-                await change(run, rules, units, Moves(), report, run.counted.finished)
+                alone = [[vessel] for vessel in due]
+                await change(run, rules, alone, Moves(), report, run.counted.finished)
                 report.peak_in_flight = run.site.memory.peak
             if scope.cancelled_caught:
                 report.status = "stopped"

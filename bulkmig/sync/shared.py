@@ -3,6 +3,7 @@ left that refers to them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 import polars as pl
@@ -12,11 +13,12 @@ from bulkmig.decide.fleet import Fleet
 from bulkmig.entities import ENTITIES, FLEET, entity
 from bulkmig.ledger import base
 from bulkmig.ledger.compact import compact
+from bulkmig.ledger.locks import LOCK
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, transaction
-from bulkmig.shared import LOCK
 from bulkmig.sync.apply import apply
-from bulkmig.sync.gather import HASH, Found, hashes, normal, rows_of
+from bulkmig.sync.gather import Found
+from bulkmig.sync.hashes import HASH, hashes, normal
 from bulkmig.sync.kept import IN_USE
 from bulkmig.sync.parts import Plan
 from bulkmig.sync.plan import plan
@@ -61,7 +63,7 @@ def _found(of: Entity, written: Mapping[str, pl.DataFrame], image: pl.DataFrame)
     known = ours.select("source_id", hashes(of, ours).alias(HASH))
     image = normal(of, image).join(known, on="source_id", how="inner", maintain_order="left")
     same = hashes(of, image) == image[HASH]
-    found.written[NIL], found.unchanged[NIL] = ours.height, rows_of(of, image.filter(same))
+    found.written[NIL], found.unchanged[NIL] = ours.height, _rows_of(of, image.filter(same))
     found.changed.append(image.filter(~same).drop(HASH))
     return found
 
@@ -92,6 +94,16 @@ def _companies(made: Plan) -> set[str]:
         rows = (*part.write.values(), *part.was.values(), *told)
         found |= {row[cell] for row in rows if row is not None}
     return {id_ for id_ in found if id_ is not None}
+
+
+def _rows_of(entity: Entity, image: pl.DataFrame) -> Counter[str]:
+    """How many rows of each of the entity's tables an image stands for."""
+    return Counter(
+        {
+            table.name: image.height if table.when is None else int(image[f"?{table.name}"].sum())
+            for table in entity.tables
+        }
+    )
 
 
 async def of_companies(target: Connection, users: Collection[str], companies: Collection[str]) -> set[str]:

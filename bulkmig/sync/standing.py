@@ -18,7 +18,7 @@ async def standing(connection: Connection, entity: Entity, ids: Collection[str])
     table holds it."""
     cells: dict[str, dict[str, str | None]] = {}
     tables: dict[str, set[str]] = {}
-    wanted = uuid_array(sorted(ids))
+    wanted = uuid_array(ids)
     for table in entity.tables:
         where = f"FROM {table.name} t WHERE t.{table.own_key} = ANY ({wanted})"
         await connection.execute(f"SELECT {where} ORDER BY t.{table.own_key} FOR UPDATE")

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-import asyncpg
 import polars as pl
-from msgspec import Struct
 
 from bulkmig._core.unit import Decisions
 from bulkmig.checkpoint.many import Due, of_vessels
 from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
-from bulkmig.errors import BulkmigError, ServerLost
-from bulkmig.events import VesselReached, VesselStarted
+from bulkmig.errors import BulkmigError
+from bulkmig.events import VesselReached
 from bulkmig.ledger import seen, write
 from bulkmig.ledger.compact import compact
-from bulkmig.migrate_units import add, name_of, new_unit
-from bulkmig.pipeline import Tally, UnitTooLarge, run
-from bulkmig.postgres.errors import describe
-from bulkmig.postgres.session import CommitUnknown, Connection, transaction
-from bulkmig.report import Report
+from bulkmig.ledger.locks import lock_key
+from bulkmig.migrate_units import new_unit
+from bulkmig.pipeline import Tally, run
+from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
-from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.sync import abroad, staying
 from bulkmig.sync.abroad import Foretold
 from bulkmig.sync.alone import rolled_back
@@ -38,19 +34,14 @@ from bulkmig.sync.record import record, record_left
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step, key_of
 from bulkmig.target.graph import Graph
-from bulkmig.vessel_load import Loaded, LoadOptions, lock_key, record_failure, throttle
-from bulkmig.workers import Lane, Queue, Work
+from bulkmig.vessel_load import Loaded, LoadOptions, throttle
+from bulkmig.workers import Lane
 
 _LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS locked (key)"
 _MIGRATED = """
 SELECT vessel_id::text FROM bulkmig.vessels
  WHERE state = 'migrated' AND vessel_id = ANY ($1::text[]::uuid[])
 """
-_MEANWHILE = (
-    "it, or a vessel that changes in one commit with it, was rolled back meanwhile: run the command again"
-)
-
-Finished = Callable[[list[Loaded], Queue], None]
 
 
 class Failing(BulkmigError):
@@ -71,101 +62,7 @@ class RolledBack(Exception):
         self.vessels = vessels
 
 
-def work(
-    options: LoadOptions, rules: Rules, moves: Moves, queue: Queue, report: Report, finished: Finished
-) -> Work:
-    """The work of a sync's workers: units of vessels. Those between which rows move change in one commit; of
-    a unit of others each could change alone, and does where they can't together."""
-    foretold = Foretold(options.decisions, options.shared.failures)
-    return _Work(options, rules, moves, foretold, queue, report, finished).unit
-
-
-class _Work(Struct, frozen=True):
-    options: LoadOptions
-    rules: Rules
-    moves: Moves
-    foretold: Foretold
-    queue: Queue
-    report: Report
-    finished: Finished
-
-    async def unit(self, lane: Lane, vessels: list[Vessel]) -> None:
-        """These vessels, and what is to be done where they, or some of them, can't be synchronised."""
-        tallies: list[Tally] = []
-
-        async def attempt(number: int) -> list[Loaded]:
-            tallies.clear()
-            for vessel in vessels:
-                if vessel.id not in self.moves.giving:
-                    lane.site.listen(VesselStarted(vessel.id, vessel.name))
-            try:
-                return await _sync(
-                    lane, vessels, self.options, self.rules, self.moves, self.foretold, tallies
-                )
-            except Exception:
-                await lane.close()
-                raise
-
-        try:
-            results = await lane.site.patience.work(name_of(vessels), attempt)
-        except (SnapshotGone, ServerLost, UnitTooLarge):
-            raise
-        except RolledBack as error:
-            return await self._without_rolled_back(lane, vessels, error.vessels)
-        except Failing as error:
-            return await self._without_failing(lane, vessels, error.vessels)
-        except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, CommitUnknown) as error:
-            apart, why = self.moves.groups(vessels), describe(error)
-            if len(apart) > 1:
-                return self.queue.put_back(apart)
-            results = []
-            await self._failed(lane, vessels, "load", lambda vessel: why)
-        for tally in tallies:
-            add(self.report, tally)
-        self._finish(results)
-
-    async def _without_rolled_back(self, lane: Lane, vessels: list[Vessel], gone: Collection[str]) -> None:
-        """Those that don't change in one commit with any of them: it was decided with rows that they have no
-        more."""
-        apart = self.moves.groups(vessels)
-        along = [group for group in apart if any(vessel.id in gone for vessel in group)]
-        for vessel in (vessel for group in along for vessel in group):
-            if self.rules.spares and vessel.id in gone:
-                self._finish([Loaded(vessel, "skipped")])
-            else:
-                await self._failed(lane, [vessel], "load", lambda vessel: _MEANWHILE)
-        left = [group for group in apart if group not in along]
-        if left and not self.queue.stopped:
-            await self.unit(lane, [vessel for group in left for vessel in group])
-
-    async def _without_failing(self, lane: Lane, vessels: list[Vessel], errors: Mapping[str, str]) -> None:
-        """Those that only exchange numbers with failing ones do what they can without them."""
-        moves, apart = self.moves, self.moves.groups(vessels)
-        why = {other: error for failing, error in errors.items() for other in moves.partners(failing)}
-        why |= errors
-        failed = [vessel for vessel in vessels if vessel.id in why]
-        await self._failed(lane, failed, "validate", lambda vessel: why[vessel.id])
-        others = [vessel for vessel in vessels if vessel not in failed]
-        if others and (len(apart) == 1 or not self.queue.stopped):
-            await self.unit(lane, others)
-
-    async def _failed(
-        self, lane: Lane, vessels: Sequence[Vessel], phase: str, why: Callable[[Vessel], str]
-    ) -> None:
-        target = await lane.target()
-        for vessel in vessels:
-            if vessel.id in self.moves.apart:
-                continue
-            error = why(vessel)
-            self._finish([await record_failure(target, vessel, self.options, phase=phase, error=error)])
-
-    def _finish(self, results: Sequence[Loaded]) -> None:
-        # What becomes of vessels that are gone from the source is decided afterwards.
-        there = [result for result in results if result.vessel.id not in self.moves.giving]
-        self.finished(there, self.queue)
-
-
-async def _sync(
+async def sync_unit(
     lane: Lane,
     vessels: Sequence[Vessel],
     options: LoadOptions,
@@ -174,6 +71,7 @@ async def _sync(
     foretold: Foretold,
     tallies: list[Tally],
 ) -> list[Loaded]:
+    """Raises Failing and RolledBack, and then has changed nothing. `tallies`: gets what was read."""
     target, started = await lane.target(), time.perf_counter()
     decisions = options.decisions
     async with transaction(target, commit=not options.dry_run):
@@ -189,37 +87,50 @@ async def _sync(
             if vessel.id not in moves.giving:
                 lane.site.listen(VesselReached(vessel.id, vessel.name, "load"))
         results = await _apply(target, vessels, options, plans, moves)
-        # Until the run remembers what it has seen: should it end before, a row that came may go unseen else.
-        changed = [vessel for vessel, made in plans.items() if not made.empty]
-        if changed and not options.dry_run:
-            await seen.forget(target, changed)
-        waited = {
-            entity.name: await pending(target, [vessel.id for vessel in vessels], entity)
-            for entity in PER_VESSEL
-            if entity.waits is not None
-        }
-        whole = {vessel for gather in gathered for vessel in gather.unit.whole}
-        orphaned = {vessel for gather in gathered for vessel in gather.orphaned}
-        loose = {vessel for vessel, made in plans.items() if any(part.loose for part in made.parts.values())}
-        for vessel in vessels:
-            result = results[vessel.id]
-            result.held_back = plans[vessel.id].brake
-            result.unsettled = vessel.id in moves.unsettled | whole | orphaned | loose
-            if vessel.id in moves.arriving and vessel.id in whole:
-                result.state = "quarantined"
-            elif vessel.id in moves.arriving:
-                adopted = ("vessel", vessel.id) in decisions.adopted
-                entry = vessel.id, _target_id(decisions, vessel.id), adopted
-                await write.identities(target, options.run_id, "vessel", [entry])
-        for gather in gathered:
-            if moves.apart.isdisjoint(gather.vessels):
-                await record(target, options.run_id, gather.found, plans, waited, results, gather.vessels)
-            else:
-                await record_left(target, moves.left, gather.vessels)
+        await _record(target, vessels, options, gathered, plans, results, moves)
         # Together they took this long; each is told a share of it.
         seconds = (time.perf_counter() - started) / len(moves.groups(vessels))
         await _mark(target, options, [own for id_, own in results.items() if id_ not in moves.apart], seconds)
     return list(results.values())
+
+
+async def _record(
+    target: Connection,
+    vessels: Sequence[Vessel],
+    options: LoadOptions,
+    gathered: Sequence[Gather],
+    plans: Mapping[str, Plan],
+    results: Mapping[str, Loaded],
+    moves: Moves,
+) -> None:
+    """What the ledger has of the vessels besides their base and marks, and what more is told of them."""
+    # Until the run remembers what it has seen: should it end before, a row that came may go unseen else.
+    changed = [vessel for vessel, made in plans.items() if not made.empty]
+    if changed and not options.dry_run:
+        await seen.forget(target, changed)
+    waited = {
+        entity.name: await pending(target, [vessel.id for vessel in vessels], entity)
+        for entity in PER_VESSEL
+        if entity.waits is not None
+    }
+    whole = {vessel for gather in gathered for vessel in gather.unit.whole}
+    orphaned = {vessel for gather in gathered for vessel in gather.orphaned}
+    loose = {vessel for vessel, made in plans.items() if any(part.loose for part in made.parts.values())}
+    for vessel in vessels:
+        result = results[vessel.id]
+        result.held_back = plans[vessel.id].brake
+        result.unsettled = vessel.id in moves.unsettled | whole | orphaned | loose
+        if vessel.id in moves.arriving and vessel.id in whole:
+            result.state = "quarantined"
+        elif vessel.id in moves.arriving:
+            adopted = ("vessel", vessel.id) in options.decisions.adopted
+            entry = vessel.id, _target_id(options.decisions, vessel.id), adopted
+            await write.identities(target, options.run_id, "vessel", [entry])
+    for gather in gathered:
+        if moves.apart.isdisjoint(gather.vessels):
+            await record(target, options.run_id, gather.found, plans, waited, results, gather.vessels)
+        else:
+            await record_left(target, moves.left, gather.vessels)
 
 
 async def _mark(
@@ -228,8 +139,8 @@ async def _mark(
     marks = []
     for result in results:
         result.seconds = seconds
-        vessel, rows = result.vessel, (result.inserted + result.updated + result.deleted).total()
-        marks.append(write.Mark(vessel.id, vessel.name, result.state, "load", rows, seconds))
+        vessel = result.vessel
+        marks.append(write.Mark(vessel.id, vessel.name, result.state, "load", result.rows, seconds))
     await write.marks(target, options.who, options.run_id, marks, snapshot=options.snapshot)
 
 

@@ -12,8 +12,8 @@ from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import Connection
-from bulkmig.sqlite.portal import unlike
 from bulkmig.sqlite.session import on_file
+from bulkmig.sqlite.unlike import unlike
 
 _WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 # Into SQL_ASCII texts go as they are.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from bulkmig.decide.users import PortalUser
 from bulkmig.entities import DIGITS
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import Connection, transaction
@@ -15,6 +14,15 @@ class Mark(Struct):
 
     state: str
     run_id: str
+
+
+class PortalUser(Struct, frozen=True):
+    """A user of the target. `source_id`: the source row that it was migrated from, if any."""
+
+    id: str
+    company_id: str
+    email: str
+    source_id: str | None
 
 
 class TargetState(Struct):

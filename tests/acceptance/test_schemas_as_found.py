@@ -61,6 +61,9 @@ ALTER TABLE equipment DROP COLUMN old;
 # Rows that a source without NOT NULL can hold, in columns that the target won't leave empty.
 EMPTIED = """
 UPDATE companies SET name = NULL WHERE id IN (SELECT company_id FROM vessels ORDER BY id LIMIT 1);
+UPDATE companies SET code = NULL WHERE id IN (SELECT company_id FROM vessels ORDER BY id DESC LIMIT 1);
+UPDATE users SET email = NULL WHERE id IN (SELECT id FROM users ORDER BY id DESC LIMIT 3);
+UPDATE users SET role = NULL WHERE id IN (SELECT id FROM users ORDER BY id DESC OFFSET 3 LIMIT 3);
 UPDATE users SET is_active = NULL WHERE id IN (SELECT id FROM users ORDER BY id LIMIT 20);
 UPDATE equipment SET updated_at = NULL WHERE id IN (SELECT id FROM equipment ORDER BY id LIMIT 20);
 UPDATE critical_parts SET created_at = NULL WHERE id IN (SELECT id FROM critical_parts ORDER BY id LIMIT 20);

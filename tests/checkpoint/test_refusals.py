@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import asdict
 
-from bulkmig import Selection, rollback
+from bulkmig import Selection, Settings, rollback
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import (
@@ -143,6 +143,15 @@ async def test_a_user_and_a_company_that_were_deleted_since_come_back_with_the_v
     assert await fetchval(maintenance_url, "SELECT count(*) FROM companies") > 0
 
 
+async def given_up(config: Settings, vessel: str) -> None:
+    """Rolls a vessel back with force, and that back again: everything is as it was."""
+    before = await state(config.target)
+    forced = await rollback(config, vessel=vessel, force=True)
+    assert forced.status == "completed"
+    await undone(config, forced)
+    assert apart(before, await state(config.target)) == []
+
+
 async def test_a_reference_of_the_portal_to_equipment_that_goes_is_drift(
     fleets: Fleets, maintenance_url: str
 ) -> None:
@@ -158,15 +167,11 @@ async def test_a_reference_of_the_portal_to_equipment_that_goes_is_drift(
         " WHERE i.source_id = $1::text::uuid LIMIT 1 RETURNING id::text",
         vessel,
     )
-    before = await state(maintenance_url)
     told = await refused(config, vessel=vessel)
     assert [asdict(row) for row in told.refused] == [
         {"table": "cross_references", "id": id_, "change": "added"}
     ]
-    forced = await rollback(config, vessel=vessel, force=True)
-    assert forced.status == "completed"
-    await undone(config, forced)
-    assert apart(before, await state(maintenance_url)) == []
+    await given_up(config, vessel)
 
 
 async def test_rows_changed_and_deleted_by_the_portal_are_listed_and_given_up_with_force(
@@ -186,15 +191,11 @@ async def test_rows_changed_and_deleted_by_the_portal_are_listed_and_given_up_wi
         f" WHERE p.equipment_id IN (SELECT e.id {EQUIPMENT_OF}) LIMIT 1) RETURNING id::text",
         vessel,
     )
-    before = await state(maintenance_url)
     told = await refused(config, vessel=vessel)
     found = {(row.table, row.id, row.change) for row in told.refused}
     assert {("equipment", changed, "changed"), ("critical_parts", deleted, "deleted")} <= found
     assert {table for table, _, _ in found} == {"equipment", "critical_parts", "part_details"}
-    forced = await rollback(config, vessel=vessel, force=True)
-    assert forced.status == "completed"
-    await undone(config, forced)
-    assert apart(before, await state(maintenance_url)) == []
+    await given_up(config, vessel)
 
 
 async def test_a_user_whom_the_portal_changed_goes_with_force_and_then_back_and_forth_without(

@@ -4,13 +4,18 @@ that was asked for, and nothing touched where the status says so."""
 from __future__ import annotations
 
 import json
+import re
 import signal
+from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
 import pytest
 
+import bulkmig.cli
 from bulkmig._core.early import DOCUMENT
+from bulkmig.cli.call import Call
+from bulkmig.config import Settings
 from bulkmig.report import Report
 from tests.support.programs import program, run
 
@@ -62,3 +67,20 @@ async def test_a_signal_while_the_program_is_being_loaded_ends_it_with_a_documen
         ended = await started.ended()
     assert ended.status == 4
     assert (ended.document["command"], ended.document["status"]) == ("migrate", "stopped")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_ended_a_run_before_its_end_is_said_whatever_the_command(
+    capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    report = Report("sync")
+    report.fail("the target is lost", "run the same command again")
+    Call(Settings(), None, as_json, False, False, "text", "info", {}).tell(report)
+    assert capsys.readouterr().err == "error: the target is lost\n  hint: run the same command again\n"
+
+
+def test_no_command_tells_of_a_run_in_a_way_of_its_own() -> None:
+    """But for the demo, which has three to tell of."""
+    verbs = Path(bulkmig.cli.__file__).parent.glob("verb_*.py")
+    own = {verb.stem for verb in verbs if re.search(r"summary\.show|report\.document\(\)", verb.read_text())}
+    assert own == {"verb_demo"}

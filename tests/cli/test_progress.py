@@ -35,20 +35,11 @@ from bulkmig.events import (
 )
 from bulkmig.generate import FleetSpec, generate_fleet
 from bulkmig.monitor.board import Board
+from tests.support.clock import Clock
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 WRITE = "BULKMIG_SNAPSHOTS"  # set to 1: what is drawn becomes what is expected
 MEBIBYTE = 2**20
-
-
-class Clock:
-    """Time that a test sets forward."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def run_at_work() -> Board:

@@ -12,8 +12,9 @@ import pytest
 from msgspec.structs import asdict
 
 from bulkmig import Settings, __version__
+from bulkmig._core import program as this
 from bulkmig._core.unit import Decisions, TargetColumn
-from bulkmig.cluster import outcome, plan, rules, view
+from bulkmig.cluster import outcome, plan, view
 from bulkmig.cluster.jobs import Jobs
 from bulkmig.cluster.library import Library
 from bulkmig.cluster.plan import Manner, Plan
@@ -100,13 +101,13 @@ def test_the_queue_is_wrong_usage_where_it_can_not_be(wrong: dict[str, object]) 
 
 
 @pytest.mark.parametrize(
-    ("version", "program"), [("0.0.0", rules.digest()), (__version__, "other")], ids=["version", "rules"]
+    ("version", "program"), [("0.0.0", this.digest()), (__version__, "other")], ids=["version", "rules"]
 )
 def test_workers_of_another_program_are_refused(version: str, program: str) -> None:
     """Also where only its rules differ."""
     with pytest.raises(PreflightError, match=f"is of bulkmig {version}"):
-        rules.check(version, program)
-    rules.check(__version__, rules.digest())
+        this.check(version, program)
+    this.check(__version__, this.digest())
 
 
 async def test_a_queue_with_a_sqlite_target_ends_with_status_2(onboarding_url: str) -> None:

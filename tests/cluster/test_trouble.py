@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from bulkmig.cluster.rules import digest
+from bulkmig._core.program import digest
 from tests.cluster.conftest import Make, places
 from tests.cluster.scene import LARGE, SMALL, Scene, scene
 from tests.support.aftermath import until

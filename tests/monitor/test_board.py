@@ -26,16 +26,7 @@ from bulkmig.monitor.board import RECENT, Board
 from bulkmig.monitor.view import of_board
 from bulkmig.pace import ROWS_PER_EQUIPMENT, ROWS_PER_VESSEL
 from bulkmig.timeline import MOST, Timeline
-
-
-class Clock:
-    """Time that a test sets forward."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.clock import Clock
 
 
 def due(count: int) -> tuple[Due, ...]:

@@ -50,7 +50,7 @@ def slugs(world: World) -> dict[str, Slug]:
     given: dict[str, Slug] = {}
     taken: set[str] = set()
     for company in sorted(world.source.companies, key=by_creation):
-        base = base_slug(required(company, "code"))
+        base = base_slug(company["code"] or "")
         slug = Slug(base, suffixed=False)
         number = 2
         while slug.text in taken or (slug.suffixed and slug.text in own):

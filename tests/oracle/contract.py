@@ -104,3 +104,14 @@ KEYS: dict[str, tuple[str, ...]] = {
     table: ("vessel_id", "document_id") if table == "vessel_documents" else columns[:1]
     for table, columns in TABLES.items()
 }
+
+INTEGERS = {
+    ("vessel_details", "year_built"),
+    ("equipment_metadata", "quality_score"),
+    ("equipment_metadata", "maintenance_interval_days"),
+    ("critical_parts", "current_stock"),
+    ("critical_parts", "minimum_stock"),
+    ("part_details", "quantity_per_equipment"),
+    ("equipment_documents", "file_size"),
+    ("quality_scores", "score"),
+}

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from tests.oracle.contract import KEYS, TABLES
+from tests.oracle.contract import INTEGERS, KEYS, TABLES
 from tests.oracle.target import Column, Target, TargetRow, with_canonical_json
 
 REFERENCES = {
@@ -43,16 +43,6 @@ BOOLEANS = {
     ("company_settings", "is_active"),
     ("users", "is_active"),
     ("critical_parts", "causes_failure"),
-}
-INTEGERS = {
-    ("vessel_details", "year_built"),
-    ("equipment_metadata", "quality_score"),
-    ("equipment_metadata", "maintenance_interval_days"),
-    ("critical_parts", "current_stock"),
-    ("critical_parts", "minimum_stock"),
-    ("part_details", "quantity_per_equipment"),
-    ("equipment_documents", "file_size"),
-    ("quality_scores", "score"),
 }
 TIMES = {"created_at", "updated_at", "assessed_at", "performed_at"}
 _FORM = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)\.(\d{6})Z")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from tests.oracle.contract import TABLES
+from tests.oracle.contract import INTEGERS, TABLES
 from tests.oracle.expect import Expectation, expect
 from tests.oracle.source import COLUMNS, Source, SourceRow
 from tests.oracle.target import Column, Target
@@ -38,16 +38,7 @@ def _contract_columns() -> dict[tuple[str, str], Column]:
         ("critical_parts", "part_number", 100),
     ):
         columns[table, column] = Column("character varying", length=length)
-    for table, column in (
-        ("vessel_details", "year_built"),
-        ("equipment_metadata", "quality_score"),
-        ("equipment_metadata", "maintenance_interval_days"),
-        ("critical_parts", "current_stock"),
-        ("critical_parts", "minimum_stock"),
-        ("part_details", "quantity_per_equipment"),
-        ("equipment_documents", "file_size"),
-        ("quality_scores", "score"),
-    ):
+    for table, column in INTEGERS:
         columns[table, column] = Column("integer")
     columns["vessel_details", "gross_tonnage"] = Column("numeric", precision=10, scale=2)
     return columns

@@ -24,20 +24,21 @@ def draft(world: World, user: SourceRow) -> Draft:
     """The rows of one user, looked at alone; `settle` decides about the e-mail address and the id."""
     made = Draft(world, "user", user)
     settings = made.json("settings")
-    role = required(user, "role")
+    role, email = user["role"], user["email"]
 
     made.refer("users", {"company_id": world.target_id("company", required(user, "company_id"))})
     made.copy("users", "email", "password_hash", "first_name", "last_name", "avatar_url", "is_active")
     made.copy("users", "created_at", "updated_at")
-    made.put("users", "role", ROLES.get(role, role), "role")
-    made.put("user_metadata", "original_role", role, "role")
+    if role in ROLES:
+        made.put("users", "role", ROLES[role], "role")
+        made.put("user_metadata", "original_role", role, "role")
+    else:
+        made.note("user.role_unknown")
     made.put("user_metadata", "phone", user["phone"], "phone")
     made.copy_json("user_metadata", "settings", settings)
     made.put_json("user_metadata", "flags", {FLAGS[role]: True} if role in FLAGS else {})
 
-    if role not in ROLES:
-        made.note("user.role_unknown")
-    if not is_address(required(user, "email")):
+    if email is not None and not is_address(email):
         made.note("user.email_invalid")
     return made
 

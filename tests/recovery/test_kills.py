@@ -333,7 +333,7 @@ OF_PORTALS_OWN = {
     "checkpoint/restore.py:cut",
     "checkpoint/restore.py:set_last",
     "checkpoint/others.py:bring_back",
-    "checkpoint/others.py:discard",
+    "checkpoint/hanging.py:discard",
 }
 # Where a vessel was rolled back by itself, and a sync leaves it alone or it brought companies back. Tests of
 # tests/sync and tests/checkpoint have such, and kill nobody. These are within a transaction, too.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -17,44 +19,40 @@ from tests.resilience.conftest import Migrate
 from tests.resilience.gate import CUT, PASS, Gate
 
 
-async def test_too_few_free_connections_are_found_before_anything_is_touched(
-    run: Migrate, pg: Server, maintenance_url: str
-) -> None:
+@pytest.fixture
+def narrow(pg: Server, maintenance_url: str) -> Iterator[str]:
+    """The target's address for a role that has two connections."""
     name = f"narrow_{uuid4().hex[:8]}"
     database = maintenance_url.rpartition("/")[2]
     pg.execute(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 2; GRANT ALL ON SCHEMA public TO {name}", database)
     pg.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}", database)
     pg.execute(f"GRANT CREATE ON DATABASE {database} TO {name}", database)
     try:
-        with pytest.raises(PreflightError, match=r"the target has 1 connections free, this run needs 3 more"):
-            await run(target=pg.url(database, user=name), parallel_vessels=3, memory=1024 * 1024)
+        yield pg.url(database, user=name)
     finally:
         pg.execute(f"DROP OWNED BY {name}; REVOKE ALL ON DATABASE {database} FROM {name}", database)
         pg.execute(f"DROP ROLE {name}")
+
+
+async def test_too_few_free_connections_are_found_before_anything_is_touched(
+    run: Migrate, narrow: str
+) -> None:
+    with pytest.raises(PreflightError, match=r"the target has 1 connections free, this run needs 3 more"):
+        await run(target=narrow, parallel_vessels=3, memory=1024 * 1024)
 
 
 async def test_a_vessel_for_which_no_connection_comes_free_fails_and_says_so(
-    run: Migrate, pg: Server, maintenance_url: str
+    run: Migrate, pg: Server, narrow: str
 ) -> None:
-    name = f"narrow_{uuid4().hex[:8]}"
-    database = maintenance_url.rpartition("/")[2]
-    pg.execute(f"CREATE ROLE {name} LOGIN CONNECTION LIMIT 2; GRANT ALL ON SCHEMA public TO {name}", database)
-    pg.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {name}", database)
-    pg.execute(f"GRANT CREATE ON DATABASE {database} TO {name}", database)
-    try:
+    def listen(event: Event) -> None:
+        if isinstance(event, PhaseStarted) and event.phase == "vessels":
+            pg.execute(f"ALTER ROLE {urlsplit(narrow).username} CONNECTION LIMIT 1")
 
-        def listen(event: Event) -> None:
-            if isinstance(event, PhaseStarted) and event.phase == "vessels":
-                pg.execute(f"ALTER ROLE {name} CONNECTION LIMIT 1")
-
-        report = await run(listen, target=pg.url(database, user=name), parallel_vessels=1, outage=0.1)
-        assert report.failed == report.selected
-        assert all("no connection free" in failure.error for failure in report.failures)
-        assert "SQLSTATE 53300" in report.failures[0].error
-        assert report.exit_status == 1
-    finally:
-        pg.execute(f"DROP OWNED BY {name}; REVOKE ALL ON DATABASE {database} FROM {name}", database)
-        pg.execute(f"DROP ROLE {name}")
+    report = await run(listen, target=narrow, parallel_vessels=1, outage=0.1)
+    assert report.failed == report.selected
+    assert all("no connection free" in failure.error for failure in report.failures)
+    assert "SQLSTATE 53300" in report.failures[0].error
+    assert report.exit_status == 1
 
 
 async def test_a_run_whose_process_is_gone_is_marked_by_the_next_one(

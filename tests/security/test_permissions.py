@@ -42,7 +42,7 @@ from tests.security.heard import Heard
 from tests.security.test_certificate import keys as make_keys
 from tests.support.dumps import apart, dump
 from tests.support.files import portal, stored
-from tests.support.fleets import Fleets
+from tests.support.fleets import Fleets, Origin
 from tests.test_docs import COMMANDS
 
 SPEC = FleetSpec(seed=33, vessels=2, companies=2, equipment=4, nasty=0.0, least=0)
@@ -161,15 +161,20 @@ INSERT INTO bulkmig.queue_results (run_id, job_id, payload) SELECT run_id, 1, ''
 """
 
 
+async def asked(origin: Origin, target: str) -> tuple[Settings, Settings]:
+    """One vessel migrated, and permissions asked for since: who may administer, and who may nothing."""
+    boss = settings(origin, target, operator=BOSS)
+    await migrate(boss, Selection(vessels=(origin.approved[0],)))
+    await grant(boss, BOSS, ["administer"], Scope())
+    await turn(boss, on=True)
+    return boss, replace(boss, operator=HAND)
+
+
 async def test_whatever_a_denied_command_is_asked_for_it_touches_nothing(
     fleets: Fleets, maintenance_url: str
 ) -> None:
     origin = await fleets(SPEC)
-    boss = settings(origin, maintenance_url, operator=BOSS)
-    hand = replace(boss, operator=HAND)
-    await migrate(boss, Selection(vessels=(origin.approved[0],)))
-    await grant(boss, BOSS, ["administer"], Scope())
-    await turn(boss, on=True)
+    boss, hand = await asked(origin, maintenance_url)
     await execute(maintenance_url, ABANDONED)
     for name, (permission, does) in OTHERWISE.items():
         others = [one for one in PERMISSIONS if one != permission]
@@ -249,11 +254,7 @@ async def test_a_permission_for_a_vessel_or_a_company_is_for_nothing_else(
     fleets: Fleets, maintenance_url: str
 ) -> None:
     origin = await fleets(SPEC)
-    boss = settings(origin, maintenance_url, operator=BOSS)
-    hand = replace(boss, operator=HAND)
-    await migrate(boss, Selection(vessels=(origin.approved[0],)))
-    await grant(boss, BOSS, ["administer"], Scope())
-    await turn(boss, on=True)
+    boss, hand = await asked(origin, maintenance_url)
     mine, other = ({row["id"]: row for row in origin.rows.vessels}[id_] for id_ in origin.approved[:2])
     assert mine["company_id"] != other["company_id"]
     await grant(boss, HAND, ["migrate_vessel", "sync"], operators.scope(vessel=mine["id"]))

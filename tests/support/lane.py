@@ -24,9 +24,9 @@ from bulkmig.generate.load import load as _load
 from bulkmig.ledger import schema
 from bulkmig.postgres.session import transaction
 from bulkmig.sqlite.address import is_file, parse
+from bulkmig.sqlite.literals import split
 from bulkmig.sqlite.opening import connect as open_file
 from bulkmig.sqlite.session import Session
-from bulkmig.sqlite.translate import split
 from bulkmig.target.postgres import copy_in
 from tests.oracle.contract import KEYS, TABLES
 from tests.oracle.file import write_file

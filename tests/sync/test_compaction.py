@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from bulkmig import Selection, migrate, verify
+from bulkmig import Settings, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger import compact
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, settings, state, undone
+from tests.checkpoint.support import execute, fetchval, state, undone
 from tests.support.dumps import apart
-from tests.support.fleets import Fleets
-from tests.sync.test_flow import lasting
+from tests.support.fleets import Origin
+from tests.sync.scene import ALL, lasting
 
 SPEC = FleetSpec(seed=6, vessels=1, companies=1, users_per_company=2, equipment=8)
-ALL = Selection(all=True)
 HOLDING = "SELECT count(*) FROM bulkmig.base WHERE entity = 'equipment' AND holds"
 
 
 async def test_parts_of_many_syncs_become_one_and_each_sync_can_be_undone(
-    fleets: Fleets, maintenance_url: str, monkeypatch: pytest.MonkeyPatch
+    origin: Origin, config: Settings, maintenance_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compact, "MOST_RUNS", 2)
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
     runs, before = [], []
     for number in range(5):
         before.append(await state(maintenance_url))

@@ -7,7 +7,7 @@ from random import Random
 import msgspec
 import pytest
 
-from bulkmig import Selection, migrate, verify
+from bulkmig import migrate, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import settings, state, undone
@@ -15,9 +15,9 @@ from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases
 from tests.sync.changes import CHANGES, change
+from tests.sync.scene import ALL, lasting
 
 SPEC = FleetSpec(seed=7, vessels=3, companies=2, users_per_company=4, equipment=15)
-ALL = Selection(all=True)
 
 
 async def synced(fleets: Fleets, databases: Databases, names: list[str], seed: int) -> None:
@@ -41,12 +41,6 @@ async def synced(fleets: Fleets, databases: Databases, names: list[str], seed: i
     if (report.inserted + report.updated + report.deleted).total():
         await undone(config, report)
     assert apart(lasting(before), lasting(await state(target))) == []
-
-
-def lasting(found: dict[str, bytes]) -> dict[str, bytes]:
-    """Without what names the run that looked last."""
-    names = ("bulkmig.vessels", "bulkmig.quarantine", "bulkmig.seen")
-    return {name: rows for name, rows in found.items() if name not in names}
 
 
 async def test_rows_that_are_as_they_were_are_counted_table_by_table(

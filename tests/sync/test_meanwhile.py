@@ -16,12 +16,11 @@ from tests.checkpoint.support import EQUIPMENT_OF, execute, fetchval, migrated, 
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets
 from tests.support.proxy import Proxy
-from tests.sync.test_rules import gone_vessel
+from tests.sync.scene import ALL, gone_vessel
 
 pytestmark = pytest.mark.only_postgresql("a file has one writer: nobody comes between")
 
 SPEC = FleetSpec(seed=12, vessels=3, companies=1, users_per_company=3, equipment=6, cross_references=0)
-ALL = Selection(all=True)
 OF_A_UNIT = "AS locked (key)"
 OF_ONE = "SELECT pg_advisory_xact_lock($1)"
 CHANGE = "UPDATE equipment SET model = 'changed', updated_at = now()"

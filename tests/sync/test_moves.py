@@ -11,20 +11,16 @@ from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, rows, settings, state, table, undone
 from tests.support.dumps import apart
-from tests.support.fleets import Fleets, Origin
-from tests.sync.test_flow import lasting
+from tests.support.fleets import Origin
+from tests.sync.scene import ALL, lasting
 
 SPEC = FleetSpec(seed=8, vessels=3, companies=1, users_per_company=3, equipment=12)
-ALL = Selection(all=True)
 
 
 @pytest.mark.files_too
 async def test_equipment_that_moves_keeps_its_id_its_label_its_logs_and_its_parts(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, config: Settings, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
     equipment = await fetchval(
         origin.url,
         "SELECT e.id::text FROM equipment e JOIN critical_parts p ON p.equipment_id = e.id"
@@ -65,7 +61,7 @@ async def test_equipment_that_moves_keeps_its_id_its_label_its_logs_and_its_part
     )
     assert (await verify(config, ALL)).verified.difference_count == 0
     after = await state(maintenance_url)
-    again = await sync(config, Selection(all=True))
+    again = await sync(config, ALL)
     assert (again.inserted + again.updated + again.deleted).total() == 0
     assert apart(lasting(after), lasting(await state(maintenance_url))) == []
     back = await undone(config, report)
@@ -77,11 +73,9 @@ async def test_equipment_that_moves_keeps_its_id_its_label_its_logs_and_its_part
 
 @pytest.mark.parametrize("strategy", ["manual", "source_wins"])
 async def test_equipment_about_which_a_conflict_is_open_stays_on_its_vessel_until_that_is_decided(
-    fleets: Fleets, maintenance_url: str, strategy: str
+    origin: Origin, config: Settings, maintenance_url: str, strategy: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url, conflict="manual")
-    await migrate(config, ALL)
+    config = msgspec.structs.replace(config, conflict="manual")
     equipment = await fetchval(origin.url, "SELECT min(id::text) FROM equipment")
     own = "(SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)"
     await execute(maintenance_url, "UPDATE equipment SET name = 'the portal''s' WHERE id = " + own, equipment)
@@ -119,11 +113,8 @@ async def test_equipment_about_which_a_conflict_is_open_stays_on_its_vessel_unti
 
 @pytest.mark.files_too
 async def test_vessels_that_exchange_their_imo_numbers_do_so_in_one_commit(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, config: Settings, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
     before = await state(maintenance_url)
     await execute(
         origin.url,
@@ -142,11 +133,9 @@ async def test_vessels_that_exchange_their_imo_numbers_do_so_in_one_commit(
 
 
 async def test_a_part_that_was_left_over_keeps_its_id_on_another_vessel(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, config: Settings, maintenance_url: str
 ) -> None:
     """While the source has its equipment no more it belongs to none."""
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
     part, equipment, vessel = await _left_over(origin, config)
     before = await fetchval(maintenance_url, _PARTS, equipment)
     other = await fetchval(
@@ -166,11 +155,9 @@ async def test_a_part_that_was_left_over_keeps_its_id_on_another_vessel(
 
 
 async def test_a_part_that_was_left_over_goes_when_the_source_has_it_no_more(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, config: Settings, maintenance_url: str
 ) -> None:
     """Nothing else changes on its vessel then."""
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
     part, equipment, _ = await _left_over(origin, config)
     assert (await sync(config, ALL)).exit_status == 0
     assert len(await rows(maintenance_url, _PARTS, equipment)) == 1
@@ -182,10 +169,9 @@ async def test_a_part_that_was_left_over_goes_when_the_source_has_it_no_more(
 
 
 async def test_a_part_that_goes_to_a_vessel_which_is_not_in_the_target_is_deleted(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, maintenance_url: str
 ) -> None:
     """Like equipment that goes there."""
-    origin = await fleets(SPEC, fresh=True)
     config = settings(origin, maintenance_url)
     first, other, _ = await rows(origin.url, "SELECT id::text FROM vessels ORDER BY id")
     await migrate(config, Selection(vessels=(first,)))
@@ -213,7 +199,6 @@ SELECT id::text FROM critical_parts
 async def _left_over(origin: Origin, config: Settings) -> tuple[str, str, str]:
     """A part whose equipment the source has no more, with nothing else on that; the target keeps both, since
     the portal has logs of it. Source ids of the part, its equipment and its vessel."""
-    await migrate(config, ALL)
     part = await fetchval(origin.url, "SELECT min(id::text) FROM critical_parts")
     ((equipment, vessel),) = await table(
         origin.url,
@@ -242,114 +227,10 @@ async def _left_over(origin: Origin, config: Settings) -> tuple[str, str, str]:
     return part, equipment, vessel
 
 
-async def test_equipment_leaves_a_vessel_that_was_rolled_back_and_that_is_left_alone_otherwise(
-    fleets: Fleets, maintenance_url: str
-) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    old, new = await _rolled_back(origin, config)
-    equipment = await _moved(origin, old, new)
-    ((id_, code, _, parts, documents),) = await table(maintenance_url, _THERE, equipment)
-    vessel = await table(maintenance_url, _VESSEL, old)
-    before = await state(maintenance_url)
-    report = await sync(config, ALL)
-    assert (report.exit_status, report.failures) == (0, [])
-    assert report.selected == report.done == 2
-    assert await table(maintenance_url, _THERE, equipment) == [(id_, code, new, parts, documents)]
-    assert await table(maintenance_url, _VESSEL, old) == vessel
-    assert (await verify(config, ALL)).verified.difference_count == 0
-    after = await state(maintenance_url)
-    again = await sync(config, ALL)
-    assert (again.inserted + again.updated + again.deleted).total() == 0
-    back = await undone(config, report)
-    assert apart(lasting(before), lasting(await state(maintenance_url))) == []
-    await undone(config, back)
-    assert apart(lasting(after), lasting(await state(maintenance_url))) == []
-    await sync(config, Selection(vessels=(old,)))
-    assert await table(maintenance_url, _VESSEL, old) != vessel
-    assert await table(maintenance_url, _THERE, equipment) == [(id_, code, new, parts, documents)]
-    assert (await verify(config, ALL)).verified.difference_count == 0
-
-
-async def test_equipment_stays_until_the_vessel_to_which_it_goes_is_left_alone_no_more(
-    fleets: Fleets, maintenance_url: str
-) -> None:
-    """It was rolled back."""
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    new, old = await _rolled_back(origin, config)
-    equipment = await _moved(origin, old, new)
-    there = await table(maintenance_url, _THERE, equipment)
-    for _ in range(2):
-        report = await sync(config, ALL)
-        assert (report.exit_status, report.failures) == (0, [])
-        assert (report.inserted + report.updated + report.deleted).total() == 0
-        assert report.verified.difference_count == 0
-        assert await table(maintenance_url, _THERE, equipment) == there
-        assert (await verify(config, ALL)).verified.difference_count == 0
-    report = await sync(config, Selection(vessels=(new,)))
-    assert (report.exit_status, report.failures) == (0, [])
-    ((id_, code, _, parts, documents),) = there
-    assert await table(maintenance_url, _THERE, equipment) == [(id_, code, new, parts, documents)]
-    assert (await verify(config, ALL)).verified.difference_count == 0
-    again = await sync(msgspec.structs.replace(config, full=True), ALL)
-    assert (again.inserted + again.updated + again.deleted).total() == 0
-
-
-# Of equipment (a source id) target id, label, vessel (its source id), numbers of parts and documents.
-_THERE = """
-SELECT e.id::text, e.qr_code, i.source_id::text,
-       (SELECT count(*) FROM critical_parts p WHERE p.equipment_id = e.id),
-       (SELECT count(*) FROM equipment_documents d WHERE d.equipment_id = e.id)
-  FROM equipment e JOIN equipment_metadata m ON m.equipment_id = e.id
-  JOIN bulkmig.identities i ON i.entity = 'vessel' AND i.target_id = e.vessel_id
- WHERE m.original_id = $1::text::uuid
-"""
-_VESSEL = """
-SELECT v.* FROM vessels v JOIN bulkmig.identities i ON i.entity = 'vessel' AND i.target_id = v.id
- WHERE i.source_id = $1::text::uuid
-"""
-
-
-async def _rolled_back(origin: Origin, config: Settings) -> tuple[str, str]:
-    """A vessel of which a sync was rolled back, and another one."""
-    await migrate(config, ALL)
-    first, other, _ = await rows(origin.url, "SELECT id::text FROM vessels ORDER BY id")
-    await execute(
-        origin.url,
-        "UPDATE vessels SET name = 'Renamed', updated_at = now() WHERE id = $1::text::uuid",
-        first,
-    )
-    assert (await sync(config, ALL)).updated.total() > 0
-    await undone(config, vessel=first)
-    return first, other
-
-
-async def _moved(origin: Origin, old: str, new: str) -> str:
-    """Equipment with parts and documents that goes from one vessel to another, and what hangs on it too."""
-    equipment = await fetchval(
-        origin.url,
-        "SELECT e.id::text FROM equipment e JOIN critical_parts p ON p.equipment_id = e.id"
-        " JOIN documents d ON d.equipment_id = e.id WHERE e.vessel_id = $1::text::uuid"
-        " AND NOT EXISTS (SELECT FROM cross_references"
-        " WHERE e.id IN (source_equipment_id, target_equipment_id)) ORDER BY e.id LIMIT 1",
-        old,
-    )
-    await execute(
-        origin.url,
-        f"UPDATE equipment SET vessel_id = '{new}', location_id = NULL, updated_at = now()"
-        f" WHERE id = '{equipment}';"
-        f"UPDATE documents SET vessel_id = '{new}' WHERE equipment_id = '{equipment}';"
-        f"UPDATE quality_scores SET vessel_id = '{new}' WHERE equipment_id = '{equipment}'",
-    )
-    return str(equipment)
-
-
 async def test_a_quarantined_row_that_is_right_on_another_vessel_is_listed_no_more(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, maintenance_url: str
 ) -> None:
     """Though the vessel that it was on is not looked at."""
-    origin = await fleets(SPEC, fresh=True)
     config = settings(origin, maintenance_url)
     old, new, _ = await rows(origin.url, "SELECT id::text FROM vessels ORDER BY id")
     score = await fetchval(

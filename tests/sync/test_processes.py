@@ -6,7 +6,7 @@ import asyncpg
 import msgspec
 import pytest
 
-from bulkmig import Selection, migrate
+from bulkmig import migrate
 from bulkmig.events import Event, VesselStarted
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
@@ -14,10 +14,9 @@ from tests.checkpoint.support import execute, fetchval, settings
 from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases
-from tests.sync.test_rules import gone_vessel
+from tests.sync.scene import ALL, gone_vessel
 
 SPEC = FleetSpec(seed=14, vessels=8, companies=2, users_per_company=3, equipment=6, approved=0.75)
-ALL = Selection(all=True)
 # Of every kind: rows, a place above many, a user, a row that turns erroneous, one that goes, one that moves
 # to another vessel; and vessels that are new.
 CHANGES = """

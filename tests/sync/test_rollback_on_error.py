@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
-from bulkmig import Selection, migrate
+from bulkmig import Settings
 from bulkmig.generate import FleetSpec
 from bulkmig.sqlite.address import is_file
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, settings, state
+from tests.checkpoint.support import execute, fetchval, state
 from tests.checkpoint.test_rollback_on_error import name_of, of_triggers
 from tests.support.dumps import apart
 from tests.support.files import tamper
-from tests.support.fleets import Fleets
-from tests.sync.test_flow import lasting
+from tests.support.fleets import Origin
+from tests.sync.scene import ALL, lasting
 
 SPEC = FleetSpec(seed=12, vessels=3, companies=1, users_per_company=3, equipment=12)
-ALL = Selection(all=True)
 RENAME = "UPDATE equipment SET {column} = 'changed', updated_at = now() WHERE vessel_id = $1::text::uuid"
 # The target writes something else than it is given, where the source has changed.
 MEDDLES = """
@@ -37,11 +36,8 @@ CHANGED = (
 
 @of_triggers
 async def test_the_vessel_is_as_it_was_and_the_others_are_synced(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, config: Settings, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
     wrong, right = origin.approved[:2]
     await execute(maintenance_url, MEDDLES.format(name=name_of(origin, 0)))
     await execute(origin.url, RENAME.format(column="model"), wrong)
@@ -65,11 +61,8 @@ async def test_the_vessel_is_as_it_was_and_the_others_are_synced(
 
 @of_triggers
 async def test_vessels_that_changed_in_the_same_commit_go_back_with_it(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, config: Settings, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
     wrong, other = origin.approved[:2]
     await execute(maintenance_url, MEDDLES.format(name=name_of(origin, 0)))
     await execute(
@@ -87,11 +80,8 @@ async def test_vessels_that_changed_in_the_same_commit_go_back_with_it(
 
 
 async def test_a_vessel_that_the_run_has_not_changed_stays_and_the_report_says_so(
-    fleets: Fleets, maintenance_url: str
+    origin: Origin, config: Settings, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
     if is_file(maintenance_url):
         tamper(maintenance_url, "UPDATE critical_parts SET equipment_id = 0 WHERE id = 1")
     else:

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import zstandard
 
-from bulkmig import Selection, Settings, migrate
+from bulkmig import Settings, migrate
 from bulkmig.generate import FleetSpec
 from bulkmig.sqlite.address import is_file
 from bulkmig.sync.run import sync
@@ -18,10 +18,9 @@ from tests.support.dumps import apart
 from tests.support.files import tamper
 from tests.support.fleets import Fleets, Origin
 from tests.support.servers import Databases
-from tests.sync.test_flow import lasting
+from tests.sync.scene import ALL, lasting
 
 SPEC = FleetSpec(seed=12, vessels=5, companies=2, users_per_company=3, equipment=6)
-ALL = Selection(all=True)
 # Values that end and begin as rows do.
 CHANGE = """
 UPDATE equipment SET model = E'a \\"changed\\"\\n\\"one\\"\\n\\"', manufacturer = E'\\n\\"\\"\\"a',

@@ -31,6 +31,13 @@ def test_a_row_that_alone_is_in_a_table_differs_in_all_its_cells_there() -> None
     assert not equal(THING, row(placed=True), loose)  # though no value differs
 
 
+def test_a_row_has_cells_of_the_tables_that_it_is_in_alone() -> None:
+    assert {cell.partition(".")[0] for cell in row(thing_places__shelf="3").cells} == {"things"}
+    assert {*differing(THING, row(thing_places__shelf="3"), row())} == set()
+    placed = row(placed=True, thing_places__shelf="3")
+    assert placed["thing_places.shelf"] == "3"
+
+
 def test_rows_are_compared_in_one_table_alone() -> None:
     one = row(placed=True, name="one", thing_places__shelf="3")
     other = row(placed=True, name="other", thing_places__shelf="3")

@@ -62,7 +62,6 @@ _SLOTS = {
     "created_at": (times.TIMESTAMPS,),
     "updated_at": (times.TIMESTAMPS,),
 }
-STATUS_NAMES = tuple(trap.name for trap in _STATUSES)
 TRAPS: Family = (
     *_YEARS,
     *_TONNAGES,

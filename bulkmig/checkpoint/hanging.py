@@ -1,0 +1,83 @@
+"""What hangs on rows that a rollback takes away: rows of others that refer to them.
+
+bulkmig's own wait; anybody else's are drift. Where they can be without it they stay, and lose the reference.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from bulkmig.checkpoint.others import id_of, waits
+from bulkmig.checkpoint.stage import Drift, Stage
+from bulkmig.postgres.session import Connection
+from bulkmig.target.graph import Graph
+from bulkmig.target.scope import ForeignKey, TargetTable
+
+
+class Hanging(Struct, frozen=True):
+    """Rows outside of the stage that refer to rows which go. `keys`: of those that bulkmig wrote and that
+    will wait; `drift`: the others, of which those that are `changed` lose the references in `cut` (column ->
+    condition)."""
+
+    table: TargetTable
+    query: str
+    keys: tuple[str, ...]
+    drift: tuple[Drift, ...]
+    cut: Mapping[str, str]
+
+
+async def find(stage: Stage, graph: Graph) -> list[Hanging]:
+    """What of other vessels, and of companies, the restoring would take along."""
+    keys: defaultdict[str, list[ForeignKey]] = defaultdict(list)
+    for fk in stage.scope.foreign_keys:
+        if fk.parent in stage.number:
+            keys[fk.child].append(fk)
+    found = []
+    for name, ends in keys.items():
+        table = graph.tables[name]
+        if not table.key:
+            continue
+        outside = f" AND {stage.missing(table, 't', 'now')}" if name in stage.number else ""
+        # Each foreign key by itself: of conditions joined by OR none becomes a join of sets.
+        where = {fk: f"{_ends_on_what_goes(stage, fk)}{outside}" for fk in ends}
+        rows = await stage.connection.fetch(
+            " UNION ALL ".join(
+                f"SELECT * FROM (SELECT {id_of(table)} AS id, {str(not fk.nullable).lower()} AS firm"
+                f" FROM {name} t WHERE {condition} FOR UPDATE OF t) AS of_{n}"
+                for n, (fk, condition) in enumerate(where.items())
+            )
+        )
+        if rows:
+            firm = {row["id"] for row in rows if row["firm"]}
+            ids = dict.fromkeys(row["id"] for row in rows)
+            own = {id_ for id_ in ids if waits(name, id_)}
+            drift = [Drift(name, id_, "added" if id_ in firm else "changed") for id_ in ids if id_ not in own]
+            columns, key = (", ".join(f"t.{column}" for column in of) for of in (table.columns, table.key))
+            these = " UNION ALL ".join(f"SELECT {key} FROM {name} t WHERE {c}" for c in where.values())
+            query = f"SELECT {columns} FROM {name} t WHERE ({key}) IN ({these})"
+            cut = {fk.column: _ends_on_what_goes(stage, fk) for fk in ends if fk.nullable}
+            found.append(Hanging(table, query, tuple(own), tuple(drift), cut))
+    return found
+
+
+def _ends_on_what_goes(stage: Stage, fk: ForeignKey) -> str:
+    """A condition over `t`, a row with this foreign key."""
+    gone = stage.missing(stage.tables[fk.parent], "o", "was")
+    return f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o WHERE {gone})"
+
+
+async def discard(connection: Connection, one: Hanging) -> None:
+    """Gives up what others let refer to rows that go: the reference, or the row that can't be without it."""
+    these = f"{id_of(one.table)} = ANY ($1::text[])"
+    changed = [row.id for row in one.drift if row.change == "changed"]
+    for column, condition in one.cut.items() if changed else ():
+        await connection.execute(
+            f"UPDATE {one.table.name} t SET {column} = NULL WHERE {these} AND {condition}", changed
+        )
+    await connection.execute(
+        f"DELETE FROM {one.table.name} t WHERE {these}",
+        [row.id for row in one.drift if row.change == "added"],
+    )

@@ -1,0 +1,134 @@
+"""Conflicts, and what a decision about them leaves for the next run: run beside the model."""
+
+from __future__ import annotations
+
+from tests.model import package, portal_steps, source_steps
+from tests.model.run import Options
+from tests.model.session import Session
+from tests.oracle.draft import Ref
+from tests.sync.beside_the_model.scene import (
+    ANN,
+    CRANE,
+    OF_CRANE,
+    OF_RADAR,
+    OF_VALVE,
+    ONE,
+    PUMP,
+    TWO,
+    VALVE,
+    WINCH,
+    portal,
+    source,
+    sync,
+)
+
+
+async def test_a_conflict_whose_row_has_no_equipment_to_hang_on_stays_open(session: Session) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", CRANE))
+    await source(session, "documents", OF_CRANE["documents"], name="later")
+    await sync(session, "manual")
+    ids = [one["id"] for one in await package.conflicts(session.settings(), "open")]
+    report = await package.resolve(session.settings(), ids, "source")
+    assert report.exit_status == 1
+    assert [failure.vessel_id for failure in report.failures] == [TWO]
+    assert [one["id"] for one in await package.conflicts(session.settings(), "open")] == ids
+
+
+async def test_a_conflict_about_a_reference_is_decided_before_equipment_of_another_vessel_takes_it_along(
+    session: Session,
+) -> None:
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await sync(session, "target_wins")
+    assert session.state.is_there(Ref("cross_reference", OF_VALVE["cross_references"]))
+    assert session.state.is_there(Ref("equipment", CRANE))
+
+
+async def test_so_it_is_where_both_vessels_are_gone(session: Session) -> None:
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    await source_steps.delete_row(session, "vessels", TWO)
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("equipment", CRANE))
+
+
+async def test_so_it_is_where_the_references_vessel_is_gone(session: Session) -> None:
+    reference = Ref("cross_reference", OF_VALVE["cross_references"])
+    await portal(session, reference, notes="portal")
+    await source_steps.delete_row(session, "vessels", ONE)
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await session.sync(Options("sync", strategy="manual", allow_deletions=True))
+    assert session.state.is_there(reference)
+
+
+async def test_a_vessel_that_is_gone_waits_for_no_vessel_in_which_nothing_changed(session: Session) -> None:
+    reference = Ref("cross_reference", OF_RADAR["cross_references"])
+    await portal(session, reference, notes="portal")
+    await source_steps.delete_row(session, "cross_references", reference.source_id)
+    await sync(session, "manual")
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("equipment", VALVE))
+    assert session.state.is_there(Ref("equipment", PUMP)), "a conflict about what hangs on it is open"
+
+
+async def test_a_document_that_a_decision_leaves_on_equipment_keeps_it_until_it_lets_go(
+    session: Session,
+) -> None:
+    await portal(session, Ref("document", OF_CRANE["documents"]), file_name="portal")
+    await source_steps.delete_row(session, "equipment", CRANE, whole=False)
+    await sync(session, "target_wins")
+    assert session.state.is_there(Ref("equipment", CRANE))
+    await source(session, "documents", OF_CRANE["documents"], name="later")
+    await sync(session)
+    assert not session.state.is_there(Ref("equipment", CRANE))
+    assert session.state.is_there(Ref("document", OF_CRANE["documents"]))
+
+
+async def test_a_deletion_that_a_decision_let_stand_is_none_since(session: Session) -> None:
+    document = Ref("document", OF_CRANE["documents"])
+    await portal_steps.delete_row(session, "equipment_documents", document)
+    await source(session, "documents", OF_CRANE["documents"], name="later")
+    await sync(session, "target_wins")
+    change = session.history.changes[-1]
+    await session.rollback(change, force=False)
+    assert not session.state.is_there(document)
+
+
+async def test_what_the_portal_changed_before_a_decision_for_it_is_its_doing_since_an_earlier_change(
+    session: Session,
+) -> None:
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session)
+    change = session.history.changes[-1]
+    await portal(session, Ref("equipment", CRANE), manufacturer="portal")
+    await source(session, "equipment", CRANE, notes="later")
+    await sync(session, "target_wins")
+    await session.rollback(change, force=False)
+    assert session.runs[-1].was_refused
+
+
+async def test_a_user_who_is_to_go_by_a_decision_stays_while_rows_refer_to_him(session: Session) -> None:
+    ann = session.state.target_id(Ref("user", ANN))
+    await portal(session, Ref("user", ANN), first_name="portal")
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"performed_by": ann})
+    await source_steps.delete_row(session, "users", ANN)
+    await sync(session, "manual")
+    await session.resolve(0, "source")
+    assert session.state.is_there(Ref("user", ANN))
+
+
+async def test_a_vessel_that_was_rolled_back_is_left_alone_after_a_conflict_of_it_was_decided(
+    session: Session,
+) -> None:
+    await portal(session, Ref("equipment", WINCH), manufacturer="portal")
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session, "manual")
+    await portal(session, Ref("vessel", TWO), image_url=None)
+    await source(session, "vessels", TWO, flag="NO")
+    await sync(session, "source_wins")
+    await session.rollback_vessel(TWO, force=False)
+    await session.resolve(0, "target")
+    await source(session, "equipment", WINCH, notes="later still")
+    await sync(session)
+    assert session.state.rolled_back == {TWO}

@@ -1,0 +1,157 @@
+"""Rows that move to another vessel or company, and vessels that exchange numbers, run beside the model."""
+
+from __future__ import annotations
+
+from tests.model import portal_steps, source_steps
+from tests.model.run import Options
+from tests.model.session import Session
+from tests.oracle.draft import Ref
+from tests.sync.beside_the_model.scene import (
+    ANCHOR,
+    ANN,
+    CRANE,
+    FOUR,
+    OF_CRANE,
+    OF_PUMP,
+    OF_RADAR,
+    OF_WINCH,
+    ONE,
+    PUMP,
+    RADAR,
+    RADIO,
+    SEAL,
+    THREE,
+    TWO,
+    WINCH,
+    add,
+    move,
+    portal,
+    source,
+    sync,
+)
+
+
+async def test_a_row_with_a_merged_value_that_moves_is_as_expected(session: Session) -> None:
+    await source(session, "critical_parts", SEAL, minimum_stock="7")
+    await portal(session, Ref("critical_part", SEAL), current_stock="8")
+    await sync(session, "merge")
+    await move(session, PUMP, OF_PUMP, THREE)
+    await sync(session, "manual")
+
+
+async def test_so_is_one_of_vessels_that_change_in_one_commit(session: Session) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], "9319466")
+    await portal(session, Ref("vessel", ONE), image_url=None)
+    await sync(session, "merge")
+
+
+async def test_a_document_of_equipment_that_turned_erroneous_and_moved_is_kept_with_it(
+    session: Session,
+) -> None:
+    await source(session, "equipment", RADAR, name=" ")
+    await sync(session)
+    await move(session, RADAR, OF_RADAR, TWO)
+    await sync(session)
+    await sync(session, "merge")
+
+
+async def test_a_user_whom_the_portal_deleted_comes_back_with_the_company_that_he_moved_to(
+    session: Session,
+) -> None:
+    company = await add(session, "companies", name="Cyan", code="cyan")
+    await source(session, "users", ANN, company_id=company)
+    await portal_steps.delete_row(session, "users", session.state.target_id(Ref("user", ANN)))
+    await sync(session, "merge")
+
+
+async def test_a_vessel_comes_with_rows_that_moved_to_it_and_with_the_number_that_another_gives_up(
+    session: Session,
+) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][FOUR], "9319466")
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await source(session, "critical_parts", SEAL, equipment_id=ANCHOR)
+    await sync(session)
+
+
+async def test_a_document_in_conflict_that_moves_with_equipment_which_turns_erroneous_is_as_expected(
+    session: Session,
+) -> None:
+    await portal(session, Ref("document", OF_PUMP["documents"]), file_name="portal")
+    await source(session, "equipment", PUMP, name=" ")
+    await sync(session)
+    await move(session, PUMP, OF_PUMP, TWO)
+    await sync(session)
+
+
+async def test_a_part_that_waits_for_equipment_which_the_portal_deleted_moves_with_it(
+    session: Session,
+) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", CRANE))
+    await add(session, "critical_parts", equipment_id=CRANE, name="Hook")
+    await sync(session)
+    await move(session, CRANE, OF_CRANE, THREE)
+    await sync(session, "manual")
+
+
+async def test_a_vessel_gets_the_number_of_another_that_gets_a_new_one_though_the_portal_had_taken_its_own(
+    session: Session,
+) -> None:
+    await portal(session, Ref("vessel", TWO), imo_number=None)
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], "9319466")
+    await sync(session, "merge")
+
+
+async def test_equipment_that_would_move_and_is_kept_goes_with_a_checkpoint_of_the_vessel_that_it_is_on(
+    session: Session,
+) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "equipment", PUMP, name=" ")
+    await sync(session)
+    await source_steps.delete_row(session, "equipment", PUMP)
+    await sync(session)
+    assert not session.state.is_there(Ref("equipment", PUMP))
+    change = [one for one in session.history.changes if one.vessel == ONE][-1]
+    await session.rollback(change, force=False)
+    assert session.state.is_there(Ref("critical_part", SEAL))
+
+
+async def test_it_moves_when_it_may_with_a_checkpoint_of_both_vessels(session: Session) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "equipment", PUMP, name=" ")
+    await sync(session)
+    await source(session, "equipment", PUMP, name="Pump again")
+    await sync(session)
+    assert {ONE, TWO} <= {change.vessel for change in session.history.changes[-3:]}
+
+
+async def test_it_stays_on_a_vessel_that_the_source_has_no_more(session: Session) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "equipment", PUMP, name=" ")
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert session.state.is_there(Ref("critical_part", SEAL))
+    await source(session, "equipment", PUMP, name="Pump again")
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("vessel", ONE))
+    assert session.state.is_there(Ref("critical_part", SEAL))
+
+
+async def test_a_new_document_that_waits_with_its_equipment_moves_with_it(session: Session) -> None:
+    await move(session, WINCH, OF_WINCH, ONE)
+    await source(session, "equipment", WINCH, name=None)
+    document = await add(session, "documents", vessel_id=ONE, equipment_id=WINCH)
+    await sync(session)
+    await move(session, WINCH, {**OF_WINCH, "documents": document}, TWO)
+    await sync(session)
+    assert not session.state.is_there(Ref("document", document))
+
+
+async def test_a_new_document_that_waits_for_deleted_equipment_moves_with_it(session: Session) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", RADIO))
+    await source(session, "equipment", RADIO, notes="later")
+    document = await add(session, "documents", vessel_id=THREE, equipment_id=RADIO)
+    await sync(session, "manual")
+    for vessel in (TWO, THREE):
+        await move(session, RADIO, {"documents": document}, vessel)
+        await sync(session, "manual")
+    assert not session.state.is_there(Ref("document", document))

@@ -1,0 +1,150 @@
+"""References whose ends wait, move, go or come back, run beside the model."""
+
+from __future__ import annotations
+
+from tests.model import portal_steps, source_steps
+from tests.model.session import Session
+from tests.oracle.draft import Ref
+from tests.sync.beside_the_model.scene import (
+    ANCHOR,
+    CRANE,
+    FOUR,
+    OF_PUMP,
+    OF_RADAR,
+    OF_RADIO,
+    OF_VALVE,
+    ONE,
+    PUMP,
+    RADAR,
+    THREE,
+    TWO,
+    VALVE,
+    WINCH,
+    move,
+    source,
+    sync,
+    takes_the_number_of,
+)
+
+
+async def test_a_reference_of_equipment_that_the_portal_deleted_and_that_moved_since_waits(
+    session: Session,
+) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await portal_steps.delete_row(session, "equipment", session.state.target_id(Ref("equipment", PUMP)))
+    await sync(session, "target_wins")
+    await sync(session, "target_wins")
+
+
+async def test_a_reference_to_equipment_of_a_vessel_that_is_kept_out_in_the_same_run_is_kept(
+    session: Session,
+) -> None:
+    await takes_the_number_of(session, TWO, ONE)
+    await source(session, "cross_references", OF_RADAR["cross_references"], source_equipment_id=CRANE)
+    await sync(session, "target_wins")
+
+
+async def test_so_is_one_that_moves_in_the_same_commit(session: Session) -> None:
+    await takes_the_number_of(session, ONE, TWO)
+    await move(session, PUMP, OF_PUMP, TWO)
+    await sync(session, "target_wins")
+
+
+async def test_a_reference_to_equipment_that_is_quarantined_in_the_same_run_is_kept_and_changes_with_it(
+    session: Session,
+) -> None:
+    await source(session, "equipment", PUMP, name=None)
+    await move(session, RADAR, OF_RADAR, TWO)
+    await sync(session)
+    await source(session, "equipment", PUMP, name="Pump again")
+    await sync(session)
+
+
+async def test_a_reference_that_waits_since_a_rollback_and_moves_goes_on_waiting(session: Session) -> None:
+    await session.rollback_vessel(TWO, force=False)
+    await move(session, VALVE, OF_VALVE, THREE)
+    await sync(session)
+
+
+async def test_a_reference_changes_to_equipment_of_a_vessel_that_comes_in_the_same_run(
+    session: Session,
+) -> None:
+    await source(session, "cross_references", OF_PUMP["cross_references"], target_equipment_id=ANCHOR)
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await sync(session)
+
+
+async def test_a_waiting_reference_that_the_source_deleted_does_not_return_with_its_end(
+    session: Session,
+) -> None:
+    await session.rollback_vessel(ONE, force=False)
+    await source_steps.delete_row(session, "cross_references", OF_RADAR["cross_references"])
+    await sync(session)
+    await session.rollback_vessel(ONE, force=False)
+
+
+async def test_a_reference_to_a_vessel_that_gets_the_number_of_another_leaves_quarantine_in_the_same_run(
+    session: Session,
+) -> None:
+    await source_steps.exchange(session, session.onboarding.of["vessels"][FOUR], "9074729")
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await session.migrate(None)
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
+
+
+async def test_a_reference_that_a_rollback_took_and_whose_end_was_erroneous_meanwhile_comes_with_it(
+    session: Session,
+) -> None:
+    await session.rollback_vessel(ONE, force=False)
+    await source(session, "equipment", PUMP, name=None)
+    await session.migrate(None)
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
+    await source(session, "equipment", PUMP, name="Pump again")
+    await sync(session)
+
+
+async def test_a_reference_that_went_with_equipment_of_another_vessel_returns_with_the_run(
+    session: Session,
+) -> None:
+    reference = Ref("cross_reference", OF_VALVE["cross_references"])
+    await source_steps.delete_row(session, "equipment", CRANE, whole=False)
+    await sync(session)
+    assert not session.state.is_there(reference)
+    await session.rollback_run(session.runs[-1].run_id, force=False)
+    assert session.state.is_there(reference)
+
+
+async def test_that_a_reference_went_with_equipment_of_another_vessel_is_not_the_portals_doing(
+    session: Session,
+) -> None:
+    await source(session, "equipment", VALVE, notes="later")
+    await sync(session)
+    change = session.history.changes[-1]
+    await source_steps.delete_row(session, "equipment", CRANE, whole=False)
+    await sync(session)
+    await session.rollback(change, force=False)
+
+
+async def test_a_reference_that_came_back_with_its_end_is_not_the_portals_doing(session: Session) -> None:
+    await session.rollback_vessel(TWO, force=False)
+    undone = session.history.changes[-1]
+    await source(session, "equipment", VALVE, notes="later")
+    await sync(session)
+    change = next(one for one in session.history.changes[::-1] if one.vessel == ONE)
+    await session.rollback(undone, force=False)
+    await session.rollback(change, force=False)
+    assert not session.runs[-1].was_refused
+
+
+async def test_a_reference_that_waits_on_a_vessel_left_alone_and_moves_is_written_once(
+    session: Session,
+) -> None:
+    await source(session, "vessels", THREE, flag="NO")
+    await sync(session)
+    await session.rollback_vessel(THREE, force=False)
+    ends = {"source_equipment_id": CRANE, "target_equipment_id": WINCH}
+    await source(session, "cross_references", OF_RADIO["cross_references"], vessel_id=TWO, **ends)
+    await sync(session)
+    assert session.state.is_there(Ref("cross_reference", OF_RADIO["cross_references"]))

@@ -1,0 +1,89 @@
+"""What the source has no more goes, once nothing keeps it: run beside the model."""
+
+from __future__ import annotations
+
+from tests.model import portal_steps, source_steps
+from tests.model.run import Options
+from tests.model.session import Session
+from tests.oracle.draft import Ref
+from tests.sync.beside_the_model.scene import (
+    ANN,
+    CRANE,
+    OF_RADAR,
+    OF_VALVE,
+    OF_WINCH,
+    RADAR,
+    TWO,
+    VALVE,
+    WINCH,
+    portal,
+    source,
+    sync,
+)
+
+
+async def test_a_user_who_stayed_because_a_row_referred_to_him_goes_when_none_does(session: Session) -> None:
+    ann = session.state.target_id(Ref("user", ANN))
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"performed_by": ann})
+    await source_steps.delete_row(session, "users", ANN)
+    await sync(session)
+    log = portal_steps.rows(session, "maintenance_logs")[0]["id"]
+    await portal_steps.delete_row(session, "maintenance_logs", log)
+    await sync(session)
+
+
+async def test_equipment_on_which_a_conflict_of_another_vessel_keeps_a_reference_stays(
+    session: Session,
+) -> None:
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    await source_steps.delete_row(session, "cross_references", OF_VALVE["cross_references"])
+    await sync(session, "manual")
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await sync(session)
+
+
+async def test_rows_that_went_with_the_equipment_that_the_source_deleted_are_new_on_another(
+    session: Session,
+) -> None:
+    await source_steps.delete_row(session, "equipment", RADAR, whole=False)
+    await source_steps.delete_row(session, "equipment", WINCH, whole=False)
+    await sync(session)
+    await source(session, "cross_references", OF_RADAR["cross_references"], source_equipment_id=VALVE)
+    await source(session, "quality_scores", OF_WINCH["quality_scores"], equipment_id=CRANE)
+    await sync(session, "manual")
+
+
+async def test_equipment_goes_when_its_last_log_is_gone(session: Session) -> None:
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
+    await source_steps.delete_row(session, "equipment", WINCH)
+    await sync(session)
+    log = portal_steps.rows(session, "maintenance_logs")[0]["id"]
+    await portal_steps.delete_row(session, "maintenance_logs", log)
+    await sync(session)
+    assert not session.state.is_there(Ref("equipment", WINCH))
+
+
+async def test_a_vessel_goes_when_the_last_log_is_gone(session: Session) -> None:
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
+    await source_steps.delete_row(session, "vessels", TWO)
+    released = Options("sync", allow_deletions=True)
+    await session.sync(released)
+    assert session.state.is_there(Ref("vessel", TWO))
+    log = portal_steps.rows(session, "maintenance_logs")[0]["id"]
+    await portal_steps.delete_row(session, "maintenance_logs", log)
+    await sync(session)
+    assert not session.state.is_there(Ref("vessel", TWO))
+
+
+async def test_a_user_who_was_inactive_already_and_stayed_is_in_no_conflict_when_he_goes(
+    session: Session,
+) -> None:
+    ann = session.state.target_id(Ref("user", ANN))
+    await portal(session, Ref("user", ANN), is_active="false")
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"performed_by": ann})
+    await source_steps.delete_row(session, "users", ANN)
+    await sync(session)
+    log = portal_steps.rows(session, "maintenance_logs")[0]["id"]
+    await portal_steps.delete_row(session, "maintenance_logs", log)
+    await sync(session, "target_wins")
+    assert not session.state.is_there(Ref("user", ANN))

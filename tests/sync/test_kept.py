@@ -1,0 +1,136 @@
+"""A row that can't follow the source keeps what was last written, fails nothing, and follows when it can."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bulkmig import Settings, migrate, verify
+from bulkmig.generate import FleetSpec
+from bulkmig.sync.run import sync
+from tests.checkpoint.support import execute, fetchval, rows, settings, state
+from tests.checkpoint.test_rollback import of_the_portal
+from tests.support.dumps import apart
+from tests.support.fleets import Origin
+from tests.sync.scene import ALL
+
+SPEC = FleetSpec(seed=5, vessels=2, companies=1, users_per_company=3, equipment=14)
+
+
+async def test_a_loaded_row_that_turns_erroneous_keeps_what_was_last_written_until_it_is_right_again(
+    origin: Origin, config: Settings
+) -> None:
+    source_id = await fetchval(
+        origin.url,
+        "SELECT e.id::text FROM equipment e JOIN critical_parts p ON p.equipment_id = e.id"
+        " JOIN documents d ON d.equipment_id = e.id ORDER BY e.id LIMIT 1",
+    )
+    before = await state(config.target)
+    name = await fetchval(origin.url, f"SELECT name FROM equipment WHERE id = '{source_id}'")
+    await execute(origin.url, f"UPDATE equipment SET name = ' ' WHERE id = '{source_id}'")
+    report = await sync(config, ALL)
+    assert (report.status, report.verified.differences) == ("completed", [])
+    assert report.quarantined["equipment"] == 1
+    assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    await execute(origin.url, f"UPDATE equipment SET name = $1 || '!' WHERE id = '{source_id}'", name)
+    report = await sync(config, ALL)
+    assert (report.updated["equipment"], report.verified.differences) == (1, [])
+    assert (
+        await fetchval(config.target, "SELECT count(*) FROM bulkmig.quarantine WHERE entity = 'equipment'")
+        == 0
+    )
+
+
+async def test_a_row_on_equipment_that_the_portal_deleted_has_nowhere_to_go_and_fails_nothing(
+    origin: Origin, config: Settings, maintenance_url: str
+) -> None:
+    equipment = await fetchval(origin.url, "SELECT min(equipment_id::text) FROM critical_parts")
+    await execute(
+        maintenance_url,
+        "DELETE FROM equipment WHERE id IN"
+        f" (SELECT equipment_id FROM equipment_metadata WHERE original_id = '{equipment}')",
+    )
+    await execute(
+        origin.url,
+        "UPDATE critical_parts SET current_stock = 55, updated_at = now()"
+        f" WHERE equipment_id = '{equipment}'; INSERT INTO critical_parts"
+        " (id, equipment_id, name, created_at, updated_at)"
+        f" VALUES (gen_random_uuid(), '{equipment}', 'new', now(), now())",
+    )
+    report = await sync(config, ALL)
+    assert (report.status, report.failures, report.inserted["critical_parts"]) == ("completed", [], 0)
+    assert report.conflicts["source_wins"] > 0
+
+
+async def test_a_row_that_comes_to_name_equipment_that_the_portal_has_deleted_keeps_what_was_written(
+    origin: Origin, config: Settings
+) -> None:
+    """The vessel's other rows flow on, and the row follows when the equipment is there again."""
+    score = await fetchval(
+        origin.url, "SELECT min(id::text) FROM quality_scores WHERE equipment_id IS NOT NULL"
+    )
+    away = await fetchval(
+        origin.url,
+        "SELECT min(e.id::text) FROM equipment e JOIN quality_scores s USING (vessel_id)"
+        " WHERE s.id = $1::text::uuid AND e.id <> s.equipment_id",
+        score,
+    )
+    of_score = " WHERE id = $1::text::uuid"
+    on = (
+        "SELECT m.original_id::text FROM quality_scores s JOIN equipment_metadata m USING (equipment_id)"
+        " WHERE s.category = 'this'"
+    )
+    await execute(origin.url, "UPDATE quality_scores SET category = 'this'" + of_score, score)
+    await sync(config, ALL)
+    before = await fetchval(config.target, on)
+    await execute(
+        config.target,
+        "DELETE FROM equipment WHERE id ="
+        " (SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)",
+        away,
+    )
+    await execute(origin.url, f"UPDATE quality_scores SET equipment_id = '{away}'::uuid" + of_score, score)
+    await execute(origin.url, "UPDATE vessels SET flag = 'XX'")
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.failures, report.updated["vessel_details"]) == (0, [], 2)
+    assert before != away
+    assert await fetchval(config.target, on) == before
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    again = await sync(msgspec.structs.replace(config, full=True), ALL)
+    assert (again.inserted + again.updated + again.deleted).total() == 0
+    await execute(origin.url, "UPDATE equipment SET name = 'anew'" + of_score, away)
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.failures) == (0, [])
+    assert await fetchval(config.target, on) == away
+    assert (await verify(config, ALL)).verified.difference_count == 0
+
+
+async def test_a_reference_that_went_with_equipment_comes_back_in_the_sync_that_brings_it_back(
+    origin: Origin, maintenance_url: str
+) -> None:
+    """Of another vessel, and in whichever order the two are looked at."""
+    config = settings(origin, maintenance_url)
+    one, other = await rows(origin.url, "SELECT min(id::text) FROM equipment GROUP BY vessel_id ORDER BY 1")
+    await execute(
+        origin.url,
+        "INSERT INTO cross_references"
+        " (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)"
+        f" SELECT gen_random_uuid(), vessel_id, '{one}', '{other}', 'lasting' FROM equipment"
+        f" WHERE id IN ('{one}', '{other}')",
+    )
+    await migrate(config, ALL)
+    there = "SELECT count(*) FROM cross_references WHERE reference_type = 'lasting'"
+    assert await fetchval(maintenance_url, there) == 2
+    await execute(
+        maintenance_url,
+        "DELETE FROM equipment WHERE id ="
+        " (SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)",
+        other,
+    )
+    await execute(origin.url, "UPDATE cross_references SET notes = 'x' WHERE reference_type = 'lasting'")
+    assert (await sync(config, ALL)).exit_status == 0
+    assert await fetchval(maintenance_url, there) == 0
+    await execute(origin.url, "UPDATE equipment SET name = 'anew' WHERE id = $1::text::uuid", other)
+    assert (await sync(config, ALL)).exit_status == 0
+    assert await fetchval(maintenance_url, there) == 2
+    assert (await verify(config, ALL)).verified.difference_count == 0
