@@ -18,7 +18,8 @@ from tests.oracle.draft import Cell
 def resolvable(state: State) -> list[Conflict]:
     """Open conflicts of rows that are as they were when the conflict was found: what else happens to a row
     until somebody decides is not said."""
-    found = [one for one in state.conflicts.values() if one.open and state.unit(one.ref) == one.target]
+    there = [one for one in state.conflicts.values() if one.open and one.ref in state.base]
+    found = [one for one in there if state.unit(one.ref) == one.target]
     found = [one for one in found if one.target or not one.source or not state.tables.dangling(one.source)]
     return [one for one in found if not _taken(state, one)]
 
