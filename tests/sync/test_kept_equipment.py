@@ -96,3 +96,48 @@ async def test_it_stays_with_a_part_that_would_leave_it(onboarding_url: str, mai
     report = await sync(config, ALL)
     assert (report.exit_status, report.conflicts["open"], report.verified.differences) == (0, 1, [])
     assert await there(maintenance_url) == ["disc", "own", "pump", "valve"]
+
+
+async def checkpoints(url: str) -> int:
+    """How many there are: a change takes one."""
+    count: int = await fetchval(url, "SELECT count(*) FROM bulkmig.checkpoints")
+    return count
+
+
+LOGGED = (
+    "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
+    " SELECT gen_random_uuid(), id, now(), 'oil' FROM equipment WHERE name = 'pump'"
+)
+
+
+async def test_nothing_changes_as_long_as_what_it_stays_for_is_there(
+    onboarding_url: str, maintenance_url: str
+) -> None:
+    config = Settings(source=onboarding_url, target=maintenance_url, conflict="manual")
+    await execute(onboarding_url, ROWS)
+    await migrate(config, ALL)
+    status = "SELECT status FROM equipment WHERE name = 'pump'"
+    await execute(maintenance_url, "UPDATE critical_parts SET description = 'own' WHERE description = 'seal'")
+    await execute(onboarding_url, GONE)
+    await sync(config, ALL)
+    taken = await checkpoints(maintenance_url)
+    assert (await sync(config, ALL)).exit_status == 0
+    assert (await checkpoints(maintenance_url), await fetchval(maintenance_url, status)) == (
+        taken,
+        "operational",
+    )
+    await execute(maintenance_url, LOGGED)
+    for _ in range(2):
+        assert (await sync(config, ALL)).exit_status == 0
+        assert await fetchval(maintenance_url, status) == "decommissioned"
+        assert await checkpoints(maintenance_url) == taken + 1
+    await resolve(config, [await seals_conflict(maintenance_url)], take="source")
+    taken = await checkpoints(maintenance_url)
+    assert (await sync(config, ALL)).exit_status == 0
+    assert (await checkpoints(maintenance_url), await there(maintenance_url)) == (
+        taken,
+        ["disc", "pump", "valve"],
+    )
+    await execute(maintenance_url, "DELETE FROM maintenance_logs")
+    assert (await sync(config, ALL)).deleted["equipment"] == 1
+    assert await there(maintenance_url) == ["disc", "valve"]
