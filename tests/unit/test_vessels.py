@@ -35,6 +35,10 @@ def test_a_status_becomes_one_of_the_portals(status: str | None, becomes: str, u
     outcome = become(onboarding_status=status)
     assert outcome.image["vessels.status"].to_list() == [becomes]
     assert ("vessel.status_unknown" in outcome.findings["code"]) == unknown
+    assert outcome.lossiness["vessel.status_unknown"] == unknown
+    several = becomes == "onboarding" and not unknown
+    assert outcome.lossiness["vessel.status_collapsed"] == several
+    assert "vessel.status_collapsed" not in outcome.findings["code"]
 
 
 @pytest.mark.parametrize(
