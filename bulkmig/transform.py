@@ -102,7 +102,7 @@ class _Marks:
             self.refused.append((rule.field, mask))
 
     def out(self, frame: pl.DataFrame, unit: Unit) -> pl.DataFrame | None:
-        """Frame (code, message) a row, nulls where the row is not kept out; None if no row is."""
+        """Frame (code, message) a row, the code null where the row is not kept out; None if no row is."""
         marks = [*self.errors, *self.quarantine]
         whole = frame["~whole"] if "~whole" in frame.columns else self._whole(unit)
         if not marks and whole is None:
@@ -119,7 +119,6 @@ class _Marks:
             rows = rows.with_columns(whole.alias("whole"))
             code = pl.coalesce(code, pl.col("whole"))
             message = pl.coalesce(message, pl.lit(GOES_WITH))
-            message = pl.when(code.is_null()).then(None).otherwise(message)
         return rows.select(code.alias("code"), message.alias("message"))
 
     def _whole(self, unit: Unit) -> pl.Series | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
 
 import polars as pl
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from bulkmig import transform as module
 from bulkmig._core.declare import Column, Entity, Kind, Rule, Table, copied
-from bulkmig._core.findings import Severity
+from bulkmig._core.findings import QUARANTINE, Severity
 from bulkmig._core.unit import Check, Decisions, Unit
 from bulkmig.transform import GOES_WITH, Outcome, transform
 
@@ -90,6 +91,9 @@ def test_a_row_with_several_reasons_is_kept_out_for_its_first_error() -> None:
         rule("other", named("a"), error=True),
     )
     assert why(outcome) == [("one", "the message of one")]
+    assert outcome.quarantined.columns == [*QUARANTINE]
+    assert outcome.quarantined.row(0)[:3] == (VESSEL, "thing", IDS[0])
+    assert json.loads(outcome.quarantined["row"].item())["name"] == "a"
     assert {code for code, _ in found(outcome)} == {"warned", "one", "other"}
 
 
@@ -180,7 +184,7 @@ def test_a_value_that_is_only_spelled_otherwise_is_no_finding() -> None:
 
 def test_a_value_that_can_not_be_stored_keeps_its_row_out() -> None:
     missing = replace(TOO_LONG, code="value.unstorable", bad=pl.col("things.name").is_null(), mended=None)
-    outcome = become(rows(None, "a"), checks=(missing,))
+    outcome = become(rows(None, "a"), checks=(TOO_LONG, missing))
     assert [code for code, _ in why(outcome)] == ["value.unstorable"]
     assert found(outcome) == {("value.unstorable", IDS[0])}
     assert outcome.findings["severity"].to_list() == ["error"]
