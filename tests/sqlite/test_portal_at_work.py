@@ -25,6 +25,7 @@ from tests.support.files import portal, stored, with_rows
 from tests.support.fleets import Fleets
 
 SPEC = FleetSpec(vessels=6, equipment=20, nasty=0.2, least=1, unknown_enums=True, seed=9)
+FEW = FleetSpec(vessels=2, companies=1, equipment=5)
 ALL = Selection(all=True)
 
 
@@ -58,7 +59,7 @@ async def test_a_file_that_stays_busy_is_waited_for_with_a_limit_and_nothing_is_
     fleets: Fleets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     monkeypatch.setattr(session, "BUSY_SECONDS", 0.05)
-    origin = await fleets(SPEC)
+    origin = await fleets(FEW)  # each vessel waits
     target = portal(tmp_path / "portal.db")
     connection = sqlite3.connect(path_of(target), isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")

@@ -16,6 +16,7 @@ import json
 import os
 import random
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -195,6 +196,7 @@ def _become(request: bytes, out: int, err: int) -> str:
     main: str
     main, arguments, variables, directory = json.loads(request)
     os.setsid()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have it ignored, as nohup does
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(variables)
