@@ -125,7 +125,11 @@ class Look(Struct):
                 continue
             verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
             part.was[ids[source]] = was
-            self._note(part, source, ids[source], verdict, bases.get(source))
+            if source in came and verdict.conflict is not None and verdict.conflict.open:
+                # It stays where the target has it until somebody decides.
+                self.moves.dispute(owner_of[source], entity.name, (source, ids[source], verdict.conflict))
+            else:
+                self._note(part, source, ids[source], verdict, bases.get(source))
         source_of = {id_: source for source, id_ in ids.items()}
         for source in [source_of[id_] for id_ in await self._without_equipment(connection)]:
             self._put_off(owner_of[source], source, ids[source], bases.get(source))

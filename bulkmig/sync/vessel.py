@@ -192,6 +192,10 @@ async def _look(
         plans |= await plan(
             target, gather.vessels, gather.found, rules, moves, checkpoints=options.checkpoints
         )
+    for vessel, made in plans.items():
+        for name, found in moves.disputed[vessel].items():
+            made.parts[name].conflicts += found
+            made.parts[name].forget -= {source for source, _, _ in found}
     return gathered, plans
 
 
@@ -229,7 +233,7 @@ async def _apply(
     for group in moves.groups(vessels):
         # What is decided of a vessel that is gone is told with one that isn't.
         there = [results[vessel.id] for vessel in group if vessel.id not in moves.giving]
-        gone = [results[vessel.id] for vessel in group if vessel.id in moves.vanished]
+        gone = [results[vessel.id] for vessel in group if vessel.id in moves.giving]
         for result in gone if there else ():
             there[0].deleted += result.deleted
             there[0].conflicts.update(result.conflicts)

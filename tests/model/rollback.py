@@ -53,7 +53,7 @@ def go_back(
         if one.restored is not None:
             hits("rollback undone")
         for later in reversed(history.since(one)):
-            _return(made, later, group)
+            _return(made, history, later, group)
         _records(made, one)
     _without_ends(made)
     _check_unique(made)
@@ -142,14 +142,14 @@ def _records(made: State, change: Change) -> None:
         made.rolled_back.discard(vessel)
 
 
-def _return(made: State, change: Change, group: list[Change]) -> None:
-    """References of other vessels that went when the rollback that is undone took their ends; those of
-    the vessels that go back are as these were."""
-    before, after = change.step.before, change.step.after
+def _return(made: State, history: History, change: Change, group: list[Change]) -> None:
+    """References of other vessels that went when the rollback that is undone took their ends, and haven't
+    come back since; those of the vessels that go back are as these were."""
+    before = change.step.before
+    later = [one.step for one in history.changes[history.changes.index(change) :]]
+    since = set().union(*(step.after.tables.of["cross_references"] for step in later))
     for key, row in before.tables.of["cross_references"].items():
-        went = (
-            key not in after.tables.of["cross_references"] and key not in made.tables.of["cross_references"]
-        )
+        went = key not in since and key not in made.tables.of["cross_references"]
         if not went or made.tables.dangling({"cross_references": row}):
             continue
         if not _ends_on(before, row, change):

@@ -73,10 +73,15 @@ def apply(run: Run, due: Due) -> None:
     values = fields.decided(strategy, base.unit, due.unit, target, hits)
     if strategy != "manual" and state.tables.dangling(written(target, values)):
         return
-    record(run, due.ref, due.vessel, values, due.unit, target)
+    record(run, due.ref, _whose(run, due, base), values, due.unit, target)
     hits(strategy if strategy != "merge" else "decided once")
     if strategy != "manual":
         _write(run, due, written(target, values))
+
+
+def _whose(run: Run, due: Due, base: Base) -> str | None:
+    """The vessel of a conflict: as long as it is open, the row stays where it was."""
+    return base.vessel if run.options.strategy == "manual" else due.vessel
 
 
 def _gone_in_the_portal(run: Run, due: Due, base: Base) -> None:
@@ -88,7 +93,7 @@ def _gone_in_the_portal(run: Run, due: Due, base: Base) -> None:
         name: Values(was.get(name), ours.get(name), None, ours.get(name) if created else None)
         for name in names
     }
-    record(run, due.ref, due.vessel, values, due.unit, None)
+    record(run, due.ref, _whose(run, due, base), values, due.unit, None)
     run.hits(f"gone in the portal, {strategy}")
     if strategy == "manual":
         return

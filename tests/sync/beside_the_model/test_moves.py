@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model import portal_steps, source_steps
+from tests.model import package, portal_steps, source_steps
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.oracle.draft import Ref
@@ -22,6 +22,7 @@ from tests.sync.beside_the_model.scene import (
     SEAL,
     THREE,
     TWO,
+    VALVE,
     WINCH,
     add,
     move,
@@ -134,6 +135,24 @@ async def test_it_stays_on_a_vessel_that_the_source_has_no_more(session: Session
     await session.sync(Options("sync", allow_deletions=True))
     assert not session.state.is_there(Ref("vessel", ONE))
     assert session.state.is_there(Ref("critical_part", SEAL))
+
+
+async def test_equipment_with_a_conflict_found_as_it_moves_stays_where_it_is_until_that_is_decided(
+    session: Session,
+) -> None:
+    winch = Ref("equipment", WINCH)
+    await portal(session, winch, name="portal")
+    await source(session, "equipment", WINCH, vessel_id=ONE, location_id=None)
+    await sync(session, "manual")
+    change = session.history.changes[-1]
+    conflicts = await package.conflicts(session.settings(), "open")
+    assert [one["vessel_id"] for one in conflicts] == [TWO]
+    await source_steps.delete_row(session, "equipment", VALVE)
+    await sync(session, "manual")
+    await session.resolve(0, "source")
+    assert session.history.changes[-1].vessel == TWO, "what it changes is in a checkpoint of that vessel"
+    await session.rollback(session.history.changes[-1], force=False)
+    assert change.step.after.unit(winch) == session.state.unit(winch)
 
 
 async def test_a_new_document_that_waits_with_its_equipment_moves_with_it(session: Session) -> None:
