@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import polars as pl
 from msgspec import Struct, field
@@ -25,6 +25,8 @@ _BROUGHT = """
 c.seq > $1 AND c.restored IS NOT NULL AND c.vessel_id IS NOT NULL AND EXISTS
  (SELECT FROM bulkmig.base b WHERE b.checkpoint_id = c.id AND b.vessel_id = $2::text::uuid)
 """
+# Of the ledger, what names rows of the target.
+_ABOUT = ("bulkmig.conflicts", "bulkmig.retained")
 
 
 class CompaniesBack(Struct):
@@ -176,7 +178,7 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
     connection = way.connection
     undone = [later for later in await changes.since(connection, change) if later.id != own]
     runs = [later.run_id for later in undone]
-    await _base(way, change, own, {row.id for row in stayed})
+    mine = await _base(way, change, own, {row.id for row in stayed})
     await connection.execute(
         "DELETE FROM bulkmig.identities WHERE entity IN ('company', 'user') AND adopted"
         " AND run_id = ANY ($1::text[]::uuid[])",
@@ -185,7 +187,7 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
     await connection.execute(
         "DELETE FROM bulkmig.quarantine WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])", runs
     )
-    for table in ("bulkmig.conflicts", "bulkmig.retained"):  # what is known of rows that stay, stays
+    for table in _ABOUT:  # what is known of rows that stay, stays
         await connection.execute(
             f"DELETE FROM {table} WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])"
             " AND NOT target_id = ANY ($2::text[]::uuid[])",
@@ -195,15 +197,24 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
     # What a rollback among them had set back goes as well.
     for later in undone:
         for one in await changes.find(connection, "c.id = $1::text::uuid", later.restored):
-            async for part in way.read(one, "ledger"):
-                await parts.put_back(connection, part, way.graph.tables[part.table].key, rows=False)
+            await _put_back(way, one, mine, rows=False)
+    await _put_back(way, change, mine)
+
+
+async def _put_back(way: Way, change: Change, mine: Collection[str], *, rows: bool = True) -> None:
+    """The ledger's entries as they were then. What was decided since about others than these companies and
+    users (target ids) stays decided."""
     async for part in way.read(change, "ledger"):
-        await parts.put_back(connection, part, way.graph.tables[part.table].key)
+        about = mine if part.table in _ABOUT else None
+        key = way.graph.tables[part.table].key
+        await parts.put_back(way.connection, part, key, rows=rows, about=about)
 
 
-async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> None:
-    """The base of these companies is what it was then, and what stays; of all others it is what it is."""
+async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> set[str]:
+    """The base of these companies is what it was then, and what stays; of all others it is what it is.
+    Returns the target ids of the companies and of their users, then and now."""
     connection, roots = way.connection, list(change.roots)
+    mine = set(roots)
     holding = [
         row["id"]
         for row in await connection.fetch(
@@ -219,12 +230,15 @@ async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> None:
         pieces = [frame.filter(~company | kept) for frame in now]
         pieces += [frame.filter(company & ~kept) for frame in then]
         stays = [frame.filter(kept) for frame in now]
+        for written in (*now, *then):
+            mine.update(written.filter(company)[f"{main.name}.{main.own_key}"])
         for kind, holds, frames in (("rows", True, pieces), ("stayed", False, stays)):
             frame = pl.concat(frames) if frames else None
             if frame is not None and frame.height:
                 part = write.BasePart(write.NIL, of.name, frame.height, base(of, frame), own, kind, holds)
                 await write.base_parts(connection, way.checkpoints.run_id, [part])
     await connection.execute("UPDATE bulkmig.base SET holds = false WHERE id = ANY ($1::bigint[])", holding)
+    return mine
 
 
 async def _rows(way: Way, of: Entity, ids: Sequence[int]) -> list[pl.DataFrame]:

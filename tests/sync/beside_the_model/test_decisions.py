@@ -7,6 +7,7 @@ from tests.model.run import Options
 from tests.model.session import Session
 from tests.oracle.draft import Ref
 from tests.sync.beside_the_model.scene import (
+    ACME,
     ANN,
     CRANE,
     OF_CRANE,
@@ -42,6 +43,20 @@ async def test_a_conflict_about_a_reference_is_decided_before_equipment_of_anoth
     await sync(session, "target_wins")
     assert session.state.is_there(Ref("cross_reference", OF_VALVE["cross_references"]))
     assert session.state.is_there(Ref("equipment", CRANE))
+
+
+async def test_a_conflict_about_a_company_that_a_run_did_not_touch_stays_decided_when_that_goes_back(
+    session: Session,
+) -> None:
+    await portal(session, Ref("company", ACME), logo_url="portal")
+    await source(session, "companies", ACME, timezone="Europe/Oslo")
+    await sync(session, "manual")
+    await session.migrate(None)
+    migrated = session.runs[-1].run_id
+    await session.resolve(0, "target")
+    await session.rollback_run(migrated, force=False)
+    await source(session, "companies", ACME, name="Acme II")
+    await sync(session)
 
 
 async def test_so_it_is_where_both_vessels_are_gone(session: Session) -> None:
