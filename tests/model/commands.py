@@ -51,7 +51,7 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
     if run.is_sync:
         delete_rows(run, fleet)
         settle(run)
-    _forget(run)
+    _forget(run, fleet)
     return run.outcome
 
 
@@ -305,10 +305,13 @@ def _parts_of_nothing(run: Run) -> None:
             run.put_aside(ref, None, {"part.orphaned"}, sure=sure)
 
 
-def _forget(run: Run) -> None:
-    """What the source no longer has, or the vessel of, is not listed any more, or may be."""
-    vessels = run.onboarding.of["vessels"]
+def _forget(run: Run, fleet: Fleet) -> None:
+    """What the source no longer has, or the vessel of, is not listed any more, or may be; nor what has left
+    for a vessel that the run isn't about."""
+    there = run.onboarding.of["vessels"]
     for ref, listed in list(run.state.quarantine.items()):
-        vessel_gone = listed.vessel is not None and listed.vessel not in vessels
-        if listed.sure and (vessel_gone or run.onboarding.get(*ref) is None):
+        vessel_gone = listed.vessel is not None and listed.vessel not in there
+        now = listed.vessel if ref.entity == "vessel" else vessels.now_on(run, ref)
+        left = listed.vessel is not None and now != listed.vessel and now not in fleet.due
+        if listed.sure and (vessel_gone or left or run.onboarding.get(*ref) is None):
             run.put_aside(ref, listed.vessel, listed.codes, sure=False)

@@ -121,7 +121,7 @@ def _partners(run: Run, fleet: Fleet, vessel_id: str) -> set[str]:
         return {vessel_id}
     pairs = _changed_references(run)
     for ref, base in run.state.base.items():
-        now = _now_on(run, ref)
+        now = now_on(run, ref)
         moves = base.vessel is not None and now is not None and now in fleet.due
         if moves and run.state.open_conflict(ref) is None:  # what waits for a decision stays where it is
             pairs.add((base.vessel or "", now or ""))
@@ -147,7 +147,7 @@ def _changed_references(run: Run) -> set[tuple[str, str]]:
     return found
 
 
-def _now_on(run: Run, ref: Ref) -> str | None:
+def now_on(run: Run, ref: Ref) -> str | None:
     """The vessel that a row is on in the source."""
     row = run.onboarding.get(*ref)
     if row is not None and ref.entity == "critical_part":
@@ -159,7 +159,7 @@ def with_rows_of_others(run: Run, fleet: Fleet) -> set[str]:
     """Vessels to be loaded of which a row is in the target on another vessel: only a sync moves it."""
     found = set[str]()
     for ref, base in run.state.base.items():
-        now = _now_on(run, ref)
+        now = now_on(run, ref)
         if now is not None and now in fleet.due and base.vessel != now and run.state.is_there(ref):
             found.add(now)
     return found
