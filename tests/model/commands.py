@@ -189,8 +189,10 @@ def _aside(run: Run, due: Due, codes: frozenset[str]) -> None:
     loaded = due.ref in run.state.base
     if loaded and run.is_sync:
         run.hits("kept by error" if run.errors(due.ref) else "kept by warning")
-    # What a migration says of rows that it leaves to sync is its own affair.
-    run.put_aside(due.ref, due.vessel, codes, sure=run.is_sync or not loaded)
+    # What a migration says of rows that it leaves to sync is its own affair, and that the end of a reference
+    # which the portal has deleted isn't to come may be known only later.
+    deleted = loaded and due.ref.entity == "cross_reference" and not run.state.is_there(due.ref)
+    run.put_aside(due.ref, due.vessel, codes, sure=(run.is_sync or not loaded) and not deleted)
 
 
 def _row(run: Run, due: Due) -> None:
