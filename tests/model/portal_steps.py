@@ -136,7 +136,7 @@ async def delete(session: Session, table: str, which: int) -> None:
     if not found:
         return
     row = found[which % len(found)]
-    if session.is_settled(table, row) or session.leaves(row["id"]):
+    if session.is_settled(table, row) or session.leaves(row["id"]) or session.assessed(row["id"]):
         return
     session.log.append(f"portal: deletes {table} {row['id']}")
     tables.delete(table, row)

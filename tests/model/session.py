@@ -104,6 +104,15 @@ class Session:
         there = self.state.marks.get(str(equipment["vessel_id"])) == "migrated"
         return (ref in self.state.base and there) or ref not in self.mirror.ids
 
+    def assessed(self, id_: Cell) -> bool:
+        """Whether this is a user who assessed a score as it was written: whether a score changes that the
+        portal has deleted, when it deletes the user as well, is not said."""
+        return any(
+            base.unit["quality_scores"]["assessed_by"] == id_
+            for ref, base in self.state.base.items()
+            if ref.entity == "quality_score"
+        )
+
     def leaves(self, id_: Cell) -> bool:
         """Whether this is a part, or equipment of one, that the source has on another vessel by now: whether
         the portal's deletion goes along, should that be loaded only then, is not said."""
