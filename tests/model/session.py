@@ -83,8 +83,11 @@ class Session:
         """Whether the contract says what comes of moving this equipment to this vessel: both are synced, and
         neither was rolled back; or neither was ever there."""
         marks, away = self.state.marks, self.state.rolled_back
-        if self.on_error == "fail" and self.state.open_conflict(Ref("equipment", identity(equipment))):
-            return False  # whether it lets its new vessel fail with the old one
+        open_here = any(
+            one.open and one.vessel == equipment["vessel_id"] for one in self.state.conflicts.values()
+        )
+        if self.on_error == "fail" and open_here:
+            return False  # whether what stays lets its new vessel fail with the old one
         ends = {str(equipment["vessel_id"]), str(vessel["id"])}
         there = {marks.get(one) == "migrated" for one in ends}
         if there == {False}:
