@@ -112,7 +112,7 @@ def _bring_context(made: State, before: State, table: str, row: Row) -> None:
                     made.tables.put_unit(THING_OF[entity], unit)
                 for ref, base in before.base.items():
                     if ref.entity == entity and before.target_id(ref) == named:
-                        made.base.setdefault(ref, base)
+                        made.base.setdefault(ref, replace(base, gone=""))
 
 
 def _records(made: State, change: Change) -> None:
@@ -149,7 +149,8 @@ def _return(made: State, history: History, change: Change, group: list[Change]) 
     later = [one.step for one in history.changes[history.changes.index(change) :]]
     since = set().union(*(step.after.tables.of["cross_references"] for step in later))
     for key, row in before.tables.of["cross_references"].items():
-        went = key not in since and key not in made.tables.of["cross_references"]
+        waits = isinstance(row["id"], Ref) and row["id"].source_id in made.pending
+        went = (key not in since or waits) and key not in made.tables.of["cross_references"]
         if not went or made.tables.dangling({"cross_references": row}):
             continue
         if not _ends_on(before, row, change):
