@@ -205,7 +205,7 @@ async def _put_back(way: Way, change: Change, mine: Collection[str], *, rows: bo
     """The ledger's entries as they were then. What was decided since about others than these companies and
     users (target ids) stays decided."""
     async for part in way.read(change, "ledger"):
-        about = mine if part.table in _ABOUT else None
+        about = {"target_id": mine} if part.table in _ABOUT else None
         key = way.graph.tables[part.table].key
         await parts.put_back(way.connection, part, key, rows=rows, about=about)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Literal
 
 from asyncpg import Record
@@ -169,17 +169,17 @@ async def put_back(
     key: Sequence[str],
     *,
     rows: bool = True,
-    about: Collection[str] | None = None,
+    about: Mapping[str, Collection[str]] | None = None,
 ) -> None:
     """Replaces the rows that have a part's keys, in the table they were taken from, by the part's; without
-    `rows` they just go. `about`: those alone whose `target_id` is one of these."""
+    `rows` they just go. `about`: column -> ids, of which those are that alone go back."""
     await connection.execute(
         f"CREATE TEMPORARY TABLE part_rows ON COMMIT DROP AS TABLE {part.table} WITH NO DATA"
     )
     await copy_part(connection, "part_rows", part)
-    if about is not None:
-        others = "DELETE FROM part_rows WHERE NOT target_id = ANY ($1::text[]::uuid[])"
-        await connection.execute(others, sorted(about))
+    for column, ids in (about or {}).items():
+        others = f"DELETE FROM part_rows WHERE NOT {column} = ANY ($1::text[]::uuid[])"
+        await connection.execute(others, sorted(ids))
     columns = ", ".join(part.columns)
     same = " AND ".join(f"t.{column} = p.{column}" for column in key)
     insert = f"INSERT INTO {part.table} ({columns}) SELECT {columns} FROM part_rows;" if rows else ""

@@ -13,7 +13,7 @@ from bulkmig.postgres.session import Connection
 from bulkmig.selection import Vessel
 from bulkmig.source.changes import cluster, written_since
 from bulkmig.target.postgres import ends
-from bulkmig.vessel_load import record_failure
+from bulkmig.vessel_load import Loaded, record_failure
 
 _AT_ONCE = 50  # vessels
 _ENOUGH = 100_000  # rows to look for in one go
@@ -37,18 +37,19 @@ async def without_moved(run: Run, due: list[Vessel]) -> list[Vessel]:
     takes one query, else a look at what was written in the source since the first of them was read."""
     if run.settings.dry_run and not run.state.ledger:
         return due
-    failing: dict[str, str] = {}
+    failed: dict[str, Loaded] = {}
 
     async def look() -> None:
-        failing.update(await _moved(run.ends.holder, run.ends.target, due))
+        target, options = run.ends.target, run.options()
+        by_id = {vessel.id: vessel for vessel in due}
+        for id_, error in (await _moved(run.ends.holder, target, due)).items():
+            vessel = by_id[id_]
+            failed[id_] = await record_failure(target, vessel, options, phase="validate", error=error)
 
     await run.step("rows that have moved", look)
-    for vessel in (vessel for vessel in due if vessel.id in failing):
-        error = failing[vessel.id]
-        run.counted.add(
-            await record_failure(run.ends.target, vessel, run.options(), phase="validate", error=error)
-        )
-    return [] if run.ends_early else [vessel for vessel in due if vessel.id not in failing]
+    for result in failed.values():
+        run.counted.add(result)
+    return [] if run.ends_early else [vessel for vessel in due if vessel.id not in failed]
 
 
 async def _moved(source: Connection, target: Connection, due: Sequence[Vessel]) -> dict[str, str]:
