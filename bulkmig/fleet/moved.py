@@ -42,6 +42,7 @@ async def without_moved(run: Run, due: list[Vessel]) -> list[Vessel]:
     async def look() -> None:
         target, options = run.ends.target, run.options()
         by_id = {vessel.id: vessel for vessel in due}
+        failed.clear()  # of an attempt that broke off
         for id_, error in (await _moved(run.ends.holder, target, due)).items():
             vessel = by_id[id_]
             failed[id_] = await record_failure(target, vessel, options, phase="validate", error=error)

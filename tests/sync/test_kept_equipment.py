@@ -30,6 +30,15 @@ async def there(url: str) -> list[str]:
     )
 
 
+async def with_a_changed_seal(source: str, target: str) -> Settings:
+    """The rows migrated, and the seal changed by the portal; how the tests sync."""
+    config = Settings(source=source, target=target, conflict="manual")
+    await execute(source, ROWS)
+    await migrate(config, ALL)
+    await execute(target, "UPDATE critical_parts SET description = 'own' WHERE description = 'seal'")
+    return config
+
+
 async def seals_conflict(url: str) -> str:
     """The id of the conflict about the seal."""
     id_: str = await fetchval(
@@ -41,10 +50,7 @@ async def seals_conflict(url: str) -> str:
 async def test_it_stays_with_the_part_until_that_is_decided(
     onboarding_url: str, maintenance_url: str
 ) -> None:
-    config = Settings(source=onboarding_url, target=maintenance_url, conflict="manual")
-    await execute(onboarding_url, ROWS)
-    await migrate(config, ALL)
-    await execute(maintenance_url, "UPDATE critical_parts SET description = 'own' WHERE description = 'seal'")
+    config = await with_a_changed_seal(onboarding_url, maintenance_url)
     await execute(maintenance_url, "DELETE FROM critical_parts WHERE description = 'disc'")
     await execute(onboarding_url, GONE)
     await execute(onboarding_url, "UPDATE critical_parts SET name = 'plate', updated_at = now()")
@@ -63,10 +69,7 @@ async def test_it_stays_with_the_part_until_that_is_decided(
 async def test_what_the_portal_changed_of_it_is_decided_once(
     onboarding_url: str, maintenance_url: str
 ) -> None:
-    config = Settings(source=onboarding_url, target=maintenance_url, conflict="manual")
-    await execute(onboarding_url, ROWS)
-    await migrate(config, ALL)
-    await execute(maintenance_url, "UPDATE critical_parts SET description = 'own' WHERE description = 'seal'")
+    config = await with_a_changed_seal(onboarding_url, maintenance_url)
     await execute(onboarding_url, "UPDATE critical_parts SET name = name || '!', updated_at = now()")
     assert (await sync(config, ALL)).conflicts["open"] == 1
     await execute(maintenance_url, "UPDATE equipment SET name = 'own pump' WHERE name = 'pump'")
@@ -83,10 +86,7 @@ async def test_what_the_portal_changed_of_it_is_decided_once(
 
 
 async def test_it_stays_with_a_part_that_would_leave_it(onboarding_url: str, maintenance_url: str) -> None:
-    config = Settings(source=onboarding_url, target=maintenance_url, conflict="manual")
-    await execute(onboarding_url, ROWS)
-    await migrate(config, ALL)
-    await execute(maintenance_url, "UPDATE critical_parts SET description = 'own' WHERE description = 'seal'")
+    config = await with_a_changed_seal(onboarding_url, maintenance_url)
     await execute(
         onboarding_url,
         f"UPDATE critical_parts SET equipment_id = '{VALVE}', updated_at = now();"
