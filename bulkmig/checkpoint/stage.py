@@ -148,23 +148,24 @@ class Stage:
         in a rollback of companies."""
         names = {of.name for of in ENTITIES}
         # Rows whose base changed while they stayed as they were come first: they are none that it wrote.
-        untouched: defaultdict[str, list[str]] = defaultdict(list)
+        untouched: defaultdict[str, set[str]] = defaultdict(set)
         for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint, stayed):
             if name not in names:
                 continue
             payload = await base.payload_of(self.connection, id_)
             if kind == "untouched":
-                untouched[name] += base.read_ids(payload)
+                untouched[name].update(base.read_ids(payload))
                 continue
             if kind == "removed":
                 await self._remove(base.read_keys(payload))
                 continue
             of = entity(name)
-            own = pl.col(f"{of.tables[0].name}.{of.tables[0].own_key}")
-            frame = read_base(payload).filter(~own.is_in(untouched[name]))
+            own, left = pl.col(f"{of.tables[0].name}.{of.tables[0].own_key}"), untouched[name]
+            frame = read_base(payload).filter(~own.is_in(list(left)))
             for table in of.tables:
                 if table.name in self.number:
-                    await self.merge(of, table, frame)
+                    here = pl.lit(f"{table.name}/") + own
+                    await self.merge(of, table, frame.filter(~here.is_in(list(left))) if left else frame)
 
     async def _remove(self, keys: dict[str, list[str]]) -> None:
         for name, ids in keys.items():

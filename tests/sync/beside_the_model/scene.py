@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model import source_steps
+from tests.model import portal_steps, source_steps
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.model.start import new_row
@@ -64,6 +64,15 @@ async def portal(session: Session, ref: Ref, **values: str | None) -> None:
     row = {**unit[table], **values, "updated_at": session.clock.moment()}
     await session.mirror.put_target(table, row)
     session.state.tables.put(table, row)
+
+
+async def details(session: Session, ref: Ref, **values: str | None) -> None:
+    """The portal changes cells of a row's details and the row's `updated_at`."""
+    unit = session.state.unit(ref)
+    assert unit is not None
+    ((table, _),) = THING_OF[ref.entity].details.items()
+    for name, value in values.items():
+        await portal_steps.set_cell(session, table, unit[table], name, value)
 
 
 async def takes_the_number_of(session: Session, vessel: str, other: str) -> None:

@@ -18,6 +18,7 @@ from tests.sync.beside_the_model.scene import (
     TWO,
     VALVE,
     WINCH,
+    details,
     portal,
     source,
     sync,
@@ -120,6 +121,34 @@ async def test_what_the_portal_changed_before_a_decision_for_it_is_its_doing_sin
     await source(session, "equipment", CRANE, notes="later")
     await sync(session, "target_wins")
     await session.rollback(change, force=False)
+    assert session.runs[-1].was_refused
+
+
+async def test_details_that_a_merge_leaves_to_the_portal_are_its_doing_since_an_earlier_change(
+    session: Session,
+) -> None:
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session)
+    change = session.history.changes[-1]
+    await details(session, Ref("equipment", CRANE), notes="portal")
+    await source(session, "equipment", CRANE, name="Crane II")
+    await sync(session, "merge")
+    await session.rollback(change, force=False)
+    assert session.runs[-1].was_refused
+
+
+async def test_details_of_a_user_who_became_inactive_are_the_portals_doing_since_an_earlier_change(
+    session: Session,
+) -> None:
+    ann = session.state.target_id(Ref("user", ANN))
+    await source(session, "companies", ACME, timezone="Europe/Oslo")
+    await sync(session)
+    changed = session.runs[-1].run_id
+    await details(session, Ref("user", ANN), phone="portal")
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"performed_by": ann})
+    await source_steps.delete_row(session, "users", ANN)
+    await session.sync(Options("sync", allow_deletions=True))
+    await session.rollback_run(changed, force=False)
     assert session.runs[-1].was_refused
 
 
