@@ -12,7 +12,7 @@ from tests.model.rules import Hits
 from tests.model.state import Base, Conflict, Decision, Field, State, Values
 from tests.model.tables import THING_OF
 from tests.model.three_way import written
-from tests.oracle.draft import Cell
+from tests.oracle.draft import Cell, Ref
 
 
 def resolvable(state: State) -> list[Conflict]:
@@ -49,6 +49,7 @@ def resolve(state: State, onboarding: Onboarding, conflict: Conflict, take: Deci
             instead = instead_of(state, onboarding, conflict.ref, conflict.target)
             if instead is None:
                 remove(state, conflict.ref, conflict.target)
+                _leave_listed(state)
             else:
                 state.tables.put_unit(thing, instead[1])
                 state.base[conflict.ref] = replace(was, unit=instead[1], gone="held")
@@ -60,6 +61,15 @@ def resolve(state: State, onboarding: Onboarding, conflict: Conflict, take: Deci
         state.base[conflict.ref] = Base(conflict.source, conflict.vessel)
     state.conflicts[conflict.number] = replace(conflict, fields=values, open=False)
     hits("resolved")
+
+
+def _leave_listed(state: State) -> None:
+    """A reference that has lost an end, and is in quarantine for that, may wait besides until it is looked at
+    again."""
+    for source_id in state.pending:
+        ref = Ref("cross_reference", source_id)
+        if ref in state.quarantine:
+            state.quarantine[ref] = replace(state.quarantine[ref], sure=False)
 
 
 def _result(field: Field, value: Values, conflict: Conflict, take: Decision, hits: Hits) -> Cell:
