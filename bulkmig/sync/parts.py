@@ -15,9 +15,10 @@ from bulkmig.sync.row import Row, ends_of
 class Part(Struct):
     """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
     (None: nothing), `delete` goes, `went` has gone with its ends by bulkmig's doing, `untouched` stays as it
-    is, be there a new base (`table/id`: in that table). By source id: `base` is last written from now on, `forget` no longer bulkmig's,
-    `stands` what stands where that isn't the base, `waiting` new rows whose ends aren't there, `loose` rows
-    that went with their ends, about which nothing is decided before those are there."""
+    is, be there a new base (`table/id`: in that table). By source id: `base` is last written from now on,
+    `forget` no longer bulkmig's, `stands` what stands where that isn't the base, `waiting` new rows whose
+    ends aren't there, `loose` rows that went with their ends, about which nothing is decided before those
+    are there."""
 
     entity: Entity
     write: dict[str, Row] = field(default_factory=dict)

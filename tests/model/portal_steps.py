@@ -116,6 +116,8 @@ async def set_cell(
     session: Session, table: str, row: Row, name: str, value: Cell, *, moves: bool = True
 ) -> None:
     """Sets a cell of this row."""
+    if session.between(row[KEYS[table][0]]):
+        return
     row = {**row, name: value}
     await _put(session, table, row, f"sets {name} to {value!r} in")
     if moves:
@@ -136,7 +138,8 @@ async def delete(session: Session, table: str, which: int) -> None:
     if not found:
         return
     row = found[which % len(found)]
-    if session.is_settled(table, row) or session.leaves(row["id"]) or session.assessed(row["id"]):
+    id_ = row["id"]
+    if session.is_settled(table, row) or session.leaves(id_) or session.assessed(id_) or session.between(id_):
         return
     session.log.append(f"portal: deletes {table} {row['id']}")
     tables.delete(table, row)

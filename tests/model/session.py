@@ -23,6 +23,7 @@ from tests.model.rules import Hits
 from tests.model.run import Options, Outcome
 from tests.model.start import start
 from tests.model.state import Decision, State
+from tests.model.vessels import now_on
 from tests.oracle.contract import KEYS
 from tests.oracle.draft import Cell, Ref, Row
 from tests.oracle.fate import OnError
@@ -83,16 +84,28 @@ class Session:
         """Whether the contract says what comes of moving this equipment to this vessel: both are synced, and
         neither was rolled back; or neither was ever there."""
         marks, away = self.state.marks, self.state.rolled_back
-        open_here = any(
-            one.open and one.vessel == equipment["vessel_id"] for one in self.state.conflicts.values()
-        )
-        if self.on_error == "fail" and open_here:
+        if self.on_error == "fail" and self._disputed(str(equipment["vessel_id"])):
             return False  # whether what stays lets its new vessel fail with the old one
         ends = {str(equipment["vessel_id"]), str(vessel["id"])}
         there = {marks.get(one) == "migrated" for one in ends}
         if there == {False}:
             return Ref("equipment", identity(equipment)) not in self.mirror.ids
         return there == {True} and not ends & away
+
+    def _disputed(self, vessel: str) -> bool:
+        """Whether the portal has changed a row of this vessel, or a conflict about one is open."""
+        state = self.state
+        if any(one.open and one.vessel == vessel for one in state.conflicts.values()):
+            return True
+        return any(state.unit(ref) != state.base[ref].unit for ref in state.of_vessel(vessel))
+
+    def between(self, id_: Cell) -> bool:
+        """Whether this row is on another vessel in the source by now, with `--on-error fail`: whether a
+        conflict about it lets its vessels fail together is not said."""
+        base = self.state.base.get(id_) if isinstance(id_, Ref) else None
+        if base is None or base.vessel is None or not isinstance(id_, Ref) or self.on_error != "fail":
+            return False
+        return now_on(self.onboarding, id_) not in (None, base.vessel)
 
     def has_moved(self, equipment: SourceRow) -> None:
         """Notes that equipment that was written once is on another vessel now."""
