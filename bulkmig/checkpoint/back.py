@@ -174,7 +174,7 @@ def _now(stage: Stage) -> parts.Rows:
 
 async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> None:
     """Fills the stage: `was` from the checkpoints, `now` from the target, and `due` by going through every
-    change since."""
+    change since that is in force. What a rollback found changed by the portal, and left so, is its still."""
     connection, stage = way.connection, way.vessels
     for copy in ("was", "due", "now"):
         await stage.clear(copy)
@@ -183,10 +183,11 @@ async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> 
         await parts.complete(connection, change.id, change.parts)
         await _state(way, stage, change)
         await stage.add("one", "was")
-        for later in await changes.since(connection, change):
+        since = await changes.since(connection, change)
+        for later in changes.in_force(since):
             if later.restored is None:
                 await stage.expect_written(later.id)
-            else:
+            elif later.restored not in {one.id for one in since}:
                 (to,) = await changes.find(connection, "c.id = $1::text::uuid", later.restored)
                 await _state(way, stage, to)
         await others.with_returned(stage, change.vessel_id or "")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -95,15 +95,18 @@ async def by_id(connection: Connection, id_: str) -> Change:
     return found[0]
 
 
-def in_force(chain: Iterable[Change]) -> list[Change]:
-    """Of all changes of one vessel, the oldest first: those that are not undone. A rollback leaves those that
-    were in force before the change it went back to, and itself."""
+def in_force(chain: Sequence[Change]) -> list[Change]:
+    """Of all changes of one vessel, or of companies, or of those since one, the oldest first: those that are
+    not undone. A rollback leaves those that were in force before the change it went back to, and itself. What
+    a vessel's rollback brought to companies is a change of theirs like any other."""
     before: dict[str, list[Change]] = {}
     now: list[Change] = []
     for change in chain:
         before[change.id] = now
-        # What a rollback went back to may have been pruned: then nothing older is left either.
-        now = [*(now if change.restored is None else before.get(change.restored, [])), change]
+        if change.restored is not None and change.vessel_id == chain[0].vessel_id:
+            # What it went back to may have been pruned: then nothing older is left either.
+            now = before.get(change.restored, [])
+        now = [*now, change]
     return now
 
 

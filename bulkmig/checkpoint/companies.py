@@ -71,20 +71,40 @@ async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
     await stage.add("one", "was")
     since = await changes.since(way.connection, change)
     since += await changes.find(way.connection, _BROUGHT, change.seq, write.NIL)
-    for later in sorted(since, key=lambda one: one.seq):
+    since.sort(key=lambda one: one.seq)
+    for some, own in _alike(since, roots):
+        await stage.clear("one")
+        await _state(way, stage, change)
+        await _go_through(way, own)
+        await _drop(stage, some, others=True)
+        await stage.add("one", "due")
+    for copy in ("was", "due"):
+        await stage.look_for(copy)
+
+
+def _alike(since: Sequence[Change], roots: Sequence[str]) -> list[tuple[list[str], list[Change]]]:
+    """Companies that changed together ever since, with their changes; those of vessels may concern any."""
+    found: dict[tuple[str, ...], tuple[list[str], list[Change]]] = {}
+    for root in roots:
+        own = [one for one in since if one.vessel_id is not None or root in one.roots]
+        found.setdefault(tuple(one.id for one in own), ([], own))[0].append(root)
+    return [*found.values()]
+
+
+async def _go_through(way: Way, since: Sequence[Change]) -> None:
+    """Lets `one` go through these changes, as far as they are in force."""
+    stage, known = way.companies, {one.id for one in since}
+    for later in changes.in_force(since):
         if later.vessel_id is not None:
             await _came_along(way, later)
         elif later.restored is None:
             await stage.expect_written(later.id)
         else:
-            (to,) = await changes.find(way.connection, "c.id = $1::text::uuid", later.restored)
-            await _drop(stage, to.roots, others=False)
-            await _state(way, stage, to)
+            if later.restored not in known:
+                (to,) = await changes.find(way.connection, "c.id = $1::text::uuid", later.restored)
+                await _drop(stage, to.roots, others=False)
+                await _state(way, stage, to)
             await stage.expect_written(later.id, stayed=True)
-    await _drop(stage, roots, others=True)
-    await stage.add("one", "due")
-    for copy in ("was", "due"):
-        await stage.look_for(copy)
 
 
 async def _came_along(way: Way, later: Change) -> None:
@@ -92,7 +112,7 @@ async def _came_along(way: Way, later: Change) -> None:
     connection, stage = way.connection, way.companies
     for before in await changes.find(connection, "c.id = $1::text::uuid", later.restored):
         async for part in way.read(before, "context"):
-            await stage.load(part, "due")
+            await stage.load(part, "new")
     for of in FLEET:
         parts_of = await connection.fetch(
             "SELECT id FROM bulkmig.base"
@@ -106,12 +126,12 @@ async def _came_along(way: Way, later: Change) -> None:
             for table in of.tables:
                 n, target = stage.number[table.name], stage.tables[table.name]
                 await connection.execute(
-                    f"INSERT INTO one_{n} SELECT * FROM due_{n} d"
+                    f"INSERT INTO one_{n} SELECT * FROM new_{n} d"
                     f" WHERE d.{table.own_key} = ANY ($1::text[]::uuid[])"
                     f" AND {stage.missing(target, 'd', 'one')}",
                     ids,
                 )
-    await stage.clear("due")
+    await stage.clear("new")
 
 
 async def _state(way: Way, stage: Stage, change: Change) -> None:

@@ -19,8 +19,9 @@ from bulkmig.sync import alone, held
 from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Found, orphans
 from bulkmig.sync.kept import FOR_NOW
+from bulkmig.sync.moves import Moves
 from bulkmig.sync.parts import Plan
-from bulkmig.sync.plan import plan
+from bulkmig.sync.plan import plan, release
 from bulkmig.sync.record import BRAKE
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step
@@ -85,6 +86,7 @@ async def delete(
             for name, ids in gone.items():
                 found[name].gone |= dict.fromkeys(ids, vessel.id)
         plans = await plan(target, [*roots], found, rules, checkpoints=options.checkpoints, anew=anew)
+        await release(target, plans, found["equipment"].gone, rules, Moves())
         for vessel in vessels:
             made = plans.get(vessel.id)
             if made is not None and made.brake:

@@ -48,19 +48,28 @@ async def plan(
             look = Look(entity, made, found[entity.name], moves, opened, stayed)
             await look.keep(connection)
             await look.decide(connection, gone[entity.name], rules)
-    left = {end for plan in made.values() for part in plan.parts.values() for end in part.let_go}
-    if left and vessels:
-        # Equipment that stayed for rows which let go of it now.
-        on = found["equipment"].gone
-        again = {
-            source: on[source]
-            for (of, source), kept in stayed.items()
-            if of == "equipment" and kept.reason == held.BY_ROW and kept.id in left and source in on
-        }
-        again = {s: v for s, v in again.items() if s not in gone["equipment"] and not made[v].brake}
-        look = Look(entity_of("equipment"), made, Found(), moves, opened, stayed)
-        await look.decide(connection, again, rules)
     return made
+
+
+async def release(
+    connection: Connection, made: Mapping[str, Plan], gone: Mapping[str, str], rules: Rules, moves: Moves
+) -> None:
+    """Decides about equipment of these vessels that stayed for rows which let go of it now, on whichever of
+    them. `gone`: equipment that the source has no more, with its vessels."""
+    left = {end for plan in made.values() for part in plan.parts.values() for end in part.let_go}
+    if not left:
+        return
+    stayed = await retained(connection, [*made])
+    again: dict[str, str] = {}
+    for (of, source), kept in stayed.items():
+        if of != "equipment" or kept.reason != held.BY_ROW or kept.id not in left or source not in gone:
+            continue
+        own = made[gone[source]]
+        if not own.brake and kept.id not in own.parts[of].was:  # else it was decided about
+            again[source] = gone[source]
+    opened = await conflicts.open_ones(connection, [*made]) if again else {}
+    look = Look(entity_of("equipment"), made, Found(), moves, opened, stayed)
+    await look.decide(connection, again, rules)
 
 
 def _brake(

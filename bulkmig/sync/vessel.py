@@ -29,7 +29,7 @@ from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.parts import Plan
-from bulkmig.sync.plan import plan
+from bulkmig.sync.plan import plan, release
 from bulkmig.sync.record import record, record_left
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step, key_of
@@ -192,6 +192,10 @@ async def _look(
         plans |= await plan(
             target, gather.vessels, gather.found, rules, moves, checkpoints=options.checkpoints
         )
+    gone = {
+        source: vessel for gather in gathered for source, vessel in gather.found["equipment"].gone.items()
+    }
+    await release(target, plans, gone, rules, moves)
     for vessel, made in plans.items():
         for name, found in moves.disputed[vessel].items():
             made.parts[name].conflicts += found

@@ -265,3 +265,43 @@ async def test_what_the_portal_changed_of_a_company_that_a_vessel_brought_back_i
     told = await rollback(config, run=back.run_id)
     assert await rows(maintenance_url, "SELECT name FROM companies") == ["portal"]
     assert ("companies", company, "changed") in {(row.table, row.id, row.change) for row in told.refused}
+
+
+async def test_what_the_portal_added_before_a_change_that_was_undone_is_not_given_up_with_an_older_one(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
+    vessel = await a_vessel_with_equipment(maintenance_url)
+    log = await fetchval(
+        maintenance_url,
+        "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
+        f" SELECT gen_random_uuid(), min(e.id::text)::uuid, now(), 'oil' {EQUIPMENT_OF} RETURNING id::text",
+        vessel,
+    )
+    await execute(
+        origin.url,
+        "UPDATE vessels SET flag = 'NO', updated_at = now() WHERE id = $1::text::uuid",
+        vessel,
+    )
+    await sync(config, ALL)
+    await undone(config, vessel=vessel)
+    told = await refused(config, vessel=vessel)
+    assert [asdict(row) for row in told.refused] == [
+        {"table": "maintenance_logs", "id": log, "change": "added"}
+    ]
+
+
+async def test_so_it_is_with_a_user_whom_the_portal_changed_before_a_change_of_companies_that_was_undone(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin, config, report = await migrated(fleets, SPEC, maintenance_url, fresh=True)
+    user = await fetchval(
+        maintenance_url,
+        "UPDATE users SET first_name = 'portal' WHERE id = (SELECT min(id::text)::uuid FROM users)"
+        " RETURNING id::text",
+    )
+    await execute(origin.url, "UPDATE companies SET name = 'source', updated_at = now()")
+    await undone(config, await sync(config, ALL))
+    told = await rollback(config, run=report.run_id)
+    assert await rows(maintenance_url, f"SELECT first_name FROM users WHERE id = '{user}'") == ["portal"]
+    assert ("users", user, "changed") in {(row.table, row.id, row.change) for row in told.refused}

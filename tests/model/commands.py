@@ -111,6 +111,8 @@ def _users(run: Run, company_ids: set[str], sound: set[str]) -> None:
             if loaded:
                 run.hits("kept child")
             run.put_aside(ref, None, due.codes | run.errors(company), sure=not loaded)
+        elif due.codes:
+            _aside(run, due, due.codes)
         else:
             run.kept.add(ref)
 

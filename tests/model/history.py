@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from tests.model.state import State
 from tests.model.tables import Key, Tables, key_of, vessel_of
@@ -151,7 +151,9 @@ def without_portal(history: History, change: Change) -> Rows:
     """What the change's rows would be now had only bulkmig written since."""
     due = part(change.step.before, change)
     since = history.since(change)
+    before: dict[str, Rows] = {}
     for later in history.changes[history.changes.index(change) :]:
+        before[later.id] = dict(due)
         if later not in since and change.vessel is None:
             # A vessel that went back brought along what it needs.
             due |= {key: row for key, row in _written(later.step, change) if row is not None}
@@ -166,18 +168,44 @@ def without_portal(history: History, change: Change) -> Rows:
             due = {key: row for key, row in due.items() if (key, None) not in ours}
             due |= {key: row for key, row in ours if row is not None}
             continue
-        if later.restored is not None and change.vessel is not None:
-            due = part(later.step.after, change)
+        if later.restored is not None:
+            due = _undone(history.of(later.restored), later, change, due, before)
             continue
-        if later.restored is not None:  # what the portal had deleted, and isn't there before that either
-            left = part(later.step.after, change)
-            due = {key: row for key, row in due.items() if key in left}
         for key, row in _written(later.step, change):
             if row is None:
                 due.pop(key, None)
             else:
                 due[key] = row
     return due
+
+
+def _undone(to: Change, later: Change, change: Change, due: Rows, before: Mapping[str, Rows]) -> Rows:
+    """What is due when `later` went back to `to`: what was due then, so that what the portal had changed by
+    then it still has changed, since an earlier change. `before`: what was due before each change since."""
+    about = replace(change, roots=tuple(root for root in change.roots if root in to.roots))
+    then, now = part(to.step.before, about), part(later.step.after, about)
+    mine = _of(due, about)
+    found = {key: row for key, row in due.items() if key not in mine} | _of(before.get(to.id, now), about)
+    for key in then.keys() | now.keys():
+        if then.get(key) == now.get(key):
+            continue
+        # What a rollback of companies leaves, since others use it, is due as it was.
+        row = now.get(key) if key in then or change.vessel is not None else due.get(key, now[key])
+        if row is None:
+            found.pop(key, None)
+        else:
+            found[key] = row
+    return found
+
+
+def _of(rows: Rows, change: Change) -> Rows:
+    """Those of these rows that the change is about."""
+    if change.vessel is not None:
+        return rows
+    tables = Tables()
+    for (table, key), row in rows.items():
+        tables.of[table][key] = row
+    return fleet_part(tables, change.roots)
 
 
 def _written(step: Step, change: Change) -> Iterator[tuple[tuple[str, Key], Row | None]]:

@@ -224,9 +224,10 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
         if _company(base.unit) in change.roots and state.target_id(ref) not in stayed:
             made.base[ref] = base
     made.conflicts = {
-        number: before.conflicts.get(number, one) if _goes_back(state, one, change, stayed) else one
-        for number, one in made.conflicts.items()
-        if number in before.conflicts or not _goes_back(state, one, change, stayed)
+        number: one
+        for of in (before, state)
+        for number, one in of.conflicts.items()
+        if _goes_back(of, one, change, stayed) == (of is before)
     }
     _shared_records(made, history, change)
     _check_unique(made)

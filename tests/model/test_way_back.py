@@ -107,3 +107,21 @@ def test_taken_meanwhile(case: Case) -> None:
     case.own("vessels", company_id=acme, name="own", imo_number="9074729", status="operational")
     with pytest.raises(Refused):
         back(case, undone, force=True)
+
+
+def test_conflicts_go_back(case: Case) -> None:
+    """Ledger mark, base, pending, quarantine, conflicts and adoptions go back with the rows"""
+    acme = case.find("companies", code="ACME").source_id
+    eve = case.add("users", company_id=acme, email="eve@x.org", role="ADMIN")
+    case.sync()
+    first = [change for change in case.history.changes if change.vessel is None][-1]
+    case.portal(eve, "users", first_name="Portal")
+    case.source("users", eve.source_id, first_name="Source")
+    case.sync(strategy="manual")
+    undone = back(case, first, force=True)
+    assert not case.is_there(eve)
+    assert case.state.conflicts == {}
+    back(case, undone)
+    assert case.conflict().open
+    case.sync()
+    assert case.cell(eve, "first_name") == "Portal"

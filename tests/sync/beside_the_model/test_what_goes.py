@@ -12,6 +12,7 @@ from tests.sync.beside_the_model.scene import (
     OF_RADAR,
     OF_VALVE,
     OF_WINCH,
+    ONE,
     RADAR,
     TWO,
     VALVE,
@@ -19,6 +20,7 @@ from tests.sync.beside_the_model.scene import (
     portal,
     source,
     sync,
+    takes_the_number_of,
 )
 
 
@@ -87,3 +89,17 @@ async def test_a_user_who_was_inactive_already_and_stayed_is_in_no_conflict_when
     await portal_steps.delete_row(session, "maintenance_logs", log)
     await sync(session, "target_wins")
     assert not session.state.is_there(Ref("user", ANN))
+
+
+async def test_equipment_goes_as_the_document_for_which_it_stayed_moves_to_another_vessel(
+    session: Session,
+) -> None:
+    await takes_the_number_of(session, ONE, TWO)
+    await source(session, "documents", OF_RADAR["documents"], vessel_id=ONE)
+    await source_steps.delete_row(session, "cross_references", OF_RADAR["cross_references"])
+    await source_steps.delete_row(session, "equipment", RADAR, whole=False)
+    await sync(session, "target_wins")
+    assert session.state.is_there(Ref("equipment", RADAR))
+    await source(session, "vessels", ONE, imo_number="9241061")
+    await sync(session)
+    assert not session.state.is_there(Ref("equipment", RADAR))
