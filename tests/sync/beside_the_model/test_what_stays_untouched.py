@@ -60,3 +60,13 @@ async def test_a_vessel_that_the_portal_has_made_inactive_and_of_which_a_log_is_
     await session.sync(Options("sync", allow_deletions=True))
     assert session.state.is_there(Ref("vessel", TWO))
     await _refused(session, change, "vessels")
+
+
+async def test_so_it_is_not_where_bulkmig_has_made_it_inactive(session: Session) -> None:
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
+    change = await _an_earlier_change(session)
+    await source_steps.delete_row(session, "vessels", TWO)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert session.state.is_there(Ref("vessel", TWO))
+    await session.rollback(change, force=False)
+    assert not session.runs[-1].was_refused
