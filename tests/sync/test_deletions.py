@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -12,6 +13,7 @@ from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, settings, state, undone
 from tests.checkpoint.test_rollback import of_the_portal
+from tests.oracle.contract import TABLES
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets, Origin
 from tests.sync.scene import ALL, gone_vessel, lasting
@@ -91,6 +93,23 @@ async def test_a_vessel_that_is_gone_is_deleted_once_that_is_allowed_and_comes_b
     assert await fetchval(config.target, "SELECT count(*) FROM vessels") == 1
     await undone(config, report)
     assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
+
+
+async def test_rows_that_go_are_counted_table_by_table(origin: Origin, config: Settings) -> None:
+    before = await _counts(config.target)
+    await execute(origin.url, "DELETE FROM documents WHERE equipment_id IS NOT NULL")
+    report = await sync(config, ALL)
+    documents = await _counts(config.target)
+    assert (report.deleted, report.deleted["vessel_documents"]) == (before - documents, 0)
+    await gone_vessel(origin)
+    report = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
+    assert report.deleted == documents - await _counts(config.target)
+    assert report.deleted["vessel_documents"] > 0
+
+
+async def _counts(url: str) -> Counter[str]:
+    """How many rows each table of the portal has."""
+    return Counter({name: await fetchval(url, f"SELECT count(*) FROM {name}") for name in TABLES})
 
 
 async def test_a_vessel_with_rows_of_the_portal_s_own_becomes_inactive(
