@@ -164,6 +164,8 @@ class Changes:
         settled = {result.vessel.id for result in run.counted.done} | self.moves.giving
         left = [vessel for vessel in self.chosen.vanished if vessel.id not in run.counted.ended]
         run.report.selected += len(left)
+        if left and run.settings.window is not None:
+            await run.read_pace()  # nobody has, where no vessel has changed
         # A reference that the portal has changed is decided about in the commit that takes its ends.
         for group in self.moves.groups(left):
             if any(self.moves.partners(vessel.id) & self._taken - settled for vessel in group):

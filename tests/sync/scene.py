@@ -7,6 +7,11 @@ from tests.checkpoint.support import execute, fetchval
 from tests.support.fleets import Origin
 
 ALL = Selection(all=True)
+# How many vessels of the target a source id names.
+THERE = (
+    "SELECT count(*) FROM vessels v JOIN bulkmig.identities i ON i.target_id = v.id"
+    " WHERE i.source_id = $1::text::uuid"
+)
 
 
 async def gone_vessel(origin: Origin, vessel: str = "") -> str:

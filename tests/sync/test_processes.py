@@ -14,7 +14,7 @@ from tests.checkpoint.support import execute, fetchval, settings
 from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases
-from tests.sync.scene import ALL, gone_vessel
+from tests.sync.scene import ALL, THERE, gone_vessel
 
 SPEC = FleetSpec(seed=14, vessels=8, companies=2, users_per_company=3, equipment=6, approved=0.75)
 # Of every kind: rows, a place above many, a user, a row that turns erroneous, one that goes, one that moves
@@ -40,10 +40,6 @@ LEDGER = (
     "SELECT entity, source_id, vessel_id FROM bulkmig.pending ORDER BY 1, 2",
     "SELECT entity, source_id, vessel_id, reason FROM bulkmig.retained ORDER BY 1, 2",
     "SELECT vessel_id, state FROM bulkmig.vessels ORDER BY 1",
-)
-THERE = (
-    "SELECT count(*) FROM vessels v JOIN bulkmig.identities i ON i.target_id = v.id"
-    " WHERE i.source_id = $1::text::uuid"
 )
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bulkmig import Selection, Settings, migrate
+from bulkmig import Settings, migrate
 from bulkmig.generate import FleetSpec
 from bulkmig.sqlite.address import is_file
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, settings
 from tests.support.fleets import Fleets, Origin
+from tests.sync.scene import ALL, THERE, gone_vessel
 
 SPEC = FleetSpec(seed=4, vessels=3, companies=1, users_per_company=2, equipment=4)
-ALL = Selection(all=True)
 CHANGE = "UPDATE equipment SET model = 'changed', updated_at = now()"
 # What the ledger says that a vessel's last change took, and when that was: the first has waited longest.
 HISTORY = (
@@ -65,6 +65,44 @@ async def test_a_sync_whose_window_is_over_changes_no_vessel(fleets: Fleets, mai
     report = await sync(msgspec.structs.replace(config, window=0.0), ALL)
     assert (report.status, report.exit_status, report.remaining) == ("stopped", 4, 3)
     assert not any([await fetchval(maintenance_url, CHANGED, vessel) for vessel in order])
+
+
+async def test_a_window_that_ends_amid_vanished_vessels_leaves_the_rest_to_the_next(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    config = settings(origin, maintenance_url, parallel_vessels=1, allow_deletions=True)
+    await migrate(config, ALL)
+    first, second, stays = sorted(origin.approved[:3])
+    for vessel, seconds in ((first, 0.0), (second, 2 * HOUR)):
+        await execute(maintenance_url, HISTORY.format(seconds=seconds, day=1, vessel=vessel))
+        await gone_vessel(origin, vessel)
+    report = await sync(msgspec.structs.replace(config, window=HOUR), ALL)
+    assert (report.status, report.exit_status) == ("stopped", 4)
+    assert (report.done, report.failed, report.remaining) == (2, 0, 1)
+    assert [await fetchval(maintenance_url, THERE, vessel) for vessel in (first, second)] == [0, 1]
+    again = await sync(msgspec.structs.replace(config, window=4 * HOUR), ALL)
+    assert (again.status, again.remaining) == ("completed", 0)
+    assert [await fetchval(maintenance_url, THERE, vessel) for vessel in (second, stays)] == [0, 1]
+
+
+async def test_a_vessel_that_fails_before_the_window_ends_is_told_beside_those_that_remain(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC, fresh=True)
+    config, order = await _prepared(origin, maintenance_url, [0.0, 0.0, 2 * HOUR])
+    failing, done, remaining = order
+    await execute(origin.url, "UPDATE equipment SET name = NULL WHERE vessel_id = $1::text::uuid", failing)
+    strict = msgspec.structs.replace(config, on_error="fail", continue_on_error=True)
+    report = await sync(msgspec.structs.replace(strict, window=HOUR), ALL)
+    assert (report.status, report.exit_status) == ("stopped", 4)
+    assert [failure.vessel_id for failure in report.failures] == [failing]
+    assert (report.done, report.failed, report.remaining) == (1, 1, 1)
+    # The next window begins with what failed, which has waited longest, and says so again.
+    again = await sync(msgspec.structs.replace(strict, window=4 * HOUR), ALL)
+    assert (again.status, again.exit_status, again.remaining) == ("completed_with_failures", 1, 0)
+    assert [failure.vessel_id for failure in again.failures] == [failing]
+    assert [await fetchval(maintenance_url, CHANGED, vessel) for vessel in (done, remaining)] == [True, True]
 
 
 @pytest.mark.only_postgresql("tests/sqlite/test_portal_at_work.py has it for files")
