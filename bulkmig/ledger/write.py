@@ -132,11 +132,14 @@ async def base(
 async def identities(
     connection: Connection, run_id: str, entity: str, rows: Iterable[tuple[str, str, bool]]
 ) -> None:
-    """Records (source id, target id, adopted)."""
+    """Records (source id, target id, adopted). An id that is recorded stays, unless its row was rolled back
+    and one of the portal's is adopted now."""
     await connection.executemany(
-        "INSERT INTO bulkmig.identities (entity, source_id, target_id, adopted, run_id) VALUES"
+        "INSERT INTO bulkmig.identities AS i (entity, source_id, target_id, adopted, run_id) VALUES"
         " ($1, $2::text::uuid, $3::text::uuid, $4, $5::text::uuid)"
-        " ON CONFLICT (entity, source_id) DO NOTHING",
+        " ON CONFLICT (entity, source_id) DO UPDATE SET target_id = excluded.target_id,"
+        " adopted = excluded.adopted, run_id = excluded.run_id"
+        " WHERE excluded.adopted AND i.target_id <> excluded.target_id",
         [(entity, source, target, adopted, run_id) for source, target, adopted in rows],
     )
 

@@ -66,6 +66,7 @@ POOLS: dict[str, dict[str, tuple[Cell, ...]]] = {
     "cross_references": {"notes": TEXT, "reference_type": (UNIQUE,)},
     "maintenance_logs": {"description": (UNIQUE,)},
 }
+NUMBERS = ("9074729", "9319466", "9321483")
 DELETABLE = (
     "critical_parts",
     "equipment_documents",
@@ -175,7 +176,7 @@ async def add(
         },
         "vessels": {
             "name": word,
-            "imo_number": ("9074729", "9319466", "9321483")[other % 3],
+            "imo_number": NUMBERS[other % 3],
             "status": "operational",
         },
         "equipment": {"name": word, "qr_code": word, "status": "operational", "specifications": "{}"},
