@@ -60,7 +60,8 @@ UNION {_PENDING}"""
 
 # Rows that are as the vessel's last change left them, which wrote their base. Only good right after that: a
 # dump that is restored may give all rows one xmin. Not where a sync meant something else than the base to
-# stand, on any of the vessels that changed in one commit.
+# stand, on any of the vessels that changed in one commit; nor since a rollback, which puts back what the
+# portal had changed along with the base.
 _AS_LEFT = """
 SELECT t.{key}::text FROM {table} t WHERE t.{key} = ANY ($1::text[]::uuid[]) AND t.xmin::text IN
     (SELECT b.xmin::text FROM bulkmig.base b
@@ -70,7 +71,11 @@ SELECT t.{key}::text FROM {table} t WHERE t.{key} = ANY ($1::text[]::uuid[]) AND
                                  ORDER BY vessel_id, id DESC)
         AND NOT EXISTS (SELECT FROM bulkmig.base s
                          WHERE s.xmin = b.xmin AND s.vessel_id = ANY ($3::text[]::uuid[])
-                           AND s.kind = 'standing'))
+                           AND s.kind = 'standing')
+        AND NOT EXISTS (SELECT FROM bulkmig.checkpoints own JOIN bulkmig.checkpoints back
+                            ON back.seq >= own.seq AND back.restored IS NOT NULL
+                         WHERE own.id = b.checkpoint_id
+                           AND coalesce(back.vessel_id, '{NIL}'::uuid) = b.vessel_id))
 """
 
 
@@ -156,7 +161,7 @@ class Weigher(Struct):
         if not (self.same_snapshot and cells) or on_file(self.target) is not None:
             return set()
         table, ids = cells[0].table, list({mismatch.id for mismatch in cells})
-        query = _AS_LEFT.format(table=table.name, key=table.own_key)
+        query = _AS_LEFT.format(table=table.name, key=table.own_key, NIL=NIL)
         owners = list(self.vessels) or [NIL]  # also those to which rows have moved
         return {row[0] for row in await self.target.fetch(query, ids, entity.name, owners)}
 

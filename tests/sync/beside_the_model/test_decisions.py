@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.model import package, portal_steps, source_steps
 from tests.model.run import Options
 from tests.model.session import Session
@@ -15,6 +17,7 @@ from tests.sync.beside_the_model.scene import (
     OF_VALVE,
     ONE,
     PUMP,
+    SEAL,
     TWO,
     VALVE,
     WINCH,
@@ -176,3 +179,18 @@ async def test_a_vessel_that_was_rolled_back_is_left_alone_after_a_conflict_of_i
     await source(session, "equipment", WINCH, notes="later still")
     await sync(session)
     assert session.state.rolled_back == {TWO}
+
+
+@pytest.mark.parametrize(
+    "ref", [Ref("critical_part", SEAL), Ref("company", ACME)], ids=lambda ref: ref.entity
+)
+async def test_what_the_portal_changed_is_drift_still_when_a_forced_rollback_has_been_undone(
+    session: Session, ref: Ref
+) -> None:
+    await portal(
+        session, ref, **({"description": "portal"} if ref.entity != "company" else {"name": "portal"})
+    )
+    await session.rollback_run(session.runs[0].run_id, force=True)
+    await session.rollback_run(session.runs[-1].run_id, force=False)
+    await sync(session, "merge")
+    assert session.runs[-1].verified.drift
