@@ -315,7 +315,7 @@ def _forget(run: Run, fleet: Fleet) -> None:
     there = run.onboarding.of["vessels"]
     for ref, listed in list(run.state.quarantine.items()):
         vessel_gone = listed.vessel is not None and listed.vessel not in there
-        now = listed.vessel if ref.entity == "vessel" else vessels.now_on(run, ref)
+        now = listed.vessel if ref.entity == "vessel" else vessels.now_on(run.onboarding, ref)
         left = listed.vessel is not None and now != listed.vessel and now not in fleet.due
         if listed.sure and (vessel_gone or left or run.onboarding.get(*ref) is None):
             run.put_aside(ref, listed.vessel, listed.codes, sure=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
+from tests.model.onboarding import Onboarding
 from tests.model.run import Due, Run
 from tests.model.tables import Unit
 from tests.model.three_way import result_of
@@ -121,7 +122,7 @@ def _partners(run: Run, fleet: Fleet, vessel_id: str) -> set[str]:
         return {vessel_id}
     pairs = _changed_references(run)
     for ref, base in run.state.base.items():
-        now = now_on(run, ref)
+        now = now_on(run.onboarding, ref)
         moves = base.vessel is not None and now is not None and now in fleet.due
         if moves and run.state.open_conflict(ref) is None:  # what waits for a decision stays where it is
             pairs.add((base.vessel or "", now or ""))
@@ -147,11 +148,11 @@ def _changed_references(run: Run) -> set[tuple[str, str]]:
     return found
 
 
-def now_on(run: Run, ref: Ref) -> str | None:
+def now_on(onboarding: Onboarding, ref: Ref) -> str | None:
     """The vessel that a row is on in the source."""
-    row = run.onboarding.get(*ref)
+    row = onboarding.get(*ref)
     if row is not None and ref.entity == "critical_part":
-        row = run.onboarding.get("equipment", required(row, "equipment_id"))
+        row = onboarding.get("equipment", required(row, "equipment_id"))
     return None if row is None else row.get("vessel_id")
 
 
@@ -159,7 +160,7 @@ def with_rows_of_others(run: Run, fleet: Fleet) -> set[str]:
     """Vessels to be loaded of which a row is in the target on another vessel: only a sync moves it."""
     found = set[str]()
     for ref, base in run.state.base.items():
-        now = now_on(run, ref)
+        now = now_on(run.onboarding, ref)
         if now is not None and now in fleet.due and base.vessel != now and run.state.is_there(ref):
             found.add(now)
     return found
