@@ -48,7 +48,7 @@ def resolve(state: State, onboarding: Onboarding, conflict: Conflict, take: Deci
         elif conflict.target is not None:
             instead = instead_of(state, onboarding, conflict.ref, conflict.target)
             if instead is None:
-                remove(state, conflict.ref, conflict.target)
+                _remove(state, conflict)
             else:
                 state.tables.put_unit(thing, instead[1])
                 state.base[conflict.ref] = replace(was, unit=instead[1], gone="held")
@@ -60,6 +60,16 @@ def resolve(state: State, onboarding: Onboarding, conflict: Conflict, take: Deci
         state.base[conflict.ref] = Base(conflict.source, conflict.vessel)
     state.conflicts[conflict.number] = replace(conflict, fields=values, open=False)
     hits("resolved")
+
+
+def _remove(state: State, conflict: Conflict) -> None:
+    """Deletes the row with what hangs on it. References of its own vessel wait for nothing: the source has
+    their end no more, and should it have them with another one, they are new."""
+    waited = set(state.pending)
+    remove(state, conflict.ref, conflict.target or {})
+    for source_id in state.pending.keys() - waited:
+        if state.pending[source_id] == conflict.vessel:
+            del state.pending[source_id]
 
 
 def _result(field: Field, value: Values, conflict: Conflict, take: Decision, hits: Hits) -> Cell:
