@@ -38,6 +38,16 @@ SAME: dict[str, tuple[tuple[str, Cells, str, str, Cells], ...]] = {
     "quality_score": (("score", ("10", "90"), "quality_scores", "score", ("0", "55", "100")),),
     "cross_reference": (("notes", ("mine", None), "cross_references", "notes", ("yours", None)),),
 }
+# Fields that both change, each to another value: entity, column of both, the source's value, the target's
+# table, the portal's value. What `merge` makes of them has rules that are seldom hit else.
+DIFFERENT: tuple[tuple[str, str, str | None, str, str | None], ...] = (
+    ("user", "first_name", "Eve", "users", None),
+    ("vessel", "gross_tonnage", None, "vessel_details", "99.00"),
+    ("equipment", "quality_score", None, "equipment_metadata", "60"),
+    ("document", "file_size", "200", "equipment_documents", None),
+    ("critical_part", "current_stock", "9", "critical_parts", "8"),
+    ("vessel", "flag", "NO", "vessel_details", "SE"),
+)
 DELETABLE = ("critical_part", "document", "quality_score", "cross_reference", "equipment", "user")
 
 
@@ -65,11 +75,37 @@ async def same_field(session: Session, entity: str, which: int, one: int, other:
     if ref is None:
         return
     column, ours, table, field, theirs = SAME[entity][one % len(SAME[entity])]
+    await _both_set(
+        session, ref, (column, ours[other % len(ours)]), (table, field, theirs[one % len(theirs)])
+    )
+
+
+async def _both_set(
+    session: Session, ref: Ref, ours: tuple[str, str | None], theirs: tuple[str, str, str | None]
+) -> None:
+    """The source sets a column; the portal a field of a table, if the row has that."""
+    table, field, value = theirs
     unit = session.state.unit(ref)
     if unit is not None and table in unit:
-        new = {column: ours[other % len(ours)]}
-        await source_steps.set_cells(session, TABLE_OF[entity], ref.source_id, new)
-        await portal_steps.set_cell(session, table, unit[table], field, theirs[one % len(theirs)])
+        await source_steps.set_cells(session, TABLE_OF[ref.entity], ref.source_id, dict([ours]))
+        await portal_steps.set_cell(session, table, unit[table], field, value)
+
+
+async def statuses(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """An equipment is faulty in the portal, while the source gives it another status than it had."""
+    ref = loaded(session, "equipment", which)
+    if ref is not None:
+        was = session.state.base[ref].unit["equipment"]["status"]
+        new = ("REMOVED", "DRAFT") if was == "operational" else ("REMOVED", "ACTIVE")
+        await _both_set(session, ref, ("status", new[one % 2]), ("equipment", "status", "fault"))
+
+
+async def different(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """Both change the same field of a row, and to different values; one may empty it that was filled."""
+    entity, column, ours, table, theirs = DIFFERENT[one % len(DIFFERENT)]
+    ref = loaded(session, entity, which)
+    if ref is not None and session.state.base[ref].unit[table][column] not in (ours, theirs):
+        await _both_set(session, ref, (column, ours), (table, column, theirs))
 
 
 async def source_deletes(session: Session, entity: str, which: int, one: int, other: int) -> None:
@@ -189,6 +225,8 @@ Both = Callable[[Session, str, int, int, int], Coroutine[Any, Any, None]]
 STEPS: dict[str, Both] = {
     "both change": both_change,
     "same field": same_field,
+    "statuses": statuses,
+    "different": different,
     "source deletes": source_deletes,
     "portal deletes": portal_deletes,
     "logged and deleted": logged_and_deleted,

@@ -158,6 +158,8 @@ def without_portal(history: History, change: Change) -> Rows:
             # A vessel that went back brought along what it needs.
             due |= {key: row for key, row in _written(later.step, change) if row is not None}
             continue
+        if later not in since and any(later.step.before is one.step.before for one in since):
+            continue  # one of these is of the same step
         if later not in since:
             # What bulkmig did to another vessel took its references along, or brought them back.
             ours = [

@@ -12,7 +12,7 @@ from tests.model.rules import Hits
 from tests.model.state import Base, Conflict, Decision, Field, State, Values
 from tests.model.tables import THING_OF
 from tests.model.three_way import written
-from tests.oracle.draft import Cell, Ref
+from tests.oracle.draft import Cell
 
 
 def resolvable(state: State) -> list[Conflict]:
@@ -48,8 +48,7 @@ def resolve(state: State, onboarding: Onboarding, conflict: Conflict, take: Deci
         elif conflict.target is not None:
             instead = instead_of(state, onboarding, conflict.ref, conflict.target)
             if instead is None:
-                remove(state, conflict.ref, conflict.target)
-                _leave_listed(state)
+                _remove(state, conflict)
             else:
                 state.tables.put_unit(thing, instead[1])
                 state.base[conflict.ref] = replace(was, unit=instead[1], gone="held")
@@ -63,13 +62,14 @@ def resolve(state: State, onboarding: Onboarding, conflict: Conflict, take: Deci
     hits("resolved")
 
 
-def _leave_listed(state: State) -> None:
-    """A reference that has lost an end, and is in quarantine for that, may wait besides until it is looked at
-    again."""
-    for source_id in state.pending:
-        ref = Ref("cross_reference", source_id)
-        if ref in state.quarantine:
-            state.quarantine[ref] = replace(state.quarantine[ref], sure=False)
+def _remove(state: State, conflict: Conflict) -> None:
+    """Deletes the row with what hangs on it. References of its own vessel wait for nothing: the source has
+    their end no more, and should it have them with another one, they are new."""
+    waited = set(state.pending)
+    remove(state, conflict.ref, conflict.target or {})
+    for source_id in state.pending.keys() - waited:
+        if state.pending[source_id] == conflict.vessel:
+            del state.pending[source_id]
 
 
 def _result(field: Field, value: Values, conflict: Conflict, take: Decision, hits: Hits) -> Cell:

@@ -183,6 +183,9 @@ class Session:
     async def sync(self, options: Options) -> None:
         """Syncs all vessels."""
         options = replace(options, full=options.full or self.unmoved, on_error=self.on_error)
+        if self.on_error == "fail" and options.strategy == "manual" and self._has_moving():
+            # Whether a row that stays, in conflict, lets its old vessel fail with the new one is not said.
+            options = replace(options, strategy="merge")
         self.log.append(
             f"sync {options.strategy}{' --full' * options.full}{' --no-new' * (not options.new)}"
             f"{' --allow-deletions' * options.allow_deletions}"
@@ -197,6 +200,14 @@ class Session:
         await self.check()
         await self._conflicts(before, report)
         self._figures(report, outcome)
+
+    def _has_moving(self) -> bool:
+        """Whether the source has a row on another vessel than it was written for."""
+        return any(
+            base.vessel is not None and now_on(self.onboarding, ref) not in (base.vessel, None)
+            for ref, base in self.state.base.items()
+            if ref.entity != "vessel"
+        )
 
     async def resolve(self, which: int, take: Decision) -> None:
         """Decides an open conflict."""
