@@ -116,3 +116,27 @@ async def test_a_vessel_that_was_taken_over_has_an_id_of_its_own_once_that_is_ta
     finally:
         await target.close()
     assert found == derive_one(VESSELS[0], VESSELS[0], DIGITS["vessel"])
+
+
+async def test_a_vessel_that_comes_back_takes_over_what_the_portal_has_under_its_number_by_now(
+    source: asyncpg.Connection, settings: Settings
+) -> None:
+    await source.execute(f"UPDATE vessels SET imo_number = '9074729' WHERE id = '{VESSELS[0]}'")
+    first = await migrate(settings, Selection(vessels=(VESSELS[0],)))
+    await rollback(settings, run=first.run_id)
+    target = await asyncpg.connect(settings.target)
+    try:
+        own = await target.fetchval(
+            "WITH c AS (INSERT INTO companies (id, name, slug) VALUES (gen_random_uuid(), 'own', 'own')"
+            " RETURNING id) INSERT INTO vessels (id, company_id, name, imo_number, status)"
+            " SELECT gen_random_uuid(), id, 'own', '9074729', 'operational' FROM c RETURNING id::text"
+        )
+        report = await migrate(settings, Selection(vessels=(VESSELS[0],)))
+        assert (report.exit_status, report.findings["warning", "vessel.adopted"]) == (0, 1)
+        found = await target.fetch(
+            "SELECT v.id::text, v.name, count(e.id) FROM vessels v JOIN equipment e ON e.vessel_id = v.id"
+            " JOIN vessel_details d ON d.vessel_id = v.id GROUP BY v.id"
+        )
+    finally:
+        await target.close()
+    assert [tuple(row) for row in found] == [(own, "one", 2)]

@@ -11,6 +11,7 @@ from bulkmig import Report, Selection, Settings, migrate, sync
 from bulkmig.entities import DIGITS
 
 ALL = Selection(all=True)
+ANOTHER_ROLE = "ALTER TYPE user_role ADD VALUE 'CAPTAIN'"  # which the map doesn't know
 
 
 class Portals:
@@ -190,3 +191,28 @@ async def test_a_user_of_another_company_is_not_taken_over(portals: Portals) -> 
     await portals.user(1, "a@x.org")
     await portals.sync()
     assert (await portals.emails(), await portals.out()) == ({None: "a@x.org"}, {1: "email_taken"})
+
+
+async def test_a_user_with_a_warning_claims_an_email_and_one_with_an_error_does_not(portals: Portals) -> None:
+    await portals.source.execute(ANOTHER_ROLE)
+    await portals.user(1, "no address", role="CAPTAIN")
+    await portals.user(2, "no address")
+    await portals.user(3, "no address")
+    await migrate(portals.settings, ALL)
+    assert await portals.emails() == {2: "no address"}
+    assert await portals.out() == {1: "role_unknown", 3: "email_duplicate"}
+
+
+async def test_users_of_a_company_that_is_not_migrated_claim_theirs_unless_they_have_an_error(
+    portals: Portals,
+) -> None:
+    await portals.source.execute(ANOTHER_ROLE)
+    await portals.company(2)
+    await portals.user(1, "a@x.org", company=2)
+    await portals.user(2, "A@x.org")
+    await portals.user(3, "b@x.org", company=2, role="CAPTAIN")
+    await portals.user(4, "b@x.org")
+    await migrate(portals.settings, Selection(company=("c1",)))
+    assert (await portals.emails(), await portals.out()) == ({4: "b@x.org"}, {2: "email_duplicate"})
+    await migrate(portals.settings, Selection(company=("c2",)))
+    assert await portals.emails() == {1: "a@x.org", 4: "b@x.org"}
