@@ -71,6 +71,17 @@ async def test_new_rows_on_equipment_that_the_portal_deleted_come_when_it_is_the
     await sync(session)
 
 
+async def test_a_new_document_that_waited_with_erroneous_equipment_waits_on_for_that_which_the_portal_deleted(
+    session: Session,
+) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", CRANE))
+    await source(session, "equipment", CRANE, name=None)
+    await add(session, "documents", vessel_id=TWO, equipment_id=CRANE)
+    await sync(session)
+    await source(session, "equipment", CRANE, name="Crane again")
+    await sync(session, "target_wins")
+
+
 async def test_a_new_document_that_waits_with_equipment_which_is_kept_is_no_difference(
     session: Session,
 ) -> None:
