@@ -84,6 +84,8 @@ class Session:
         """Whether the contract says what comes of moving this equipment to this vessel: both are synced, and
         neither was rolled back; or neither was ever there."""
         marks, away = self.state.marks, self.state.rolled_back
+        if self.went("equipment", equipment):
+            return False
         if self.on_error == "fail" and self._disputed(str(equipment["vessel_id"])):
             return False  # whether what stays lets its new vessel fail with the old one
         ends = {str(equipment["vessel_id"]), str(vessel["id"])}
