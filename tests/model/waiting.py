@@ -44,7 +44,7 @@ def settle(run: Run) -> None:
             # Its vessel may have gone into quarantine before its end did: each is a reason.
             listed = state.quarantine.get(ref)
             run.put_aside(ref, vessel, codes | (listed.codes if listed is not None else codes))
-        elif not waits and Ref("vessel", vessel) in state.base:
+        elif not waits and Ref("vessel", vessel) in state.base and ref not in run.kept:
             del state.pending[source_id]
             run.release(ref)
             made = cross_reference.draft(run.world, run.onboarding.of["cross_references"][source_id])
