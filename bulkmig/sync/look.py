@@ -152,7 +152,9 @@ class Look(Struct):
             del part.base[source]
         if part.was[id_] is None and self.entity.waits is not None:
             part.waiting.add(source)
-        elif kept is None or (kept.reason == WITHOUT_PARENT and kept.vessel != owner):
+        elif kept is None or (
+            kept.reason in (WITH_PARENT, WITHOUT_PARENT) and kept != Kept(WITHOUT_PARENT, id_, owner)
+        ):
             part.retained[source] = (id_, WITHOUT_PARENT)
 
     async def _leave_waiting(
