@@ -184,6 +184,7 @@ async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> 
         await _state(way, stage, change)
         await stage.add("one", "was")
         since = await changes.since(connection, change)
+        await _given_back(way, change, changes.in_force(since))
         for later in changes.in_force(since):
             if later.restored is None:
                 await stage.expect_written(later.id)
@@ -195,6 +196,15 @@ async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> 
     await others.without_waiting(stage, [change.vessel_id or "" for change in targets])
     for copy in ("was", "due"):
         await stage.look_for(copy)
+
+
+async def _given_back(way: Way, change: Change, since: Sequence[Change]) -> None:
+    """Lets `was` have the rows of the portal's that one of these changes has taken over in the place of what
+    the change is about: they are the portal's again."""
+    first = {later.roots: later for later in reversed(since) if later.roots != change.roots}
+    for later in first.values():
+        async for part in way.read(later, "state"):
+            await way.vessels.load(part, "was")
 
 
 async def _state(way: Way, stage: Stage, change: Change) -> None:

@@ -90,17 +90,21 @@ async def _difference(stage: Stage) -> Restored:
 
 
 async def check_unique(stage: Stage, tables: Iterable[TargetTable]) -> None:
-    """Raises Taken where a row that isn't among `now` has a unique value of `was`."""
+    """Raises Taken where a row that isn't among `now`, or another of `was`, has a unique value of `was`."""
     checks = [(table, unique) for table in tables if table.key for unique in table.unique]
     queries = []
     for place, (table, unique) in enumerate(checks):
         n = stage.number[table.name]
         equal = " AND ".join(f"o.{column} = w.{column}" for column in unique)
-        queries.append(
+        queries += [
             f"(SELECT {place} AS place, concat_ws('/', {', '.join(f'o.{c}::text' for c in table.key)}) AS id"
-            f" FROM was_{n} w JOIN {table.name} o ON {equal}"
-            f" WHERE NOT ({stage.same(table, 'o', 'w')}) AND {stage.missing(table, 'o', 'now')} LIMIT 1)"
-        )
+            f" FROM was_{n} w JOIN {holders} o ON {equal} WHERE NOT ({stage.same(table, 'o', 'w')}){but}"
+            " ORDER BY 2 LIMIT 1)"
+            for holders, but in (
+                (table.name, f" AND {stage.missing(table, 'o', 'now')}"),
+                (f"was_{n}", f" AND NOT {stage.missing(table, 'o', 'now')}"),
+            )
+        ]
     holder = await stage.connection.fetchrow(" UNION ALL ".join(queries)) if queries else None
     if holder is not None:
         table, unique = checks[holder["place"]]

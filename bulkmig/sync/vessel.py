@@ -104,10 +104,10 @@ async def _record(
     moves: Moves,
 ) -> None:
     """What the ledger has of the vessels besides their base and marks, and what more is told of them."""
-    # Until the run remembers what it has seen: should it end before, a row that came may go unseen else.
-    changed = [vessel for vessel, made in plans.items() if not made.empty]
-    if changed and not options.dry_run:
-        await seen.forget(target, changed)
+    # Until the run remembers what it has seen: should it not, a row that came may go unseen else, be it that
+    # it was only listed.
+    if not options.dry_run:
+        await seen.forget(target, [vessel.id for vessel in vessels])
     waited = {
         entity.name: await pending(target, [vessel.id for vessel in vessels], entity)
         for entity in PER_VESSEL

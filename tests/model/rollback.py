@@ -48,6 +48,7 @@ def go_back(
         for key in part(state, one):
             made.tables.of[key[0]].pop(key[1], None)
     for one in group:
+        _give_back(made, history, one)
         _put_back(made, one)
     for one in group:
         if one.restored is not None:
@@ -89,6 +90,18 @@ def wait(state: State, id_: Cell) -> None:
     """Lets one of bulkmig's references wait for its ends."""
     if isinstance(id_, Ref) and id_ in state.base:
         state.pending[id_.source_id] = state.base.pop(id_).vessel or ""
+
+
+def _give_back(made: State, history: History, change: Change) -> None:
+    """Vessels of the portal's that were adopted since, in the place of this one, are the portal's again."""
+    taken = {one.roots: one for one in reversed(history.since(change)) if one.roots != change.roots}
+    for one in taken.values():
+        if change.vessel is None or made.adopted.get(Ref("vessel", change.vessel)) not in one.roots:
+            continue
+        for key in part(made, one):
+            made.tables.of[key[0]].pop(key[1], None)
+        for (table, _), row in part(one.step.before, one).items():
+            made.tables.put(table, row)
 
 
 def _put_back(made: State, change: Change) -> None:

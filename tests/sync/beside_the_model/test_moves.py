@@ -174,3 +174,16 @@ async def test_a_new_document_that_waits_for_deleted_equipment_moves_with_it(ses
         await move(session, RADIO, {"documents": document}, vessel)
         await sync(session, "manual")
     assert not session.state.is_there(Ref("document", document))
+
+
+async def test_equipment_that_was_kept_out_of_a_vessel_is_not_listed_there_when_it_goes_to_another(
+    session: Session,
+) -> None:
+    lamp = await add(session, "equipment", vessel_id=TWO, name="Lamp", code="L-1")
+    await sync(session)
+    await source(session, "equipment", lamp, vessel_id=THREE, name=None)
+    await sync(session)
+    assert session.state.quarantine[Ref("equipment", lamp)].vessel == THREE
+    await source(session, "equipment", lamp, vessel_id=ONE, name="Lamp again")
+    await sync(session)
+    assert Ref("equipment", lamp) not in session.state.quarantine

@@ -12,6 +12,7 @@ from tests.sync.beside_the_model.scene import (
     BLUE,
     CRANE,
     DAVIT,
+    FOUR,
     OF_PUMP,
     OF_RADAR,
     ONE,
@@ -144,3 +145,20 @@ async def test_the_brake_counts_no_reference_that_waits_since_a_rollback(session
     gone = [ref for ref in written if session.onboarding.get(*ref) is None]
     await session.sync(Options("sync", brake_least=2, brake_share=len(gone) / len(written)))
     assert not session.state.is_there(Ref("equipment", DAVIT))
+
+
+@pytest.mark.parametrize("number", [0, 2], ids=["the same number", "another number"])
+async def test_a_vessel_of_the_portal_s_that_was_taken_over_is_kept_by_a_rollback_to_before_it_was_there(
+    session: Session, number: int
+) -> None:
+    await session.rollback_vessel(ONE, force=False)
+    (back,) = (one for one in session.history.changes if one.vessel == ONE and one.restored)
+    if number:
+        await source(session, "vessels", FOUR, imo_number=None)
+        await source(session, "vessels", ONE, imo_number="9321483")
+    await portal_steps.add(session, "vessels", 0, number)
+    await session.migrate(frozenset({ONE}))
+    assert Ref("vessel", ONE) in session.state.adopted
+    await session.rollback(back, force=False)
+    names = [row["name"] for row in session.state.tables.rows("vessels")]
+    assert ("One" in names, any("own" in str(name) for name in names)) == (True, bool(number))
