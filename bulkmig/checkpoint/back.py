@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from bulkmig.checkpoint import changes, ledger, others, parts
 from bulkmig.checkpoint.changes import Change
-from bulkmig.checkpoint.hanging import discard, find
+from bulkmig.checkpoint.hanging import Hanging, discard, find
 from bulkmig.checkpoint.restore import Restored, check_unique, insert_missing, prove, restore, set_last
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.checkpoint.take import Checkpoints, new_id
@@ -125,18 +125,7 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
     if drift and not force:
         raise Refused(drift)
     own = {change.id: new_id() for change in targets}
-    for change in targets:
-        await way.checkpoints.of_vessel(
-            connection,
-            change.vessel_id or "",
-            change.roots[0],
-            id_=own[change.id],
-            restored=change.id,
-            together=[id_ for of, id_ in own.items() if of != change.id],
-            # Also what somebody moved to another vessel meanwhile, if it is clear from which one.
-            rows=_now(stage) if len(targets) == 1 else None,
-            hanging=[(one.table, one.query) for one in hanging],
-        )
+    await _take(way, targets, own, hanging)
     for one in hanging:
         if one.keys:
             await others.let_wait(connection, one.table, one.keys, run_id)
@@ -165,9 +154,32 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
     return back
 
 
-def _now(stage: Stage) -> parts.Rows:
+async def _take(
+    way: Way, targets: Sequence[Change], own: Mapping[str, str], hanging: Sequence[Hanging]
+) -> None:
+    """Takes the checkpoints of this way back, each under the id that it has in `own`."""
+    others_of = [root for change in targets[1:] for root in change.roots]
+    for change in targets:
+        await way.checkpoints.of_vessel(
+            way.connection,
+            change.vessel_id or "",
+            change.roots[0],
+            id_=own[change.id],
+            restored=change.id,
+            together=[id_ for of, id_ in own.items() if of != change.id],
+            # Also what somebody moved to another vessel meanwhile: in the first one's, whosever it was, since
+            # all of them go back together.
+            rows=_now(way.vessels, others_of) if change is targets[0] else None,
+            hanging=[(one.table, one.query) for one in hanging],
+        )
+
+
+def _now(stage: Stage, roots: Sequence[str]) -> parts.Rows:
+    """What is there, without what belongs to these vessels (target ids)."""
+
     def query(table: TargetTable) -> str:
-        return f"SELECT {', '.join(table.columns)} FROM now_{stage.number[table.name]}"
+        theirs = f" WHERE ({stage.scope.rows(table.name, roots)}) IS NOT TRUE" if roots else ""
+        return f"SELECT {', '.join(table.columns)} FROM now_{stage.number[table.name]} t{theirs}"
 
     return query
 

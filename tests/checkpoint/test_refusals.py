@@ -198,6 +198,23 @@ async def test_rows_changed_and_deleted_by_the_portal_are_listed_and_given_up_wi
     await given_up(config, vessel)
 
 
+async def test_equipment_that_the_portal_moved_to_another_vessel_is_listed_and_given_up_with_force(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
+    vessel = await a_vessel_with_equipment(maintenance_url)
+    moved = await fetchval(
+        maintenance_url,
+        "UPDATE equipment SET vessel_id = (SELECT target_id FROM bulkmig.identities"
+        " WHERE entity = 'vessel' AND source_id <> $1::text::uuid)"
+        f" WHERE id = (SELECT min(e.id::text)::uuid {EQUIPMENT_OF}) RETURNING id::text",
+        vessel,
+    )
+    told = await refused(config, vessel=vessel)
+    assert ("equipment", moved, "changed") in {(row.table, row.id, row.change) for row in told.refused}
+    await given_up(config, vessel)
+
+
 async def test_a_user_whom_the_portal_changed_goes_with_force_and_then_back_and_forth_without(
     fleets: Fleets, maintenance_url: str
 ) -> None:

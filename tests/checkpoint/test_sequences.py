@@ -113,6 +113,30 @@ async def test_vessels_that_changed_in_one_commit_go_back_in_one_whichever_is_na
         assert apart(after, await state(maintenance_url)) == []
 
 
+async def test_what_the_portal_moved_away_from_one_of_them_comes_back_when_they_are_brought_forth_again(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """It is given up with force; the checkpoints of that have it, whichever of them."""
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
+    one, other, third = origin.approved[:3]
+    await execute(origin.url, SWAP.format(one, other))
+    await synced(origin, maintenance_url)
+    of = "(SELECT target_id FROM bulkmig.identities WHERE entity = 'vessel' AND source_id = '{}')"
+    for vessel in (one, other):
+        await execute(
+            maintenance_url,
+            f"UPDATE equipment SET vessel_id = {of.format(third)} WHERE id = (SELECT min(p.equipment_id::text)"
+            "::uuid FROM critical_parts p JOIN equipment e ON e.id = p.equipment_id"
+            f" WHERE e.vessel_id = {of.format(vessel)})",
+        )
+    before = await state(maintenance_url)
+    forced = await rollback(config, vessel=one, force=True)
+    assert forced.status == "completed"
+    assert {row["table"] for row in forced.notes["discarded"]} == {"equipment"}
+    await undone(config, forced)
+    assert apart(before, await state(maintenance_url)) == []
+
+
 async def test_adopted_rows_are_the_portal_s_own_again_and_its_companies_and_users_stay(
     fleets: Fleets, maintenance_url: str
 ) -> None:

@@ -66,6 +66,15 @@ async def test_a_reference_that_waits_since_a_rollback_and_moves_goes_on_waiting
     await sync(session)
 
 
+async def test_it_comes_to_the_vessel_to_which_it_moved_under_the_id_that_it_had(session: Session) -> None:
+    await session.rollback_vessel(TWO, force=False)
+    await move(session, VALVE, OF_VALVE, THREE)
+    await sync(session)
+    await session.migrate(frozenset({TWO}))
+    assert session.state.is_there(Ref("cross_reference", OF_VALVE["cross_references"]))
+    await sync(session)
+
+
 async def test_a_reference_changes_to_equipment_of_a_vessel_that_comes_in_the_same_run(
     session: Session,
 ) -> None:

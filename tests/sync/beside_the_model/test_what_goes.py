@@ -77,6 +77,18 @@ async def test_a_vessel_goes_when_the_last_log_is_gone(session: Session) -> None
     assert not session.state.is_there(Ref("vessel", TWO))
 
 
+async def test_vessels_that_went_in_one_commit_come_back_in_one(session: Session) -> None:
+    """Since the portal has changed a reference between them."""
+    await portal(session, Ref("cross_reference", OF_VALVE["cross_references"]), notes="portal")
+    for vessel in (ONE, TWO):
+        await source_steps.delete_row(session, "vessels", vessel)
+    await session.sync(Options("sync", allow_deletions=True))
+    await session.rollback_vessel(ONE, force=False)
+    (together,) = session.runs[-1].notes["together"]
+    assert {ONE, TWO} == set(together)
+    assert session.state.is_there(Ref("vessel", TWO))
+
+
 async def test_a_user_who_was_inactive_already_and_stayed_is_in_no_conflict_when_he_goes(
     session: Session,
 ) -> None:
