@@ -172,13 +172,21 @@ def _return(made: State, history: History, change: Change, group: list[Change]) 
         if isinstance(ref, Ref):
             if ref not in before.base or not (ref.source_id in made.pending or ref in made.base):
                 continue
-            if before.base[ref].vessel in {one.vessel for one in group}:
+            own = before.base[ref].vessel
+            if own in {one.vessel for one in group} or _waited(history, change, own, ref.source_id):
                 continue
             made.base.setdefault(ref, before.base[ref])
             made.pending.pop(ref.source_id, None)
         elif row["vessel_id"] in {one.roots[0] for one in group}:
             continue
         made.tables.put("cross_references", row)
+
+
+def _waited(history: History, change: Change, vessel: str | None, source_id: str) -> bool:
+    """Whether a reference waits since its own vessel went back, after this change, to when it did."""
+    after = history.changes[history.changes.index(change) :]
+    back = [one.restored for one in after if one.vessel == vessel and one.restored is not None]
+    return bool(back) and source_id in history.of(back[-1]).step.before.pending
 
 
 def _ends_on(state: State, row: Row, change: Change) -> bool:
