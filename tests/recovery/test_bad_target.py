@@ -44,7 +44,7 @@ def target(work: Workload) -> Iterator[str]:
 
 
 def settings(work: Workload, target: str, *, apart: bool = False) -> Settings:
-    """Those of the workload, with little patience. `apart`: each vessel in a transaction of its own, as at any
+    """Those of the workload, with little patience. `apart`: each vessel in a transaction of its own, as at a
     limited rate, so that what comes amid one vessel finds the others committed."""
     return Settings(
         source=work.source, target=target, memory=ROOM, continue_on_error=True, connect_timeout=1.0,
