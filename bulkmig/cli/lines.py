@@ -69,7 +69,7 @@ def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
 
 def _text(time: str, level: str, event: str, fields: Mapping[str, Any]) -> str:
     told = "".join(f" {key}={_value(fields[key])}" for key in sorted(fields))
-    return f"{time} [{level:<8}] {event}{told}"
+    return f"{time} [{level:<9}] {event}{told}"
 
 
 def _value(value: object) -> str:
