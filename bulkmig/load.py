@@ -1,7 +1,7 @@
-"""The loader: a pipeline's sink that writes vessels, each in one transaction.
+"""The loader: a pipeline's sink that writes vessels, each whole or not at all.
 
 A vessel that comes alone streams: its rows are copied as they arrive. Vessels that come together are kept
-until all their tables are there, and then loaded one after the other.
+until all their tables are there, and then loaded in one transaction; where that fails, one after the other.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from bulkmig.vessel_load import (
 )
 from bulkmig.workers import Lane
 
+# What a target refuses of several vessels, it may take of one of them.
+_REFUSED = (Rejected, AlreadyMigrated, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, BulkmigError)
 _MARK = "SELECT state FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid AND run_id = $2::text::uuid"
 
 
@@ -52,7 +54,7 @@ class Loader:
         vessels: Sequence[Vessel],
         options: LoadOptions,
         unknown: dict[str, Loaded],
-        go_on: Callable[[Vessel, Sequence[Loaded]], bool],
+        go_on: Callable[[Sequence[Vessel], Sequence[Loaded]], bool],
     ) -> None:
         self.lane, self.unit, self.options, self.unknown = lane, unit, options, unknown
         self.go_on = go_on
@@ -79,9 +81,9 @@ class Loader:
             if self._open is None:
                 vessel = next(iter(self.vessels.values()))
                 self._reached(vessel, "load")
-                self._open = VesselLoad(await self.lane.target(), vessel, self.unit, self.options)
+                self._open = VesselLoad(await self.lane.target(), [vessel], self.unit, self.options)
                 await self._stack.enter_async_context(self._open.transaction())
-            await self._open.put(parcel)
+            await self._open.put([parcel])
         except Exception:
             self.broke = True
             raise
@@ -89,42 +91,90 @@ class Loader:
     async def finish(self) -> None:
         try:
             if self._streaming and self._open is not None:
-                self.results.append(await self._close(self._open))
+                self.results += await self._close(self._open)
             elif not self._streaming:
-                for vessel in self.vessels.values():
-                    if self.results and not self.go_on(vessel, self.results):
-                        break
-                    self.results.append(await self._load_kept(vessel, self._kept.pop(vessel.id, [])))
+                await self._load_all()
         except Exception:
             self.broke = True
             raise
+        finally:
+            self._kept.clear()  # the loader may be garbage for long before it is collected
 
     async def abort(self, error: BaseException) -> None:
         """Rolls back what a failed pipeline left open."""
         await self._stack.__aexit__(type(error), error, error.__traceback__)
 
-    async def _close(self, load: VesselLoad) -> Loaded:
-        result = await load.close()
-        self._reached(load.vessel, "commit")
+    async def _close(self, load: VesselLoad) -> list[Loaded]:
+        results = await load.close()
+        for result in results:
+            self._reached(result.vessel, "commit")
         try:
             await self._stack.aclose()  # the commit: only now is the vessel done
         except CommitUnknown:
-            if not await self._committed(result):
+            if not await self._committed(results):
                 raise
-        return result
+        return results
 
-    async def _load_kept(self, vessel: Vessel, parcels: list[Parcel]) -> Loaded:
+    async def _load_all(self) -> None:
+        """Loads what was kept, as many vessels at once as may be; one by one where that is refused."""
+        left = self._groups()
+        while left and (not self.results or self.go_on(left[0], self.results)):
+            vessels = left.pop(0)
+            if len(vessels) == 1:
+                self.results.append(await self._load_alone(vessels[0]))
+            elif (together := await self._load_together(vessels)) is not None:
+                self.results += together
+            else:
+                left = [[vessel] for vessel in vessels] + left
+
+    def _groups(self) -> list[list[Vessel]]:
+        """The vessels in order, together where they follow each other; alone those known to fail, and
+        adopted ones."""
+        groups: list[list[Vessel]] = []
+        apart, joins = self.options.dry_run or self.options.limiter is not None, False
+        for vessel in self.vessels.values():
+            adopted = ("vessel", vessel.id) in self.options.decisions.adopted
+            alone = apart or adopted or vessel.id in self.unit.failing
+            if joins and not alone:
+                groups[-1].append(vessel)
+            else:
+                groups.append([vessel])
+            joins = not alone
+        return groups
+
+    async def _load_together(self, vessels: list[Vessel]) -> list[Loaded] | None:
+        """These vessels in one transaction, which is tried once; None where nothing of them was written."""
+        target = await self.lane.target()
+        load = VesselLoad(target, vessels, self.unit, self.options)
+        for vessel in vessels:
+            self._reached(vessel, "load")
+        try:
+            async with load.transaction():
+                for parcels in zip(*(self._kept[vessel.id] for vessel in vessels), strict=True):
+                    await load.put(parcels)
+                results = await load.close()
+        except CommitUnknown:
+            return results if await self._committed(results) else None
+        except _REFUSED as error:
+            if transient(error):
+                await self.lane.close_target()
+            return None
+        return results
+
+    async def _load_alone(self, vessel: Vessel) -> Loaded:
+        parcels = self._kept[vessel.id]
+
         async def attempt(number: int) -> Loaded:
-            load = VesselLoad(await self.lane.target(), vessel, self.unit, self.options)
+            load = VesselLoad(await self.lane.target(), [vessel], self.unit, self.options)
             self._reached(vessel, "load")
             try:
                 async with load.transaction():
                     for parcel in parcels:
-                        await load.put(parcel)
-                    result = await load.close()
+                        await load.put([parcel])
+                    (result,) = await load.close()
                 return result
             except CommitUnknown:
-                if await self._committed(result):
+                if await self._committed([result]):
                     return result
                 raise
             except Exception as error:
@@ -149,11 +199,12 @@ class Loader:
     def _reached(self, vessel: Vessel, phase: str) -> None:
         self.lane.site.listen(VesselReached(vessel.id, vessel.name, phase))
 
-    async def _committed(self, result: Loaded) -> bool:
+    async def _committed(self, results: Sequence[Loaded]) -> bool:
         """Settles a commit of which the answer was lost."""
-        self.unknown[result.vessel.id] = result
+        self.unknown |= {result.vessel.id: result for result in results}
         await self.lane.close_target()
-        return await marked(self.lane, result.vessel, self.options) == result.state
+        # All of them have their marks, or none has.
+        return await marked(self.lane, results[0].vessel, self.options) == results[0].state
 
     async def already(self, vessel: Vessel) -> Loaded:
         """What to say of a vessel that has its mark already: skipped, unless it is this run that set it."""

@@ -90,11 +90,11 @@ class _Units(Struct):
             )
             self.finished([failed], self.queue)
 
-    def go_on(self, vessel: Vessel, results: Sequence[Loaded]) -> bool:
-        """Whether the next vessel of a unit may be started: one that was only read is not in flight."""
+    def go_on(self, vessels: Sequence[Vessel], results: Sequence[Loaded]) -> bool:
+        """Whether the next vessels of a unit may be started: one that was only read is not in flight."""
         if results[-1].state == "failed" and not self.continue_on_error:
             self.queue.stopped = True
-        if not self.queue.may_go_on([vessel]):
+        if not self.queue.may_go_on(vessels):
             self.queue.stopped = True
         return not self.queue.stopped
 

@@ -1,4 +1,4 @@
-"""One vessel's target transaction: its rows, what of it is not loaded, the base, and its ledger mark."""
+"""Vessels' target transaction: their rows, what of them is not loaded, the base, and their ledger marks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bulkmig.errors import VesselError
 from bulkmig.ledger import audit, write
 from bulkmig.ledger.locks import lock_key
 from bulkmig.postgres.errors import copy_line, describe
-from bulkmig.postgres.session import Connection, transaction
+from bulkmig.postgres.session import Connection, pairs, transaction
 from bulkmig.selection import Vessel
 from bulkmig.shared import Shared
 from bulkmig.target.postgres import copy_rows, upsert
@@ -29,6 +29,9 @@ from bulkmig.target.references import prove
 
 _BASE_FLUSH = 4 * 1024 * 1024  # bytes of base kept before they are written
 _FINDINGS_FLUSH = 20_000  # findings kept before they are written
+_STATES = "SELECT vessel_id::text, state FROM bulkmig.vessels WHERE vessel_id = ANY ($1::text[]::uuid[])"
+
+Loads = list[tuple[str, TableLoad]]  # what goes into one table, and the vessel whose it is
 
 
 class Limiter(Protocol):
@@ -90,173 +93,189 @@ class LoadOptions(Struct, frozen=True):
 
 
 class VesselLoad:
-    """One vessel's transaction: `put` parcels in order, then `close`."""
+    """The transaction of one vessel, or of several at once: `put` what each table has become, in order, then
+    `close`. Where several fail, none of them is written, and what the error says of the first holds for one
+    that is alone."""
 
-    def __init__(self, connection: Connection, vessel: Vessel, unit: Unit, options: LoadOptions) -> None:
-        self.connection, self.vessel, self.unit, self.options = connection, vessel, unit, options
-        self.result = Loaded(vessel, "migrated")
+    def __init__(
+        self, connection: Connection, vessels: Sequence[Vessel], unit: Unit, options: LoadOptions
+    ) -> None:
+        self.connection, self.unit, self.options = connection, unit, options
+        self.results = {vessel.id: Loaded(vessel, "migrated") for vessel in vessels}
         self.started = time.perf_counter()
-        self._checkpoint = new_id()
-        self._parts: list[tuple[str, int, bytes]] = []
+        self._checkpoints = {vessel.id: new_id() for vessel in vessels}
+        self._parts: list[write.BasePart] = []
         self._findings: list[pl.DataFrame] = []
         self._begun = False
-        self._known = False  # whether the ledger has anything of the vessel
+        self._known: set[str] = set()  # vessels that the ledger has anything of
         self._brought: set[str] = set()
 
     def transaction(self) -> AbstractAsyncContextManager[None]:
         return transaction(self.connection, commit=not self.options.dry_run)
 
-    async def put(self, parcel: Parcel) -> None:
-        """Copies one parcel's rows and records what of it is not loaded. Raises Rejected, VesselError."""
-        if self.vessel.id in self.unit.failing:
-            raise Rejected
+    async def put(self, parcels: Sequence[Parcel]) -> None:
+        """Copies the rows of parcels of one entity, each of another vessel, and records what of them is not
+        loaded. Raises Rejected, VesselError."""
+        self._refuse_failing()
+        entity = parcels[0].entity
         try:
             if not self._begun:
                 await self._begin()
-            for load in parcel.loads:
+            for loads in _by_table(entity, parcels):
                 if self.options.dry_run:
-                    await self._bring_along(parcel.entity, load)
-                await self._copy(parcel, load)
+                    await self._bring_along(entity, loads)
+                await self._copy(entity, loads)
             if not self.options.dry_run:
-                await self._record(parcel)
+                await self._record(parcels)
         except asyncpg.PostgresError as error:
-            raise self._failed(error, parcel.entity.name) from error
-        count_findings(self.result, parcel)
-        self.result.quarantined[parcel.entity.source] += parcel.quarantined.height
-        self.result.pending += parcel.waiting.height
+            raise self._failed(error, entity.name) from error
+        for parcel in parcels:
+            result = self.results[str(parcel.vessel_id)]
+            count_findings(result, parcel)
+            result.quarantined[entity.source] += parcel.quarantined.height
+            result.pending += parcel.waiting.height
+
+    def _refuse_failing(self) -> None:
+        if not self.unit.failing.keys().isdisjoint(self.results):
+            raise Rejected
 
     async def _begin(self) -> None:
         self._begun = True
+        # In one order, so that no two wait for each other.
+        keys = sorted(map(lock_key, self.results))
         await self.connection.execute(
-            f"SELECT pg_advisory_xact_lock({lock_key(self.vessel.id)});"
+            "".join(f"SELECT pg_advisory_xact_lock({key});" for key in keys)
             + ("SET LOCAL session_replication_role = replica;" if self.options.fk_set else "")
         )
         if self.options.dry_run:
             return
-        state = await self.connection.fetchval(
-            "SELECT state FROM bulkmig.vessels WHERE vessel_id = $1::text::uuid", self.vessel.id
-        )
-        if state == "migrated":
+        states = pairs(await self.connection.fetch(_STATES, [*self.results]))
+        if "migrated" in states.values():
             raise AlreadyMigrated
-        self._known = state is not None
-        await self._take_checkpoint(known=self._known)
+        self._known = {*states}
+        await self._take_checkpoints()
 
-    async def _take_checkpoint(self, *, known: bool) -> None:
-        """`known`: the ledger has rows of the vessel."""
-        adopted = ("vessel", self.vessel.id) in self.options.decisions.adopted
-        checkpoints, vessel, target_id = self.options.checkpoints, self.vessel.id, self._target_id()
-        if adopted or known:
-            self._checkpoint = await checkpoints.of_vessel(
-                self.connection, vessel, target_id, id_=self._checkpoint, absent=not adopted
-            )
-        else:
-            await checkpoints.of_nothing(self.connection, vessel, target_id, self._checkpoint)
+    async def _take_checkpoints(self) -> None:
+        checkpoints, new = self.options.checkpoints, []
+        for vessel, id_ in self._checkpoints.items():
+            target_id, adopted = self._target_id(vessel), self._adopted(vessel)
+            if adopted or vessel in self._known:
+                self._checkpoints[vessel] = await checkpoints.of_vessel(
+                    self.connection, vessel, target_id, id_=id_, absent=not adopted
+                )
+            else:
+                new.append((vessel, target_id, id_))
+        await checkpoints.of_nothing(self.connection, new)
 
-    def _target_id(self) -> str:
-        return str(self.unit.target_ids("vessel", {self.vessel.id})[self.vessel.id])
+    def _adopted(self, vessel: str) -> bool:
+        return ("vessel", vessel) in self.options.decisions.adopted
 
-    async def _bring_along(self, entity: Entity, load: TableLoad) -> None:
+    def _target_id(self, vessel: str) -> str:
+        return str(self.unit.target_ids("vessel", {vessel})[vessel])
+
+    async def _bring_along(self, entity: Entity, loads: Loads) -> None:
         """In a dry run companies are in no transaction but this one: those that these rows refer to go in,
         each with its users."""
         fleet_wide = {r.column: r.entity for r in entity.references if r.entity in ("company", "user")}
-        table = next(table for table in entity.tables if table.name == load.table)
-        named = [name for name, cell in table.cells.items() if cell.field in fleet_wide]
-        if named:
-            frame = from_csv(load.data, load.columns)
-            wanted = {id_ for name in named for id_ in frame[name].drop_nulls()}
-            await self.options.shared.bring(self.connection, wanted, self._brought)
+        for _, load in loads:
+            table = next(table for table in entity.tables if table.name == load.table)
+            named = [name for name, cell in table.cells.items() if cell.field in fleet_wide]
+            if named:
+                frame = from_csv(load.data, load.columns)
+                wanted = {id_ for name in named for id_ in frame[name].drop_nulls()}
+                await self.options.shared.bring(self.connection, wanted, self._brought)
 
-    async def _copy(self, parcel: Parcel, load: TableLoad) -> None:
+    async def _copy(self, entity: Entity, loads: Loads) -> None:
+        """The rows of one table."""
+        table, due = loads[0][1].table, sum(load.rows for _, load in loads)
         if self.options.limiter is not None:
-            await throttle(self.options.limiter, load.rows)
-        adopted = ("vessel", self.vessel.id) in self.options.decisions.adopted
-        if parcel.entity.name == "vessel" and adopted:
-            frame = from_csv(load.data, load.columns)
-            await upsert(self.connection, load.table, load.key, frame, self.options.decisions.catalogue)
-            self.result.updated[load.table] += load.rows
+            await throttle(self.options.limiter, due)
+        if entity.name == "vessel" and self._adopted(self._first):
+            await self._take_over(loads[0][1])
             return
         try:
-            rows = await copy_rows(self.connection, load)
+            rows = await copy_rows(self.connection, [load for _, load in loads])
         except asyncpg.PostgresError as error:
-            raise self._failed(error, parcel.entity.name, load) from error
-        if rows != load.rows:
+            raise self._failed(error, entity.name, loads[0][1]) from error
+        if rows != due:
             raise VesselError(
-                f"{load.table}: {load.rows} rows were sent, the target took {rows}",
+                f"{table}: {due} rows were sent, the target took {rows}",
                 "a trigger or rule of the target drops rows",
                 phase="load",
-                vessel_id=self.vessel.id,
-                entity=parcel.entity.name,
+                vessel_id=self._first,
+                entity=entity.name,
             )
-        self.result.inserted[load.table] += rows
+        for vessel, load in loads:
+            self.results[vessel].inserted[table] += load.rows
 
-    async def _record(self, parcel: Parcel) -> None:
+    async def _take_over(self, load: TableLoad) -> None:
+        """The own row of an adopted vessel, which is loaded alone."""
+        frame = from_csv(load.data, load.columns)
+        await upsert(self.connection, load.table, load.key, frame, self.options.decisions.catalogue)
+        self.results[self._first].updated[load.table] += load.rows
+
+    @property
+    def _first(self) -> str:
+        return next(iter(self.results))
+
+    async def _record(self, parcels: Sequence[Parcel]) -> None:
         run_id = self.options.run_id
-        if parcel.findings.height:
-            self._findings.append(parcel.findings)
-            if sum(frame.height for frame in self._findings) > _FINDINGS_FLUSH:
-                await self._flush_findings()
-        await write.quarantine(self.connection, run_id, [parcel.quarantined])
-        await write.pending(self.connection, run_id, [parcel])
-        if parcel.base:
-            self._parts.append((parcel.entity.name, parcel.rows, parcel.base))
-            if sum(len(part[2]) for part in self._parts) > _BASE_FLUSH:
-                await self._flush_base()
+        self._findings += [parcel.findings for parcel in parcels if parcel.findings.height]
+        if sum(frame.height for frame in self._findings) > _FINDINGS_FLUSH:
+            await self._flush_findings()
+        await write.quarantine(self.connection, run_id, [parcel.quarantined for parcel in parcels])
+        await write.pending(self.connection, run_id, parcels)
+        for parcel in parcels:
+            if parcel.base:
+                vessel = str(parcel.vessel_id)
+                part = vessel, parcel.entity.name, parcel.rows, parcel.base, self._checkpoints[vessel]
+                self._parts.append(write.BasePart(*part))
+        if sum(len(part.payload) for part in self._parts) > _BASE_FLUSH:
+            await self._flush_base()
 
     async def _flush_findings(self) -> None:
         await write.findings(self.connection, self.options.run_id, self._findings)
         self._findings = []
 
     async def _flush_base(self) -> None:
-        if self._parts:
-            await write.base(
-                self.connection,
-                self.options.run_id,
-                self.vessel.id,
-                self._parts,
-                checkpoint=self._checkpoint,
-            )
-            self._parts = []
+        await write.base_parts(self.connection, self.options.run_id, self._parts)
+        self._parts = []
 
-    async def close(self) -> Loaded:
-        """Proves the references if the triggers were off, and writes the mark; the caller commits."""
-        if self.vessel.id in self.unit.failing:
-            raise Rejected
-        result = self.result
-        if self.vessel.id in self.unit.whole:
-            result.state = "quarantined"
-        result.seconds = time.perf_counter() - self.started
+    async def close(self) -> list[Loaded]:
+        """Proves the references if the triggers were off, and writes the marks; the caller commits."""
+        self._refuse_failing()
+        # Together they took this long; each is told a share of it.
+        seconds = (time.perf_counter() - self.started) / len(self.results)
+        for vessel, result in self.results.items():
+            result.state = "quarantined" if vessel in self.unit.whole else "migrated"
+            result.seconds = seconds
         try:
-            if self.options.fk_set:
-                await prove(self.connection, self.vessel.id, self.options.decisions)
+            for vessel in self.results if self.options.fk_set else ():
+                await prove(self.connection, vessel, self.options.decisions)
             if not self.options.dry_run:
                 await self._flush_findings()
                 await self._flush_base()
                 if self._known:
-                    await write.left_quarantine(self.connection, self.options.run_id, [self.vessel.id])
+                    await write.left_quarantine(self.connection, self.options.run_id, sorted(self._known))
                 await self._mark()
         except asyncpg.PostgresError as error:
             raise self._failed(error, "vessel") from error
-        return result
+        return [*self.results.values()]
 
     async def _mark(self) -> None:
-        decisions, run_id = self.options.decisions, self.options.run_id
-        if self.result.state == "migrated":
-            adopted = ("vessel", self.vessel.id) in decisions.adopted
-            await write.identities(
-                self.connection, run_id, "vessel", [(self.vessel.id, self._target_id(), adopted)]
-            )
-        await write.mark(
-            self.connection,
-            self.options.who,
-            run_id,
-            self.vessel.id,
-            self.vessel.name,
-            state=self.result.state,
-            phase="load",
-            rows=sum(self.result.inserted.values()) + sum(self.result.updated.values()),
-            seconds=self.result.seconds,
-            snapshot=self.options.snapshot,
-        )
+        options = self.options
+        identities = [
+            (vessel, self._target_id(vessel), self._adopted(vessel))
+            for vessel, result in self.results.items()
+            if result.state == "migrated"
+        ]
+        if identities:
+            await write.identities(self.connection, options.run_id, "vessel", identities)
+        marks = [
+            write.Mark(id_, one.vessel.name, one.state, "load", one.rows, one.seconds)
+            for id_, one in self.results.items()
+        ]
+        await write.marks(self.connection, options.who, options.run_id, marks, snapshot=options.snapshot)
 
     def _failed(
         self, error: asyncpg.PostgresError, entity: str, load: TableLoad | None = None
@@ -270,11 +289,20 @@ class VesselLoad:
             where + describe(error),
             "correct the row in the source or the constraint in the target, then run the command again",
             phase="load",
-            vessel_id=self.vessel.id,
+            vessel_id=self._first,
             entity=entity,
             source_id=source_id,
             field=error.column_name or "",
         )
+
+
+def _by_table(entity: Entity, parcels: Sequence[Parcel]) -> list[Loads]:
+    """What goes into each table of the entity that any of these parcels has rows for."""
+    found: dict[str, Loads] = {table.name: [] for table in entity.tables}
+    for parcel in parcels:
+        for load in parcel.loads:
+            found[load.table].append((str(parcel.vessel_id), load))
+    return [loads for loads in found.values() if loads]
 
 
 async def record_failure(

@@ -107,10 +107,13 @@ class Checkpoints(Struct):
         )
         return growing.of.id
 
-    async def of_nothing(self, connection: Connection, vessel: str, target_id: str, id_: str) -> None:
-        """The checkpoint of a vessel that neither the target nor the ledger knows yet: one statement."""
-        of = self._new(connection, vessel, id_).of
-        await connection.execute(INSERT, *entry(of, [target_id], absent=True))
+    async def of_nothing(self, connection: Connection, new: Sequence[tuple[str, str, str]]) -> None:
+        """The checkpoints of vessels that neither target nor ledger knows yet: the vessel, its target id and
+        the checkpoint's id of each."""
+        owners = [(self._new(connection, vessel, id_).of, target_id) for vessel, target_id, id_ in new]
+        if owners:
+            entries = [entry(of, [target_id], absent=True) for of, target_id in owners]
+            await connection.executemany(INSERT, entries)
 
     async def of_companies(
         self, connection: Connection, roots: Sequence[str], *, restored: str | None = None

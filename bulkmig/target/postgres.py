@@ -69,25 +69,27 @@ async def misencoded(connection: Connection) -> str:
     return f"the target's database has the encoding {encoding}, which can't hold every text of the source"
 
 
-async def copy_in(connection: Connection, table: str, columns: Sequence[str], data: bytes) -> int:
+async def copy_in(connection: Connection, table: str, columns: Sequence[str], *data: bytes) -> int:
     """COPYs headerless CSV into a table; returns how many rows went in."""
 
-    async def once() -> AsyncIterator[bytes]:
-        yield data
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in data:
+            yield piece
 
     schema, _, name = table.rpartition(".")
     status = await connection.copy_to_table(
-        name, source=once(), columns=list(columns), schema_name=schema or None, format="csv"
+        name, source=pieces(), columns=list(columns), schema_name=schema or None, format="csv"
     )
     return int(status.rpartition(" ")[2])
 
 
-async def copy_rows(connection: Connection, load: TableLoad) -> int:
-    """Inserts a table's rows in the form that the target takes; returns how many went in."""
-    file = on_file(connection)
-    if file is None or load.frame is None:
-        return await copy_in(connection, load.table, load.columns, load.data)
-    return await file.insert(load.table, load.frame)
+async def copy_rows(connection: Connection, loads: Sequence[TableLoad]) -> int:
+    """Inserts rows of one table in the form that the target takes; returns how many went in."""
+    file, first = on_file(connection), loads[0]
+    if file is None or first.frame is None:
+        return await copy_in(connection, first.table, first.columns, *(load.data for load in loads))
+    frames = [load.frame for load in loads if load.frame is not None]
+    return sum([await file.insert(first.table, frame) for frame in frames])
 
 
 async def upsert(

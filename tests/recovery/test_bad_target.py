@@ -43,11 +43,12 @@ def target(work: Workload) -> Iterator[str]:
     work.drop(url)
 
 
-def settings(work: Workload, target: str) -> Settings:
-    """Those of the workload, with little patience."""
+def settings(work: Workload, target: str, *, apart: bool = False) -> Settings:
+    """Those of the workload, with little patience. `apart`: each vessel in a transaction of its own, as at a
+    limited rate, so that what comes amid one vessel finds the others committed."""
     return Settings(
         source=work.source, target=target, memory=ROOM, continue_on_error=True, connect_timeout=1.0,
-        network_timeout=30.0, outage=3.0, attempts=2,
+        network_timeout=30.0, outage=3.0, attempts=2, max_rows_per_second=10_000_000 if apart else None,
     )  # fmt: skip
 
 
@@ -205,7 +206,7 @@ async def test_a_target_that_becomes_read_only_in_mid_run_fails_what_is_not_comm
     vessel = await large_vessel(work)
     async with Proxy(target) as proxy:
         hold = amid_large(proxy)
-        run = asyncio.ensure_future(migrate(settings(work, proxy.url), ALL))
+        run = asyncio.ensure_future(migrate(settings(work, proxy.url, apart=True), ALL))
         session = await hold.reached()
         await others_are_done(work, target)
         await execute(work.server.url(), f"ALTER DATABASE {database} SET default_transaction_read_only = on")
@@ -225,7 +226,7 @@ async def test_a_statement_that_is_cancelled_fails_its_vessel_alone(work: Worklo
     """The server ends a statement: by its time-out, or because an administrator wants it."""
     async with Proxy(target) as proxy:
         hold = amid_large(proxy)
-        run = asyncio.ensure_future(migrate(settings(work, proxy.url), ALL))
+        run = asyncio.ensure_future(migrate(settings(work, proxy.url, apart=True), ALL))
         session = await hold.reached()
         await execute(target, f"SELECT pg_cancel_backend({session.pid})")
         hold.release()
@@ -310,7 +311,7 @@ async def test_a_full_disk_fails_the_vessel_that_does_not_fit(work: Workload, ta
     async with small_disk(work, target) as disk:
         async with Proxy(target) as proxy:
             hold = amid_large(proxy)
-            run = asyncio.ensure_future(migrate(settings(work, proxy.url), ALL))
+            run = asyncio.ensure_future(migrate(settings(work, proxy.url, apart=True), ALL))
             await hold.reached()
             await others_are_done(work, target)
             ballast = disk / "ballast"
@@ -345,7 +346,7 @@ async def test_a_limit_of_file_sizes_fails_the_vessel_that_does_not_fit(work: Wo
     """The operating system lets the server's process write no larger file: as a quota does."""
     async with Proxy(target) as proxy:
         hold = amid_large(proxy)
-        run = asyncio.ensure_future(migrate(settings(work, proxy.url), ALL))
+        run = asyncio.ensure_future(migrate(settings(work, proxy.url, apart=True), ALL))
         session = await hold.reached()
         await others_are_done(work, target)
         limit(session.pid, 16384)
