@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import re
+import os
 import sys
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -38,47 +36,56 @@ _LEVELS = {
     VesselReached: logging.DEBUG,
     VesselVerified: logging.DEBUG,
 }
-_PLAIN = re.compile(r"[^\s=\"']+")  # a value that needs no quotes
 _NO_LINES = (FleetListed, Sampled)  # figures for those who draw
 
 
 def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
     """A listener that writes lines; with `quiet` only errors."""
     least = logging.getLevelNamesMapping()["ERROR" if quiet else log_level.upper()]
-    line = _json if log_format == "json" else _text
+    log: Any = None
     run: dict[str, Any] = {}  # what all lines of a run have
 
     def write(event: Event) -> None:
+        nonlocal log
         if isinstance(event, RunStarted):
             run["run_id"] = event.run_id
         level = _LEVELS.get(type(event), logging.INFO)
         if level < least or isinstance(event, _NO_LINES):
             return
+        log = log or _logger(log_format)
         fields = msgspec.structs.asdict(event)
         if isinstance(event, VesselsUnchanged):
             fields["vessels"] = len(event.vessels)
         if isinstance(event, VesselDone):
             fields["seconds"] = round(event.seconds, 3)
-        told = {key: _printable(value) for key, value in {**run, **fields}.items()}
-        time = f"{datetime.now(UTC).replace(tzinfo=None).isoformat('T', 'microseconds')}Z"
-        sys.stderr.write(f"{line(time, logging.getLevelName(level).lower(), _sentence(event), told)}\n")
-        sys.stderr.flush()
+        log.log(level, _sentence(event), **{**run, **fields})
 
     return write
 
 
-def _text(time: str, level: str, event: str, fields: Mapping[str, Any]) -> str:
-    told = "".join(f" {key}={_value(fields[key])}" for key in sorted(fields))
-    return f"{time} [{level:<9}] {event}{told}"
+def _logger(log_format: str) -> Any:
+    import structlog  # with all that it loads a twelfth of a command's start, and many have nothing to say
 
-
-def _value(value: object) -> str:
-    text = str(value)
-    return text if isinstance(value, str) and _PLAIN.fullmatch(text) else repr(value)
-
-
-def _json(time: str, level: str, event: str, fields: Mapping[str, Any]) -> str:
-    return orjson.dumps({**fields, "event": event, "level": level, "timestamp": time}).decode()
+    renderer: Any
+    if log_format == "json":
+        renderer = structlog.processors.JSONRenderer(
+            serializer=lambda value, **_: orjson.dumps(value).decode()
+        )
+    else:
+        colors = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        renderer = structlog.dev.ConsoleRenderer(colors=colors, pad_event_to=0)
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _printable,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        cache_logger_on_first_use=True,
+    )
 
 
 def _sentence(event: Event) -> str:
@@ -86,8 +93,9 @@ def _sentence(event: Event) -> str:
     return "".join(" " + c.lower() if c.isupper() else c for c in name).strip()
 
 
-def _printable(value: object) -> object:
+def _printable(_: object, __: str, fields: Any) -> Any:
     """Values come from databases: no line breaks, no terminal escape sequences."""
-    if not isinstance(value, str) or value.isprintable():
-        return value
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
+    for key, value in fields.items():
+        if isinstance(value, str) and not value.isprintable():
+            fields[key] = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in value)
+    return fields

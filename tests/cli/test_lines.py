@@ -27,7 +27,7 @@ def test_a_line_of_text_has_time_level_event_and_the_fields_in_order(
 ) -> None:
     first, second = said("text", capsys)
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z \[info    +\] run started ", first)
-    assert re.search(r"Z \[error   +\] vessel failed error='' name=", second)
+    assert re.search(r"Z \[error   +\] vessel failed error= name=", second)
     assert "\x1b" not in second
     assert second.endswith(" phase=load run_id=run-1 vessel_id=v-1")
 

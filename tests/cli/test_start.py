@@ -9,7 +9,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
-NOT_NEEDED = ["cryptography", "numpy", "pgqueuer", "pydantic", "rich", "starlette"]
+NOT_NEEDED = ["cryptography", "numpy", "pgqueuer", "pydantic", "rich", "starlette", "structlog"]
 
 
 def loaded(*words: str, status: int) -> set[str]:
