@@ -151,12 +151,20 @@ async def breaks(session: Session, entity: str, which: int, one: int, other: int
 
 
 async def mends(session: Session, entity: str, which: int, one: int, other: int) -> None:
-    """An erroneous equipment has a name again."""
-    for row in session.onboarding.rows("equipment"):
+    """An erroneous equipment has a name again; where none is, a user moves to a company that isn't loaded."""
+    source = session.onboarding
+    for row in source.rows("equipment"):
         if row["name"] in (None, " "):
             word = session.clock.word("Mended")
             await source_steps.set_cells(session, "equipment", str(row["id"]), {"name": word})
             return
+    rows = [
+        row for row in source.rows("companies") if Ref("company", identity(row)) not in session.state.base
+    ]
+    user = loaded(session, "user", which)
+    if rows and user is not None:
+        company = identity(rows[one % len(rows)])
+        await source_steps.set_cells(session, "users", user.source_id, {"company_id": company})
 
 
 async def exchanges(session: Session, entity: str, which: int, one: int, other: int) -> None:
