@@ -125,8 +125,9 @@ async def test_what_the_portal_moved_away_from_one_of_them_comes_back_when_they_
     for vessel in (one, other):
         await execute(
             maintenance_url,
-            f"UPDATE equipment SET vessel_id = {of.format(third)} WHERE id = (SELECT min(p.equipment_id::text)"
-            "::uuid FROM critical_parts p JOIN equipment e ON e.id = p.equipment_id"
+            f"UPDATE equipment SET vessel_id = {of.format(third)} WHERE id ="
+            " (SELECT min(p.equipment_id::text)::uuid FROM critical_parts p"
+            " JOIN equipment e ON e.id = p.equipment_id"
             f" WHERE e.vessel_id = {of.format(vessel)})",
         )
     before = await state(maintenance_url)

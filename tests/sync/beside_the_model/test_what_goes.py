@@ -55,6 +55,19 @@ async def test_rows_that_went_with_the_equipment_that_the_source_deleted_are_new
     await sync(session, "manual")
 
 
+async def test_rows_beside_those_that_went_along_are_known_as_they_were_written(session: Session) -> None:
+    """So that what the portal does to them is its doing."""
+    scores = session.onboarding.of["quality_scores"]
+    beside = next(
+        id_ for id_, row in scores.items() if (row["vessel_id"], row["equipment_id"]) == (TWO, None)
+    )
+    await source_steps.delete_row(session, "equipment", WINCH, whole=False)
+    await sync(session)
+    await portal(session, Ref("quality_score", beside), score="55")
+    await source(session, "quality_scores", beside, category="later")
+    await sync(session, "merge")
+
+
 async def test_equipment_goes_when_its_last_log_is_gone(session: Session) -> None:
     await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", WINCH)})
     await source_steps.delete_row(session, "equipment", WINCH)
