@@ -290,19 +290,24 @@ class Session:
             self.fail([f"rollback is {report.status}, expected {wanted}: {report.failures} {report.refused}"])
         self.stayed = self.stayed or bool(report.notes.get("stayed"))
         if report.status == "completed":
-            await self._learn_what_had_gone(chosen)
+            await self._learn_what_waits(chosen, [before, *(after for _, after in steps.values())])
         await self._record(report, before, steps)
         await self.check()
 
-    async def _learn_what_had_gone(self, chosen: Iterable[Change]) -> None:
-        """References that were gone when the checkpoint was taken wait."""
+    async def _learn_what_waits(self, chosen: Iterable[Change], states: Iterable[State]) -> None:
+        """References that were gone when the checkpoint was taken wait; those may wait on that did in one of
+        these states, of vessels that went back themselves."""
         there = await self.mirror.read()
-        for change in (one for first in chosen for one in self.history.joined(first)):
-            for id_ in taken_before(self.history, change):
-                row = self.state.tables.get("cross_references", id_)
-                if row is not None and (self.mirror.real(id_),) not in there["cross_references"]:
-                    self.state.tables.delete("cross_references", row)
-                    wait(self.state, id_)
+        joined = [one for first in chosen for one in self.history.joined(first)]
+        back = {one.vessel for one in joined} | {one.vessel for one in self.history.changes if one.restored}
+        ids = {id_ for change in joined for id_ in taken_before(self.history, change)}
+        waited = [pair for state in states for pair in state.pending.items()]
+        ids |= {Ref("cross_reference", id_) for id_, vessel in waited if vessel in back}
+        for id_ in ids:
+            row = self.state.tables.get("cross_references", id_)
+            if row is not None and (self.mirror.real(id_),) not in there["cross_references"]:
+                self.state.tables.delete("cross_references", row)
+                wait(self.state, id_)
 
     async def _record(
         self, report: Report, before: State, steps: Mapping[str | None, tuple[State, State]] | None = None
