@@ -115,8 +115,11 @@ async def go_back(
 
 async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_written: bool) -> Back:
     connection, stage, run_id = way.connection, way.vessels, way.checkpoints.run_id
-    roots = sorted({root for change in targets for root in change.roots})
-    undone = [later for change in targets for later in await changes.since(connection, change)]
+    since = [await changes.since(connection, change) for change in targets]
+    undone = [later for one in since for later in one]
+    # A vessel of the portal's that one of them has taken over goes back to what it was as well.
+    in_force = [later for one in since for later in changes.in_force(one)]
+    roots = sorted({root for change in (*targets, *in_force) for root in change.roots})
     await _expect(way, targets, roots)
     waiting = await others.without_ends(stage)
     hanging = await find(stage, way.graph)

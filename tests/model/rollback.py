@@ -27,7 +27,7 @@ def go_back(
     group = history.joined(change)
     made = state.copy()
     drift: set[object] = set()
-    for one in group:
+    for one in [*group, *(later for one in group for later in _taken_over(state, history, one))]:
         due, now = without_portal(history, one), part(began or state, one)
         drift |= {key for key in due.keys() | now.keys() if due.get(key) != now.get(key)}
         waiting = _waiting(began or state, one)
@@ -92,12 +92,16 @@ def wait(state: State, id_: Cell) -> None:
         state.pending[id_.source_id] = state.base.pop(id_).vessel or ""
 
 
+def _taken_over(state: State, history: History, change: Change) -> list[Change]:
+    """The first changes since of a vessel of the portal's that was adopted in the place of this one."""
+    taken = {one.roots: one for one in reversed(history.since(change)) if one.roots != change.roots}
+    own = state.adopted.get(Ref("vessel", change.vessel or ""))
+    return [one for one in taken.values() if own in one.roots]
+
+
 def _give_back(made: State, history: History, change: Change) -> None:
     """Vessels of the portal's that were adopted since, in the place of this one, are the portal's again."""
-    taken = {one.roots: one for one in reversed(history.since(change)) if one.roots != change.roots}
-    for one in taken.values():
-        if change.vessel is None or made.adopted.get(Ref("vessel", change.vessel)) not in one.roots:
-            continue
+    for one in _taken_over(made, history, change):
         for key in part(made, one):
             made.tables.of[key[0]].pop(key[1], None)
         for (table, _), row in part(one.step.before, one).items():

@@ -39,3 +39,19 @@ async def test_an_adopted_vessel_is_the_one_that_is_synchronised(session: Sessio
     assert Ref("vessel", ONE) in session.state.adopted
     await source(session, "vessels", ONE, imo_number="9241061")
     await sync(session)
+
+
+async def test_what_the_portal_added_to_a_vessel_since_it_was_adopted_is_its_doing_since_any_earlier_change(
+    session: Session,
+) -> None:
+    (first,) = (change for change in session.history.changes if change.vessel == ONE)
+    await session.rollback_vessel(ONE, force=False)
+    number = session.onboarding.of["vessels"][ONE]["imo_number"]
+    await portal_steps.add(session, "vessels", 0, portal_steps.NUMBERS.index(str(number)))
+    await session.migrate(frozenset({ONE}))
+    on = {"vessel_id": session.state.adopted[Ref("vessel", ONE)], "equipment_id": None}
+    await portal_steps.add(session, "quality_scores", 0, 0, on)
+    await session.rollback(first, force=False)
+    assert session.runs[-1].was_refused
+    await session.rollback(first, force=True)
+    assert not session.runs[-1].was_refused
