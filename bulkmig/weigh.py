@@ -58,17 +58,16 @@ SELECT source_id::text FROM bulkmig.quarantine WHERE entity = $1 AND source_id =
 UNION {_PENDING}"""
 
 
-# Rows that are as the vessel's last change left them, which wrote their base. Only good right after that: a
-# dump that is restored may give all rows one xmin. Not where a sync meant something else than the base to
-# stand, on any of the vessels that changed in one commit; nor since a rollback, which puts back what the
-# portal had changed along with the base.
+# Rows that are as the last run left them that changed these vessels, and wrote their base. Only good right
+# after that: a dump that is restored may give all rows one xmin. Not where a sync meant something else than
+# the base to stand, on any of the vessels that changed in one commit; nor since a rollback, which puts back
+# what the portal had changed along with the base.
 _AS_LEFT = """
 SELECT t.{key}::text FROM {table} t WHERE t.{key} = ANY ($1::text[]::uuid[]) AND t.xmin::text IN
     (SELECT b.xmin::text FROM bulkmig.base b
       WHERE b.entity = $2 AND b.vessel_id = ANY ($3::text[]::uuid[]) AND b.holds AND b.kind = 'rows'
-        AND b.checkpoint_id IN (SELECT DISTINCT ON (vessel_id) checkpoint_id FROM bulkmig.base
-                                 WHERE vessel_id = ANY ($3::text[]::uuid[]) AND holds
-                                 ORDER BY vessel_id, id DESC)
+        AND b.run_id = (SELECT run_id FROM bulkmig.base WHERE vessel_id = ANY ($3::text[]::uuid[]) AND holds
+                         ORDER BY id DESC LIMIT 1)
         AND NOT EXISTS (SELECT FROM bulkmig.base s
                          WHERE s.xmin = b.xmin AND s.vessel_id = ANY ($3::text[]::uuid[])
                            AND s.kind = 'standing')

@@ -27,7 +27,8 @@ def go_back(
     group = history.joined(change)
     made = state.copy()
     drift: set[object] = set()
-    for one in [*group, *(later for one in group for later in _taken_over(state, history, one))]:
+    taken = [later for one in group for later in _taken_over(state, history, one)]
+    for one in [*group, *taken]:
         due, now = without_portal(history, one), part(began or state, one)
         drift |= {key for key in due.keys() | now.keys() if due.get(key) != now.get(key)}
         waiting = _waiting(began or state, one)

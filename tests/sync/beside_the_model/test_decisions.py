@@ -194,3 +194,19 @@ async def test_what_the_portal_changed_is_drift_still_when_a_forced_rollback_has
     await session.rollback_run(session.runs[-1].run_id, force=False)
     await sync(session, "merge")
     assert session.runs[-1].verified.drift
+
+
+async def test_what_a_decision_keeps_of_a_row_is_drift_though_an_earlier_sync_wrote_it_with_other_vessels(
+    session: Session,
+) -> None:
+    number = session.onboarding.of["vessels"][TWO]["imo_number"]
+    assert number is not None
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], number)  # in one commit
+    for equipment in (PUMP, CRANE):
+        await source(session, "equipment", equipment, notes="later", quality_score="5")
+    await sync(session)
+    await source(session, "equipment", PUMP, name=None)
+    await source(session, "equipment", CRANE, status="REMOVED")
+    await portal(session, Ref("equipment", CRANE), status="fault")
+    await sync(session, "target_wins")
+    assert session.runs[-1].verified.drift
