@@ -13,7 +13,8 @@ transaction.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import polars as pl
 from msgspec import Struct
@@ -30,6 +31,7 @@ from bulkmig.sqlite.session import on_file
 from bulkmig.target.postgres import copy_in
 from bulkmig.target.scope import Scope, TargetTable
 
+NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 _COPIES = ("was", "due", "now", "one", "new")
 _WRITTEN = """
 SELECT id, entity, kind FROM bulkmig.base
@@ -147,25 +149,26 @@ class Stage:
         """Lets `one` go through the change that this checkpoint was taken for; or have the rows that `stayed`
         in a rollback of companies."""
         names = {of.name for of in ENTITIES}
-        # Rows whose base changed while they stayed as they were come first: they are none that it wrote.
-        untouched: defaultdict[str, set[str]] = defaultdict(set)
+        # Rows, or cells, that stayed as they were when their base changed come first: it wrote none of them.
+        untouched: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint, stayed):
             if name not in names:
                 continue
             payload = await base.payload_of(self.connection, id_)
             if kind == "untouched":
-                untouched[name].update(base.read_ids(payload))
+                for entry in base.read_ids(payload):
+                    cell, _, own_id = entry.rpartition("/")
+                    untouched[name][cell].append(own_id)
                 continue
             if kind == "removed":
                 await self._remove(base.read_keys(payload))
                 continue
             of = entity(name)
-            own, left = pl.col(f"{of.tables[0].name}.{of.tables[0].own_key}"), untouched[name]
-            frame = read_base(payload).filter(~own.is_in(list(left)))
+            own = pl.col(f"{of.tables[0].name}.{of.tables[0].own_key}")
+            frame = read_base(payload).filter(~own.is_in(untouched[name][""]))
             for table in of.tables:
                 if table.name in self.number:
-                    here = pl.lit(f"{table.name}/") + own
-                    await self.merge(of, table, frame.filter(~here.is_in(list(left))) if left else frame)
+                    await self.merge(of, table, frame, untouched[name])
 
     async def _remove(self, keys: dict[str, list[str]]) -> None:
         for name, ids in keys.items():
@@ -175,8 +178,11 @@ class Stage:
                     f"DELETE FROM one_{self.number[name]} WHERE concat_ws('/', {key}) = ANY ($1::text[])", ids
                 )
 
-    async def merge(self, of: Entity, table: Table, frame: pl.DataFrame) -> None:
-        """Lets `one` hold these rows of an image as they were written."""
+    async def merge(
+        self, of: Entity, table: Table, frame: pl.DataFrame, left: Mapping[str, Sequence[str]] = NOTHING
+    ) -> None:
+        """Lets `one` hold these rows of an image as they were written. `left`: `table.column` -> target ids
+        of rows in which that wasn't written."""
         flag, own = f"?{table.name}", pl.col(f"{table.name}.{table.own_key}")
         # What stands after a conflict may have lost its details to the portal.
         there = pl.col(flag) if flag in frame.columns else own.is_not_null()
@@ -192,6 +198,14 @@ class Stage:
             return
         cells = rows.select(pl.col(f"{table.name}.{name}").alias(name) for name in table.cells)
         await copy_in(self.connection, f"new_{n}", list(table.cells), to_csv(cells))
+        for column in table.cells:
+            if ids := left.get(f"{table.name}.{column}"):
+                await self.connection.execute(
+                    f"UPDATE new_{n} new SET {column} = d.{column} FROM one_{n} d"
+                    f" WHERE {self.same(target, 'd', 'new')}"
+                    f" AND new.{table.own_key} = ANY ($1::text[]::uuid[])",
+                    list(ids),
+                )
         # A column that bulkmig doesn't map is nobody's drift: whatever it holds is expected.
         values = ", ".join(
             f"new.{column}" if column in table.cells else f"now.{column}" for column in target.columns

@@ -163,7 +163,7 @@ async def forgotten(connection: Connection, ids: Sequence[int]) -> list[str]:
 
 
 def pack_ids(ids: Sequence[str]) -> bytes:
-    """A `forgotten` part, of source ids, or an `untouched` one, of target ids (`table/id`: in one table)."""
+    """A `forgotten` part, of source ids; or an `untouched` one, of target ids (`table.column/id`: a cell)."""
     return msgspec.msgpack.encode(list(ids))
 
 

@@ -70,6 +70,7 @@ def _base_parts(steps: Sequence[Step], entity: Entity) -> Iterator[write.BasePar
         for owner, (n, payload) in bases(entity, frame_of(entity, rows)).items() if rows else ():
             yield _part(means_of[owner or ""], entity.name, kind, n, payload, holds=holds)
     for owner, part in parts:
+        part.leave_the_portals()
         for kind, ids, holds in (("forgotten", part.forget, True), ("untouched", part.untouched, False)):
             if ids:
                 listed = base.pack_ids(sorted(ids))

@@ -191,6 +191,7 @@ class Look(Struct):
                 part.untouched.add(id_)
         if verdict.conflict is not None:
             part.conflicts.append((source, id_, verdict.conflict))
+            part.known[id_] = verdict.conflict.base
             spared = verdict.conflict.kind == "deleted_in_source" and not verdict.write
             if spared and not verdict.conflict.open:
                 part.retained[source] = (id_, "conflict")

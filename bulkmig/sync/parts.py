@@ -9,16 +9,16 @@ from msgspec import Struct, field
 from bulkmig._core.declare import Entity
 from bulkmig.entities import ENTITIES
 from bulkmig.sync.decide import Conflict
-from bulkmig.sync.row import Row, ends_of
+from bulkmig.sync.row import Row, differing, ends_of
 
 
 class Part(Struct):
     """One entity's share. Rows by target id: `write` is to stand in the target, `was` is what stands there
     (None: nothing), `delete` goes, `went` has gone with its ends by bulkmig's doing, `untouched` stays as it
-    is, be there a new base (`table/id`: in that table). By source id: `base` is last written from now on,
-    `forget` no longer bulkmig's, `stands` what stands where that isn't the base, `waiting` new rows whose
-    ends aren't there, `loose` rows that went with their ends, about which nothing is decided before those
-    are there."""
+    is, be there a new base (`table.column/id`: one cell of it), `known` was last written before the portal
+    changed it. By source id: `base` is last written from now on, `forget` no longer bulkmig's, `stands` what
+    stands where that isn't the base, `waiting` new rows whose ends aren't there, `loose` rows that went with
+    their ends, about which nothing is decided before those are there."""
 
     entity: Entity
     write: dict[str, Row] = field(default_factory=dict)
@@ -31,6 +31,7 @@ class Part(Struct):
     loose: set[str] = field(default_factory=set)
     went: set[str] = field(default_factory=set)
     untouched: set[str] = field(default_factory=set)
+    known: dict[str, Row] = field(default_factory=dict)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
     unchanged: Counter[str] = field(default_factory=Counter)  # target table
@@ -39,6 +40,16 @@ class Part(Struct):
     def idle(self) -> bool:
         """Whether nothing of it changes, in the target or in the base."""
         return not (self.write or self.delete or self.base or self.forget or self.conflicts or self.retained)
+
+    def leave_the_portals(self) -> None:
+        """Notes the cells that written rows keep as the portal has changed them: bulkmig doesn't write them,
+        and before an earlier change they were otherwise."""
+        for id_, known in self.known.items():
+            row, was = self.write.get(id_), self.was.get(id_)
+            if row is not None and was is not None:
+                left = set(differing(self.entity, known, was)) - set(differing(self.entity, was, row))
+                inside = known.tables & was.tables
+                self.untouched |= {f"{cell}/{id_}" for cell in left if cell.partition(".")[0] in inside}
 
     @property
     def let_go(self) -> set[str]:

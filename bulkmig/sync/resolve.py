@@ -194,6 +194,8 @@ async def _decide(
     source = _source(of, found["kind"], said, known)
     result = _result(of, types, known, source, was, take, fields)
     part.was[id_] = was
+    if known is not None:
+        part.known[id_] = known
     if result is None and was is not None:
         part.delete[id_] = source_id
     elif result is not None and not equal(of, result, was):

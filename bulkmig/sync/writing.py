@@ -28,8 +28,6 @@ async def write_rows(steps: Sequence[Step], entity: Entity, table: Table) -> Non
         ]
         same = {id_ for id_, row in inside.items() if _is_same(part, id_, table, row)}
         other = {id_: row for id_, row in inside.items() if id_ not in same}
-        # What the portal has changed there, and keeps, is still the portal's.
-        part.untouched |= {f"{table.name}/{id_}" for _, id_, _ in part.conflicts if id_ in same}
         there = sum(was_in(part, id_, table) for id_ in other)
         done.updated[table.name] += there
         done.inserted[table.name] += len(other) - there

@@ -173,11 +173,17 @@ def without_portal(history: History, change: Change) -> Rows:
         if later.restored is not None:
             due = _undone(history.of(later.restored), later, change, due, before)
             continue
+        stood = part(later.step.before, change)
         for key, row in _written(later.step, change):
+            old, own = due.get(key), stood.get(key)
             if row is None:
                 due.pop(key, None)
-            else:
+            elif old is None or own is None:
                 due[key] = row
+            else:  # the cells that it left to the portal aren't its doing
+                due[key] = {
+                    column: old[column] if own[column] == cell else cell for column, cell in row.items()
+                }
     return due
 
 

@@ -140,6 +140,38 @@ async def test_details_that_a_merge_leaves_to_the_portal_are_its_doing_since_an_
     assert session.runs[-1].was_refused
 
 
+async def test_what_a_merge_leaves_to_the_portal_is_its_doing_since_an_earlier_change_and_not_since_its_own(
+    session: Session,
+) -> None:
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session)
+    earlier = session.history.changes[-1]
+    await portal(session, Ref("equipment", CRANE), manufacturer="portal")
+    await source(session, "equipment", CRANE, name="Crane II")
+    await sync(session, "merge")
+    own = session.history.changes[-1]
+    await session.rollback(earlier, force=False)
+    assert session.runs[-1].was_refused
+    await session.rollback(own, force=False)
+    assert not session.runs[-1].was_refused
+
+
+async def test_so_is_what_it_changed_in_equipment_that_is_decommissioned_for_its_logs(
+    session: Session,
+) -> None:
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session)
+    earlier, crane = session.history.changes[-1], session.state.target_id(Ref("equipment", CRANE))
+    await portal(session, Ref("equipment", CRANE), manufacturer="portal")
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": crane})
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await sync(session)
+    (log,) = session.state.tables.rows("maintenance_logs")
+    await portal_steps.delete_row(session, "maintenance_logs", log["id"])
+    await session.rollback(earlier, force=False)
+    assert session.runs[-1].was_refused
+
+
 async def test_details_of_a_user_who_became_inactive_are_the_portals_doing_since_an_earlier_change(
     session: Session,
 ) -> None:
