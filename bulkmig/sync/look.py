@@ -127,7 +127,7 @@ class Look(Struct):
             part.was[ids[source]] = was
             if source in came and verdict.conflict is not None and verdict.conflict.open:
                 # It stays where the target has it until somebody decides.
-                self.moves.dispute(owner_of[source], entity.name, (source, ids[source], verdict.conflict))
+                self.moves.keep_there(owner_of[source], entity.name, (source, ids[source], verdict.conflict))
             else:
                 self._note(part, source, ids[source], verdict, bases.get(source))
         source_of = {id_: source for source, id_ in ids.items()}
@@ -140,12 +140,13 @@ class Look(Struct):
         part, kept = self.part(owner), self.retained.get((self.entity.name, source))
         del part.write[id_]
         if part.was[id_] is not None:
-            # It keeps what was last written until that is there again.
+            # It keeps what was last written until that is there again, where the target has it.
             part.base.pop(source, None)
             part.stands.pop(source, None)
             part.conflicts = [one for one in part.conflicts if one[0] != source]
-            if source in self.came and base is not None:
-                part.base[source] = base
+            if source in self.moves.came[owner][self.entity.name]:
+                self.moves.keep_there(owner, self.entity.name, (source, id_, None))
+                return
         elif base is not None:
             return  # the portal deleted the row with it; a new one comes when that is there again
         else:

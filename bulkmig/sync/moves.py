@@ -34,7 +34,8 @@ class Moves(Struct):
     renumbered  vessels that get another IMO number
     going       equipment (target ids) that the source has no more
     touched     vessel -> those of which references end on equipment of it that is to go
-    disputed    vessel -> entity -> conflicts that are found about rows which would leave it, and stay
+    kept        vessel -> entity -> rows which would leave it, and stay (source id, target id): for a conflict
+                that is found, or (None) since what they would hang on isn't there
     releases    whether vanished vessels may go: their references are decided with what takes them along
     """
 
@@ -58,7 +59,7 @@ class Moves(Struct):
     renumbered: set[str] = field(default_factory=set)
     touched: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     going: set[str] = field(default_factory=set)
-    disputed: defaultdict[str, defaultdict[str, list[tuple[str, str, Conflict]]]] = field(
+    kept: defaultdict[str, defaultdict[str, list[tuple[str, str, Conflict | None]]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
     releases: bool = False
@@ -128,15 +129,15 @@ class Moves(Struct):
             self.stays[then][entity][source_id] = vessel
             self.unsettled |= {vessel, then}
 
-    def dispute(self, vessel: str, entity: str, about: tuple[str, str, Conflict]) -> None:
-        """Leaves a row (source id, target id), which was to come to this vessel, where it is, in conflict."""
-        self.disputed[self.came[vessel][entity][about[0]]][entity].append(about)
-        self.stay(vessel, entity, [about[0]])
+    def keep_there(self, vessel: str, entity: str, row: tuple[str, str, Conflict | None]) -> None:
+        """Leaves a row, as `kept` has it, which was to come to this vessel, where it is."""
+        self.kept[self.came[vessel][entity][row[0]]][entity].append(row)
+        self.stay(vessel, entity, [row[0]])
 
     def look_anew(self, vessels: Iterable[str]) -> None:
         """Whether the rows that stay on these vessels do so is asked once more."""
         for then in vessels:
-            self.disputed.pop(then, None)
+            self.kept.pop(then, None)
             for entity, rows in self.stays.pop(then, {}).items():
                 for source_id, to in rows.items():
                     self.came[to][entity][source_id] = then

@@ -25,7 +25,7 @@ from bulkmig.sync.abroad import Foretold
 from bulkmig.sync.alone import rolled_back
 from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Gather
-from bulkmig.sync.kept import pending
+from bulkmig.sync.kept import WITHOUT_PARENT, pending
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.parts import Plan
@@ -197,9 +197,11 @@ async def _look(
     }
     await release(target, plans, gone, rules, moves)
     for vessel, made in plans.items():
-        for name, found in moves.disputed[vessel].items():
-            made.parts[name].conflicts += found
-            made.parts[name].forget -= {source for source, _, _ in found}
+        for name, rows in moves.kept[vessel].items():
+            part = made.parts[name]
+            part.forget -= {source for source, _, _ in rows}
+            part.conflicts += [(source, id_, found) for source, id_, found in rows if found is not None]
+            part.retained |= {s: (id_, WITHOUT_PARENT) for s, id_, found in rows if found is None}
     return gathered, plans
 
 
@@ -230,6 +232,7 @@ async def _apply(
     await apply(steps)
     for name, rows in moves.ids.items():
         here = {source for vessel in vessels for source in moves.came[vessel.id][name]}
+        here |= {source for vessel in vessels for source, *_ in moves.kept[vessel.id][name]}
         moved = [(source, id_, False) for source, id_ in rows.items() if source in here]
         await write.identities(target, options.run_id, name, moved)
     for step in steps:

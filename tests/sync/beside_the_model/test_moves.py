@@ -10,6 +10,7 @@ from tests.sync.beside_the_model.scene import (
     ANCHOR,
     ANN,
     CRANE,
+    DAVIT,
     FOUR,
     OF_CRANE,
     OF_PUMP,
@@ -19,6 +20,7 @@ from tests.sync.beside_the_model.scene import (
     PUMP,
     RADAR,
     RADIO,
+    ROPE,
     SEAL,
     THREE,
     TWO,
@@ -187,3 +189,24 @@ async def test_equipment_that_was_kept_out_of_a_vessel_is_not_listed_there_when_
     await source(session, "equipment", lamp, vessel_id=ONE, name="Lamp again")
     await sync(session)
     assert Ref("equipment", lamp) not in session.state.quarantine
+
+
+async def test_a_part_that_moves_to_equipment_which_the_portal_deleted_stays_its_vessels_until_that_is_back(
+    session: Session,
+) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", DAVIT))
+    await source(session, "critical_parts", ROPE, equipment_id=DAVIT)
+    await sync(session)
+    await source_steps.delete_row(session, "critical_parts", ROPE)
+    await source_steps.delete_row(session, "vessels", ONE)
+    await sync(session)  # what vessel One had is held back by the brake
+    assert not session.state.is_there(Ref("critical_part", ROPE))
+
+
+async def test_so_does_one_whose_equipment_goes_in_the_same_sync(session: Session) -> None:
+    await portal_steps.delete_row(session, "equipment", Ref("equipment", DAVIT))
+    await source(session, "critical_parts", ROPE, equipment_id=DAVIT)
+    await source_steps.delete_row(session, "equipment", CRANE, whole=False)
+    await sync(session)
+    await source(session, "equipment", DAVIT, name="Davit again")
+    await sync(session)
