@@ -18,6 +18,7 @@ from tests.sync.beside_the_model.scene import (
     ONE,
     PUMP,
     SEAL,
+    THREE,
     TWO,
     VALVE,
     WINCH,
@@ -194,3 +195,11 @@ async def test_what_the_portal_changed_is_drift_still_when_a_forced_rollback_has
     await session.rollback_run(session.runs[-1].run_id, force=False)
     await sync(session, "merge")
     assert session.runs[-1].verified.drift
+
+
+async def test_what_a_decision_left_is_no_difference_though_a_vessel_loaded_with_it_has_not_changed_since(
+    session: Session,
+) -> None:
+    await source(session, "vessels", THREE, flag="NO")
+    await portal(session, Ref("vessel", THREE), image_url="portal")
+    await sync(session, "target_wins")
