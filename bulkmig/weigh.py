@@ -58,16 +58,19 @@ SELECT source_id::text FROM bulkmig.quarantine WHERE entity = $1 AND source_id =
 UNION {_PENDING}"""
 
 
-# Rows that are as the last run left them that changed these vessels, and wrote their base. Only good right
-# after that: a dump that is restored may give all rows one xmin. Not where a sync meant something else than
-# the base to stand, on any of the vessels that changed in one commit; nor since a rollback, which puts back
-# what the portal had changed along with the base.
+# Rows that are as the last change of their vessel left them, which wrote their base: of their own, since one
+# commit writes several, and other vessels may not have changed since. Only good right after that: a dump that
+# is restored may give all rows one xmin. Not where a sync meant something else than the base to stand, on any
+# of the vessels that changed in one commit; nor since a rollback, which puts back what the portal had changed
+# along with the base.
 _AS_LEFT = """
-SELECT t.{key}::text FROM {table} t WHERE t.{key} = ANY ($1::text[]::uuid[]) AND t.xmin::text IN
-    (SELECT b.xmin::text FROM bulkmig.base b
+SELECT t.{key}::text FROM {table} t JOIN unnest($1::text[], $4::text[]) AS written (id, owner)
+    ON t.{key} = written.id::uuid WHERE (t.xmin::text, written.owner) IN
+    (SELECT b.xmin::text, b.vessel_id::text FROM bulkmig.base b
       WHERE b.entity = $2 AND b.vessel_id = ANY ($3::text[]::uuid[]) AND b.holds AND b.kind = 'rows'
-        AND b.run_id = (SELECT run_id FROM bulkmig.base WHERE vessel_id = ANY ($3::text[]::uuid[]) AND holds
-                         ORDER BY id DESC LIMIT 1)
+        AND b.checkpoint_id IN (SELECT DISTINCT ON (vessel_id) checkpoint_id FROM bulkmig.base
+                                 WHERE vessel_id = ANY ($3::text[]::uuid[]) AND holds
+                                 ORDER BY vessel_id, id DESC)
         AND NOT EXISTS (SELECT FROM bulkmig.base s
                          WHERE s.xmin = b.xmin AND s.vessel_id = ANY ($3::text[]::uuid[])
                            AND s.kind = 'standing')
@@ -104,7 +107,8 @@ class Weigher(Struct):
         mismatches = await self._not_on_purpose(entity, mismatches, known)
         result = Verified()
         loose: list[Mismatch] = []
-        as_left = await self._as_left(entity, [m for m in mismatches if m.kind == "cell" and m.id in known])
+        cells = [mismatch for mismatch in mismatches if mismatch.kind == "cell" and mismatch.id in known]
+        as_left = await self._as_left(entity, cells, known)
         for mismatch in mismatches:
             written = known.get(mismatch.id)
             if written is None:
@@ -155,14 +159,17 @@ class Weigher(Struct):
             new.update(await self.unseen(entity, source_ids, owner))
         return new
 
-    async def _as_left(self, entity: Entity, cells: list[Mismatch]) -> set[str]:
+    async def _as_left(
+        self, entity: Entity, cells: list[Mismatch], known: dict[str, dict[str, str | None]]
+    ) -> set[str]:
         """Rows that nobody has touched since the run wrote them; asked right after it alone."""
         if not (self.same_snapshot and cells) or on_file(self.target) is not None:
             return set()
         table, ids = cells[0].table, list({mismatch.id for mismatch in cells})
         query = _AS_LEFT.format(table=table.name, key=table.own_key, NIL=NIL)
-        owners = list(self.vessels) or [NIL]  # also those to which rows have moved
-        return {row[0] for row in await self.target.fetch(query, ids, entity.name, owners)}
+        vessels = list(self.vessels) or [NIL]  # also those to which rows have moved
+        owners = [known[id_][base.OWNER] for id_ in ids]
+        return {row[0] for row in await self.target.fetch(query, ids, entity.name, vessels, owners)}
 
     def _owner(self, id_: str) -> str | None:
         """The vessel that a row with this id belongs to, by the prefix they share."""

@@ -20,7 +20,7 @@ def resolvable(state: State) -> list[Conflict]:
     until somebody decides is not said."""
     there = [one for one in state.conflicts.values() if one.open and one.ref in state.base]
     found = [one for one in there if state.unit(one.ref) == one.target]
-    found = [one for one in found if one.target or not one.source or not state.tables.dangling(one.source)]
+    found = [one for one in found if not one.source or not state.tables.dangling(one.source)]
     return [one for one in found if not _taken(state, one)]
 
 

@@ -161,14 +161,15 @@ def _records(made: State, change: Change) -> None:
 
 
 def _return(made: State, history: History, change: Change, group: list[Change]) -> None:
-    """References of other vessels that went when the rollback that is undone took their ends, and haven't
-    come back since; those of the vessels that go back are as these were."""
-    before = change.step.before
+    """References of other vessels that went when the change that is undone took their ends, and haven't
+    come back since, or wait again; those of the vessels that go back are as these were."""
+    before, after = change.step.before, change.step.after
     later = [one.step for one in history.changes[history.changes.index(change) :]]
     since = set().union(*(step.after.tables.of["cross_references"] for step in later))
     for key, row in before.tables.of["cross_references"].items():
         waits = isinstance(row["id"], Ref) and row["id"].source_id in made.pending
-        went = (key not in since or waits) and key not in made.tables.of["cross_references"]
+        taken = key not in after.tables.of["cross_references"] and (key not in since or waits)
+        went = taken and key not in made.tables.of["cross_references"]
         if not went or made.tables.dangling({"cross_references": row}):
             continue
         if not _ends_on(before, row, change):
@@ -177,21 +178,13 @@ def _return(made: State, history: History, change: Change, group: list[Change]) 
         if isinstance(ref, Ref):
             if ref not in before.base or not (ref.source_id in made.pending or ref in made.base):
                 continue
-            own = before.base[ref].vessel
-            if own in {one.vessel for one in group} or _waited(history, change, own, ref.source_id):
+            if before.base[ref].vessel in {one.vessel for one in group}:
                 continue
             made.base.setdefault(ref, before.base[ref])
             made.pending.pop(ref.source_id, None)
         elif row["vessel_id"] in {one.roots[0] for one in group}:
             continue
         made.tables.put("cross_references", row)
-
-
-def _waited(history: History, change: Change, vessel: str | None, source_id: str) -> bool:
-    """Whether a reference waits since its own vessel went back, after this change, to when it did."""
-    after = history.changes[history.changes.index(change) :]
-    back = [one.restored for one in after if one.vessel == vessel and one.restored is not None]
-    return bool(back) and source_id in history.of(back[-1]).step.before.pending
 
 
 def _ends_on(state: State, row: Row, change: Change) -> bool:

@@ -18,6 +18,7 @@ from tests.sync.beside_the_model.scene import (
     ONE,
     PUMP,
     SEAL,
+    THREE,
     TWO,
     VALVE,
     WINCH,
@@ -242,3 +243,11 @@ async def test_what_a_decision_keeps_of_a_row_is_drift_though_an_earlier_sync_wr
     await portal(session, Ref("equipment", CRANE), status="fault")
     await sync(session, "target_wins")
     assert session.runs[-1].verified.drift
+
+
+async def test_what_a_decision_left_is_no_difference_though_a_vessel_loaded_with_it_has_not_changed_since(
+    session: Session,
+) -> None:
+    await source(session, "vessels", THREE, flag="NO")
+    await portal(session, Ref("vessel", THREE), image_url="portal")
+    await sync(session, "target_wins")

@@ -16,6 +16,7 @@ from tests.sync.beside_the_model.scene import (
     ONE,
     PUMP,
     RADAR,
+    RADIO,
     THREE,
     TWO,
     VALVE,
@@ -156,4 +157,15 @@ async def test_a_reference_that_waits_on_a_vessel_left_alone_and_moves_is_writte
     ends = {"source_equipment_id": CRANE, "target_equipment_id": WINCH}
     await source(session, "cross_references", OF_RADIO["cross_references"], vessel_id=TWO, **ends)
     await sync(session)
+    assert session.state.is_there(Ref("cross_reference", OF_RADIO["cross_references"]))
+
+
+async def test_a_reference_that_came_with_its_end_is_back_when_the_runs_rollback_is_undone(
+    session: Session,
+) -> None:
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await source(session, "equipment", RADIO, notes="later")
+    await sync(session)
+    await session.rollback_run(session.runs[-1].run_id, force=False)
+    await session.rollback_run(session.runs[-1].run_id, force=False)
     assert session.state.is_there(Ref("cross_reference", OF_RADIO["cross_references"]))
