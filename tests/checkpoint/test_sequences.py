@@ -43,6 +43,11 @@ LOG = """
 INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)
 VALUES (gen_random_uuid(), $1::text::uuid, '2031-02-01', 'greased') RETURNING id::text
 """
+USER = """
+INSERT INTO users (id, company_id, email, password_hash, first_name, last_name, role, is_active)
+SELECT gen_random_uuid(), company_id, 'fitter@example.org', 'x', 'Fay', 'Itter', 'technician', true
+  FROM users ORDER BY id LIMIT 1 RETURNING id::text
+"""
 RENAME = "UPDATE equipment SET name = left(name, 200) || '{}', updated_at = '{}-01-01' WHERE vessel_id = '{}'"
 
 
@@ -173,6 +178,23 @@ async def test_what_the_portal_added_to_what_it_moved_away_is_given_up_and_comes
     assert apart(before, await state(maintenance_url)) == []
     await undone(config, forced)
     assert apart(after, await state(maintenance_url)) == []
+
+
+async def test_so_does_a_user_of_the_portals_whom_that_needs_and_who_was_deleted_meanwhile(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
+    one, third = origin.approved[0], origin.approved[2]
+    equipment = await moved_by_the_portal(maintenance_url, one, third)
+    log = await fetchval(maintenance_url, LOG, equipment)
+    user = await fetchval(maintenance_url, USER)
+    by = "UPDATE maintenance_logs SET performed_by = $1::text::uuid WHERE id = $2::text::uuid"
+    await execute(maintenance_url, by, user, log)
+    before = await state(maintenance_url)
+    forced = await rollback(config, vessel=one, force=True)
+    await execute(maintenance_url, "DELETE FROM users WHERE id = $1::text::uuid", user)
+    await undone(config, forced)
+    assert apart(before, await state(maintenance_url)) == []
 
 
 async def test_adopted_rows_are_the_portal_s_own_again_and_its_companies_and_users_stay(
