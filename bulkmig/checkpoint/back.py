@@ -211,6 +211,7 @@ async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> 
     await others.without_waiting(stage, [change.vessel_id or "" for change in targets])
     for copy in ("was", "due"):
         await stage.look_for(copy)
+    await stage.look_below(roots)
 
 
 async def _given_back(way: Way, change: Change, since: Sequence[Change]) -> None:

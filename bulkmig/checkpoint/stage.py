@@ -145,6 +145,18 @@ class Stage:
             for n in (self.number[table.name],)
         )
 
+    async def look_below(self, roots: Sequence[str]) -> None:
+        """Adds to `now` what hangs on rows of it that belong to others than the roots by now: whoever moved
+        them may have added to them."""
+        await self.by_index(
+            f"INSERT INTO now_{self.number[table.name]} SELECT {_columns(table, 't')} FROM {table.name} t"
+            f" WHERE t.{up.column} IN (SELECT p.{up.parent_column} FROM now_{self.number[up.parent]} p"
+            f" WHERE ({self.scope.rows(up.parent, roots, 'p')}) IS NOT TRUE)"
+            f" AND {self.missing(table, 't', 'now')} FOR UPDATE OF t"
+            for _, table in self.keyed
+            if (up := self.scope.owner.get(table.name)) is not None and up.parent != self.scope.root
+        )
+
     async def expect_written(self, checkpoint: str, *, stayed: bool = False) -> None:
         """Lets `one` go through the change that this checkpoint was taken for; or have the rows that `stayed`
         in a rollback of companies."""

@@ -164,7 +164,7 @@ class Checkpoints(Struct):
             await growing.add("state", table.name, table.columns, query)
         found = growing.rows > 0
         if found and scope is graph.vessels:
-            for name, where in _context(graph, roots):
+            for name, where in _context(graph, roots, rows):
                 columns = graph.tables[name].columns
                 query = f"SELECT {', '.join(columns)} FROM {name} t WHERE {where}"
                 await growing.add("context", name, columns, query)
@@ -193,7 +193,7 @@ def _belonging(scope: Scope, table: TargetTable, roots: Sequence[str]) -> str:
     return f"SELECT {', '.join(table.columns)} FROM {table.name} t WHERE {scope.rows(table.name, roots)}"
 
 
-def _context(graph: Graph, roots: Sequence[str]) -> list[tuple[str, str]]:
+def _context(graph: Graph, roots: Sequence[str], rows: Rows | None) -> list[tuple[str, str]]:
     """(table, condition) for the companies and users that a vessel's rows refer to, with their details: what
     of it is deleted since comes back with the vessel."""
     vessels, companies = graph.vessels, graph.companies
@@ -202,8 +202,11 @@ def _context(graph: Graph, roots: Sequence[str]) -> list[tuple[str, str]]:
         needed: defaultdict[str, list[str]] = defaultdict(list)
         for key in vessels.into(table.name):
             if key.child in vessels:
-                where = vessels.rows(key.child, roots, "c")
-                needed[key.parent_column].append(f"SELECT c.{key.column} FROM {key.child} c WHERE {where}")
+                if rows is None:
+                    of = f"{key.child} c WHERE {vessels.rows(key.child, roots, 'c')}"
+                else:
+                    of = f"({rows(graph.tables[key.child])}) c"
+                needed[key.parent_column].append(f"SELECT c.{key.column} FROM {of}")
         for key in companies.into(table.name):
             if key.child in wanted and key.child in companies and key.child != table.name:
                 needed[key.parent_column].append(

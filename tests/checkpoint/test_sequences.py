@@ -39,6 +39,15 @@ UPDATE documents SET vessel_id = '{1}' WHERE equipment_id IN (SELECT id FROM one
 UPDATE quality_scores SET vessel_id = '{1}' WHERE equipment_id IN (SELECT id FROM one);
 UPDATE cross_references SET vessel_id = '{1}' WHERE source_equipment_id IN (SELECT id FROM one)
 """
+LOG = """
+INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)
+VALUES (gen_random_uuid(), $1::text::uuid, '2031-02-01', 'greased') RETURNING id::text
+"""
+USER = """
+INSERT INTO users (id, company_id, email, password_hash, first_name, last_name, role, is_active)
+SELECT gen_random_uuid(), company_id, 'fitter@example.org', 'x', 'Fay', 'Itter', 'technician', true
+  FROM users ORDER BY id LIMIT 1 RETURNING id::text
+"""
 RENAME = "UPDATE equipment SET name = left(name, 200) || '{}', updated_at = '{}-01-01' WHERE vessel_id = '{}'"
 
 
@@ -46,6 +55,22 @@ async def synced(origin: Origin, target: str) -> Report:
     report = await sync(settings(origin, target, allow_deletions=True), ALL)
     assert report.failures == []
     return report
+
+
+async def moved_by_the_portal(target: str, vessel: str, to: str) -> str:
+    """The portal gives an equipment with parts to another vessel; its target id."""
+    of = "SELECT target_id FROM bulkmig.identities WHERE entity = 'vessel' AND source_id = '{}'"
+    equipment: str = await fetchval(
+        target,
+        "SELECT min(p.equipment_id::text) FROM critical_parts p JOIN equipment e ON e.id = p.equipment_id"
+        f" WHERE e.vessel_id = ({of.format(vessel)})",
+    )
+    await execute(
+        target,
+        f"UPDATE equipment SET vessel_id = ({of.format(to)}) WHERE id = $1::text::uuid",
+        equipment,
+    )
+    return equipment
 
 
 async def test_what_is_rolled_back_already_is_done_with_nothing_to_do(
@@ -121,19 +146,53 @@ async def test_what_the_portal_moved_away_from_one_of_them_comes_back_when_they_
     one, other, third = origin.approved[:3]
     await execute(origin.url, SWAP.format(one, other))
     await synced(origin, maintenance_url)
-    of = "(SELECT target_id FROM bulkmig.identities WHERE entity = 'vessel' AND source_id = '{}')"
     for vessel in (one, other):
-        await execute(
-            maintenance_url,
-            f"UPDATE equipment SET vessel_id = {of.format(third)} WHERE id ="
-            " (SELECT min(p.equipment_id::text)::uuid FROM critical_parts p"
-            " JOIN equipment e ON e.id = p.equipment_id"
-            f" WHERE e.vessel_id = {of.format(vessel)})",
-        )
+        await moved_by_the_portal(maintenance_url, vessel, third)
     before = await state(maintenance_url)
     forced = await rollback(config, vessel=one, force=True)
     assert forced.status == "completed"
     assert {row["table"] for row in forced.notes["discarded"]} == {"equipment"}
+    await undone(config, forced)
+    assert apart(before, await state(maintenance_url)) == []
+
+
+@pytest.mark.parametrize("change", [SWAP, RENAME.format("!", 2031, "{0}")], ids=["two", "one"])
+async def test_what_the_portal_added_to_what_it_moved_away_is_given_up_and_comes_back_with_it(
+    fleets: Fleets, maintenance_url: str, change: str
+) -> None:
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
+    before = await state(maintenance_url)
+    one, other, third = origin.approved[:3]
+    await execute(origin.url, change.format(one, other))
+    await synced(origin, maintenance_url)
+    equipment = await moved_by_the_portal(maintenance_url, one, third)
+    log = await fetchval(maintenance_url, LOG, equipment)
+    after = await state(maintenance_url)
+    report = await refused(config, vessel=one)
+    assert [msgspec.structs.asdict(row) for row in report.refused] == [
+        {"table": "equipment", "id": equipment, "change": "changed"},
+        {"table": "maintenance_logs", "id": log, "change": "added"},
+    ]
+    forced = await rollback(config, vessel=one, force=True)
+    assert (forced.status, forced.failures) == ("completed", [])
+    assert apart(before, await state(maintenance_url)) == []
+    await undone(config, forced)
+    assert apart(after, await state(maintenance_url)) == []
+
+
+async def test_so_does_a_user_of_the_portals_whom_that_needs_and_who_was_deleted_meanwhile(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
+    one, third = origin.approved[0], origin.approved[2]
+    equipment = await moved_by_the_portal(maintenance_url, one, third)
+    log = await fetchval(maintenance_url, LOG, equipment)
+    user = await fetchval(maintenance_url, USER)
+    by = "UPDATE maintenance_logs SET performed_by = $1::text::uuid WHERE id = $2::text::uuid"
+    await execute(maintenance_url, by, user, log)
+    before = await state(maintenance_url)
+    forced = await rollback(config, vessel=one, force=True)
+    await execute(maintenance_url, "DELETE FROM users WHERE id = $1::text::uuid", user)
     await undone(config, forced)
     assert apart(before, await state(maintenance_url)) == []
 
