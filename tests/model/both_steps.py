@@ -45,8 +45,13 @@ DIFFERENT: tuple[tuple[str, str, str | None, str, str | None], ...] = (
     ("vessel", "gross_tonnage", None, "vessel_details", "99.00"),
     ("equipment", "quality_score", None, "equipment_metadata", "60"),
     ("document", "file_size", "200", "equipment_documents", None),
-    ("critical_part", "current_stock", "9", "critical_parts", "8"),
     ("vessel", "flag", "NO", "vessel_details", "SE"),
+)
+NUMBERS: tuple[tuple[str, str, str | None, str, str | None], ...] = (
+    ("critical_part", "current_stock", "9", "critical_parts", "8"),
+    ("document", "file_size", "200", "equipment_documents", "500"),
+    ("quality_score", "score", "90", "quality_scores", "55"),
+    ("vessel", "gross_tonnage", "0.50", "vessel_details", "99.00"),
 )
 DELETABLE = ("critical_part", "document", "quality_score", "cross_reference", "equipment", "user")
 
@@ -102,7 +107,17 @@ async def statuses(session: Session, entity: str, which: int, one: int, other: i
 
 async def different(session: Session, entity: str, which: int, one: int, other: int) -> None:
     """Both change the same field of a row, and to different values; one may empty it that was filled."""
-    entity, column, ours, table, theirs = DIFFERENT[one % len(DIFFERENT)]
+    await _differ(session, which, *DIFFERENT[one % len(DIFFERENT)])
+
+
+async def numbers(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """Both change the same number, and to different ones."""
+    await _differ(session, which, *NUMBERS[one % len(NUMBERS)])
+
+
+async def _differ(
+    session: Session, which: int, entity: str, column: str, ours: str | None, table: str, theirs: str | None
+) -> None:
     ref = loaded(session, entity, which)
     if ref is not None and session.state.base[ref].unit[table][column] not in (ours, theirs):
         await _both_set(session, ref, (column, ours), (table, column, theirs))
@@ -235,6 +250,7 @@ STEPS: dict[str, Both] = {
     "same field": same_field,
     "statuses": statuses,
     "different": different,
+    "numbers": numbers,
     "source deletes": source_deletes,
     "portal deletes": portal_deletes,
     "logged and deleted": logged_and_deleted,
