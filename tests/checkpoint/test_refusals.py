@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -42,13 +43,17 @@ def key_file(tmp_path: Path) -> str:
     return str(file)
 
 
-async def rolled_back_then_damaged(fleets: Fleets, target: str, damage: Damage, key_file: str = "") -> str:
+async def rolled_back_then_damaged(
+    fleets: Fleets, target: str, damage: Damage, key_file: str = ""
+) -> list[str]:
     """Rolls a run back, damages the checkpoint that holds its rows, and tries to bring them back; returns the
-    message of the refusal."""
-    _, config, report = await migrated(fleets, SPEC, target, key_file=key_file)
+    messages of the refusal: one for companies, and one for each vessel."""
+    origin, config, report = await migrated(fleets, SPEC, target, key_file=key_file)
     back = await undone(config, report)
     await damage(target)
-    return (await refused(config, run=back.run_id)).failures[0].error
+    failures = (await refused(config, run=back.run_id)).failures
+    assert {one.vessel_id for one in failures} == {"", *origin.approved}
+    return [one.error for one in failures]
 
 
 def flips(*, forged: bool = False) -> Damage:
@@ -62,15 +67,15 @@ def runs(statement: str) -> Damage:
 async def test_a_flipped_byte_is_an_error_that_names_the_checkpoint(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    message = await rolled_back_then_damaged(fleets, maintenance_url, flips())
-    assert "is not what was stored" in message
+    messages = await rolled_back_then_damaged(fleets, maintenance_url, flips())
+    assert all("is not what was stored" in one for one in messages)
 
 
 async def test_so_it_is_in_an_encrypted_one_even_if_its_digest_was_made_to_fit(
     fleets: Fleets, maintenance_url: str, key_file: str
 ) -> None:
-    message = await rolled_back_then_damaged(fleets, maintenance_url, flips(forged=True), key_file)
-    assert "is not what was stored" in message
+    messages = await rolled_back_then_damaged(fleets, maintenance_url, flips(forged=True), key_file)
+    assert all("is not what was stored" in one for one in messages)
 
 
 async def test_a_part_that_was_put_in_another_s_place_does_not_open(
@@ -81,13 +86,14 @@ async def test_a_part_that_was_put_in_another_s_place_does_not_open(
         " FROM bulkmig.checkpoint_parts o WHERE p.role = 'state' AND o.checkpoint_id = p.checkpoint_id"
         " AND o.role = 'state' AND o.part <> p.part"
     )
-    message = await rolled_back_then_damaged(fleets, maintenance_url, runs(swap), key_file)
-    assert "is not what was stored" in message
+    messages = await rolled_back_then_damaged(fleets, maintenance_url, runs(swap), key_file)
+    assert all("is not what was stored" in one for one in messages)
 
 
 async def test_a_missing_part_is_an_error(fleets: Fleets, maintenance_url: str) -> None:
     gone = "DELETE FROM bulkmig.checkpoint_parts WHERE part = 1"
-    assert "parts" in await rolled_back_then_damaged(fleets, maintenance_url, runs(gone))
+    messages = await rolled_back_then_damaged(fleets, maintenance_url, runs(gone))
+    assert all(re.search(r"has \d+ of its \d+ parts", message) for message in messages)
 
 
 async def test_a_wrong_key_and_no_key_are_errors_and_the_right_one_restores(
