@@ -33,6 +33,7 @@ from tests.support.fleets import Fleets
 
 SPEC = FleetSpec(seed=4, vessels=2, equipment=12)
 ALL = Selection(all=True)
+VESSELS = "SELECT DISTINCT source_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
 Damage = Callable[[str], Awaitable[object]]
 
 
@@ -135,9 +136,8 @@ async def test_a_user_and_a_company_that_were_deleted_since_come_back_with_the_v
     fleets: Fleets, maintenance_url: str
 ) -> None:
     _, config, _ = await migrated(fleets, SPEC, maintenance_url)
-    vessels = "SELECT DISTINCT source_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
     complete = await state(maintenance_url)
-    backs = [await undone(config, vessel=row) for row in await rows(maintenance_url, vessels)]
+    backs = [await undone(config, vessel=row) for row in await rows(maintenance_url, VESSELS)]
     await execute(maintenance_url, "DELETE FROM users; DELETE FROM companies")
     for back in backs[::-1]:
         await undone(config, back)
@@ -147,6 +147,30 @@ async def test_a_user_and_a_company_that_were_deleted_since_come_back_with_the_v
         assert found[name] == complete[name]
     assert set(found["users"].splitlines()) <= set(complete["users"].splitlines())
     assert await fetchval(maintenance_url, "SELECT count(*) FROM companies") > 0
+
+
+async def test_a_user_whose_email_another_has_by_now_does_not_come_back_with_it_and_that_is_refused(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
+    email = await fetchval(
+        maintenance_url, "SELECT min(u.email) FROM users u JOIN quality_scores q ON q.assessed_by = u.id"
+    )
+    backs = [await undone(config, vessel=row) for row in await rows(maintenance_url, VESSELS)]
+    await execute(maintenance_url, "DELETE FROM users")
+    taker = await fetchval(
+        maintenance_url,
+        "INSERT INTO users (id, company_id, email, role)"
+        " SELECT gen_random_uuid(), id, $1, 'manager' FROM companies LIMIT 1 RETURNING id::text",
+        email,
+    )
+    errors = [
+        failure.error
+        for back in backs[::-1]
+        for failure in (await rollback(config, run=back.run_id)).failures
+    ]
+    assert len(errors) == 1
+    assert f"users.email: the value that is to come back belongs to row {taker}" in errors[0]
 
 
 async def given_up(config: Settings, vessel: str) -> None:
