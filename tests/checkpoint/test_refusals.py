@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from tests.support.fleets import Fleets
 
 SPEC = FleetSpec(seed=4, vessels=2, equipment=12)
 ALL = Selection(all=True)
+VESSELS = "SELECT DISTINCT source_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
 Damage = Callable[[str], Awaitable[object]]
 
 
@@ -42,13 +44,17 @@ def key_file(tmp_path: Path) -> str:
     return str(file)
 
 
-async def rolled_back_then_damaged(fleets: Fleets, target: str, damage: Damage, key_file: str = "") -> str:
+async def rolled_back_then_damaged(
+    fleets: Fleets, target: str, damage: Damage, key_file: str = ""
+) -> list[str]:
     """Rolls a run back, damages the checkpoint that holds its rows, and tries to bring them back; returns the
-    message of the refusal."""
-    _, config, report = await migrated(fleets, SPEC, target, key_file=key_file)
+    messages of the refusal: one for companies, and one for each vessel."""
+    origin, config, report = await migrated(fleets, SPEC, target, key_file=key_file)
     back = await undone(config, report)
     await damage(target)
-    return (await refused(config, run=back.run_id)).failures[0].error
+    failures = (await refused(config, run=back.run_id)).failures
+    assert {one.vessel_id for one in failures} == {"", *origin.approved}
+    return [one.error for one in failures]
 
 
 def flips(*, forged: bool = False) -> Damage:
@@ -62,15 +68,15 @@ def runs(statement: str) -> Damage:
 async def test_a_flipped_byte_is_an_error_that_names_the_checkpoint(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    message = await rolled_back_then_damaged(fleets, maintenance_url, flips())
-    assert "is not what was stored" in message
+    messages = await rolled_back_then_damaged(fleets, maintenance_url, flips())
+    assert all("is not what was stored" in one for one in messages)
 
 
 async def test_so_it_is_in_an_encrypted_one_even_if_its_digest_was_made_to_fit(
     fleets: Fleets, maintenance_url: str, key_file: str
 ) -> None:
-    message = await rolled_back_then_damaged(fleets, maintenance_url, flips(forged=True), key_file)
-    assert "is not what was stored" in message
+    messages = await rolled_back_then_damaged(fleets, maintenance_url, flips(forged=True), key_file)
+    assert all("is not what was stored" in one for one in messages)
 
 
 async def test_a_part_that_was_put_in_another_s_place_does_not_open(
@@ -81,13 +87,14 @@ async def test_a_part_that_was_put_in_another_s_place_does_not_open(
         " FROM bulkmig.checkpoint_parts o WHERE p.role = 'state' AND o.checkpoint_id = p.checkpoint_id"
         " AND o.role = 'state' AND o.part <> p.part"
     )
-    message = await rolled_back_then_damaged(fleets, maintenance_url, runs(swap), key_file)
-    assert "is not what was stored" in message
+    messages = await rolled_back_then_damaged(fleets, maintenance_url, runs(swap), key_file)
+    assert all("is not what was stored" in one for one in messages)
 
 
 async def test_a_missing_part_is_an_error(fleets: Fleets, maintenance_url: str) -> None:
     gone = "DELETE FROM bulkmig.checkpoint_parts WHERE part = 1"
-    assert "parts" in await rolled_back_then_damaged(fleets, maintenance_url, runs(gone))
+    messages = await rolled_back_then_damaged(fleets, maintenance_url, runs(gone))
+    assert all(re.search(r"has \d+ of its \d+ parts", message) for message in messages)
 
 
 async def test_a_wrong_key_and_no_key_are_errors_and_the_right_one_restores(
@@ -129,9 +136,8 @@ async def test_a_user_and_a_company_that_were_deleted_since_come_back_with_the_v
     fleets: Fleets, maintenance_url: str
 ) -> None:
     _, config, _ = await migrated(fleets, SPEC, maintenance_url)
-    vessels = "SELECT DISTINCT source_id::text FROM bulkmig.identities WHERE entity = 'vessel'"
     complete = await state(maintenance_url)
-    backs = [await undone(config, vessel=row) for row in await rows(maintenance_url, vessels)]
+    backs = [await undone(config, vessel=row) for row in await rows(maintenance_url, VESSELS)]
     await execute(maintenance_url, "DELETE FROM users; DELETE FROM companies")
     for back in backs[::-1]:
         await undone(config, back)
@@ -141,6 +147,30 @@ async def test_a_user_and_a_company_that_were_deleted_since_come_back_with_the_v
         assert found[name] == complete[name]
     assert set(found["users"].splitlines()) <= set(complete["users"].splitlines())
     assert await fetchval(maintenance_url, "SELECT count(*) FROM companies") > 0
+
+
+async def test_a_user_whose_email_another_has_by_now_does_not_come_back_with_it_and_that_is_refused(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
+    email = await fetchval(
+        maintenance_url, "SELECT min(u.email) FROM users u JOIN quality_scores q ON q.assessed_by = u.id"
+    )
+    backs = [await undone(config, vessel=row) for row in await rows(maintenance_url, VESSELS)]
+    await execute(maintenance_url, "DELETE FROM users")
+    taker = await fetchval(
+        maintenance_url,
+        "INSERT INTO users (id, company_id, email, role)"
+        " SELECT gen_random_uuid(), id, $1, 'manager' FROM companies LIMIT 1 RETURNING id::text",
+        email,
+    )
+    errors = [
+        failure.error
+        for back in backs[::-1]
+        for failure in (await rollback(config, run=back.run_id)).failures
+    ]
+    assert len(errors) == 1
+    assert f"users.email: the value that is to come back belongs to row {taker}" in errors[0]
 
 
 async def given_up(config: Settings, vessel: str) -> None:

@@ -4,6 +4,7 @@ others write. Every cell is compared."""
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import asyncpg
 import msgspec
@@ -11,7 +12,17 @@ import pytest
 
 from bulkmig import Report, Selection, migrate, rollback, sync, verify
 from bulkmig.generate import FleetSpec, generate_portal
-from tests.checkpoint.support import execute, fetchval, migrated, refused, rows, settings, state, undone
+from tests.checkpoint.support import (
+    execute,
+    fetchval,
+    migrated,
+    refused,
+    rows,
+    settings,
+    state,
+    table,
+    undone,
+)
 from tests.support.aftermath import until
 from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets, Origin
@@ -43,11 +54,25 @@ LOG = """
 INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)
 VALUES (gen_random_uuid(), $1::text::uuid, '2031-02-01', 'greased') RETURNING id::text
 """
+LOG_OF = """
+INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)
+SELECT gen_random_uuid(), e.id, '2031-02-01', 'oiled' FROM equipment e
+  JOIN bulkmig.identities i ON i.entity = 'vessel' AND i.target_id = e.vessel_id WHERE i.source_id = '{}'
+"""
 USER = """
 INSERT INTO users (id, company_id, email, password_hash, first_name, last_name, role, is_active)
 SELECT gen_random_uuid(), company_id, 'fitter@example.org', 'x', 'Fay', 'Itter', 'technician', true
   FROM users ORDER BY id LIMIT 1 RETURNING id::text
 """
+# The vessel of a reference, and that of its other end.
+BETWEEN = """
+SELECT i.source_id::text, o.source_id::text FROM cross_references r
+  JOIN equipment e ON e.id IN (r.source_equipment_id, r.target_equipment_id) AND e.vessel_id <> r.vessel_id
+  JOIN bulkmig.identities i ON i.entity = 'vessel' AND i.target_id = r.vessel_id
+  JOIN bulkmig.identities o ON o.entity = 'vessel' AND o.target_id = e.vessel_id
+ ORDER BY 1, 2 LIMIT 1
+"""
+WAITING = "SELECT count(*) FROM bulkmig.pending WHERE vessel_id = $1::text::uuid"
 RENAME = "UPDATE equipment SET name = left(name, 200) || '{}', updated_at = '{}-01-01' WHERE vessel_id = '{}'"
 
 
@@ -119,6 +144,25 @@ async def test_an_older_change_goes_with_all_that_came_after_it(
     assert apart(states[0], await state(maintenance_url)) == []
 
 
+async def test_a_reference_waits_where_the_vessel_of_its_other_end_went_back_first_and_returns_with_it(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    many = replace(SPEC, cross_references=20)  # some to other vessels
+    origin, config, _ = await migrated(fleets, many, maintenance_url, fresh=True)
+    before = await dump(maintenance_url, schema="public")
+    one, other = (await table(maintenance_url, BETWEEN))[0]
+    await execute(origin.url, RENAME.format("!", 2031, one))
+    await synced(origin, maintenance_url)
+    await undone(config, vessel=other)
+    waiting = await fetchval(maintenance_url, WAITING, one)
+    assert waiting > 0
+    await undone(config, vessel=one)
+    assert await fetchval(maintenance_url, WAITING, one) == waiting
+    report = await migrate(config, Selection(vessels=(other,)))
+    assert (report.done, report.pending) == (1, 0)
+    assert apart(before, await dump(maintenance_url, schema="public")) == []
+
+
 @pytest.mark.parametrize("change", [SWAP, MOVE], ids=["swap", "move"])
 async def test_vessels_that_changed_in_one_commit_go_back_in_one_whichever_is_named(
     fleets: Fleets, maintenance_url: str, change: str
@@ -148,10 +192,11 @@ async def test_what_the_portal_moved_away_from_one_of_them_comes_back_when_they_
     await synced(origin, maintenance_url)
     for vessel in (one, other):
         await moved_by_the_portal(maintenance_url, vessel, third)
+        await execute(maintenance_url, LOG_OF.format(vessel))
     before = await state(maintenance_url)
     forced = await rollback(config, vessel=one, force=True)
     assert forced.status == "completed"
-    assert {row["table"] for row in forced.notes["discarded"]} == {"equipment"}
+    assert {row["table"] for row in forced.notes["discarded"]} == {"equipment", "maintenance_logs"}
     await undone(config, forced)
     assert apart(before, await state(maintenance_url)) == []
 

@@ -95,6 +95,21 @@ async def test_a_vessel_that_is_gone_is_deleted_once_that_is_allowed_and_comes_b
     assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
 
 
+async def test_what_was_in_quarantine_of_it_is_listed_no_more(origin: Origin, config: Settings) -> None:
+    listed = "SELECT count(*) FROM bulkmig.quarantine WHERE vessel_id = $1::text::uuid"
+    vessel = await fetchval(origin.url, "SELECT min(id::text) FROM vessels")
+    await execute(
+        origin.url,
+        f"UPDATE equipment SET name = '', updated_at = '2031-01-01' WHERE vessel_id = '{vessel}'",
+    )
+    await sync(config, ALL)
+    assert await fetchval(config.target, listed, vessel) > 0
+    await gone_vessel(origin, vessel)
+    report = await sync(msgspec.structs.replace(config, allow_deletions=True), ALL)
+    assert report.deleted["vessels"] == 1
+    assert await fetchval(config.target, listed, vessel) == 0
+
+
 async def test_rows_that_go_are_counted_table_by_table(origin: Origin, config: Settings) -> None:
     before = await _counts(config.target)
     await execute(origin.url, "DELETE FROM documents WHERE equipment_id IS NOT NULL")
