@@ -103,6 +103,9 @@ class Gather:
         if written is not None and came:
             here = pl.col("source_id").replace_strict(came, default=None, return_dtype=pl.String)
             written = written.with_columns(pl.coalesce(here, base.OWNER).alias(base.OWNER))
+        if written is not None and entity.waits is not None:
+            waiting = await pending(self.target, {*self.vessels, *before}, entity)
+            self.found[entity.name].waits = waiting.intersection(written["source_id"])
         self._written[entity.name] = written
         return written
 
@@ -180,10 +183,11 @@ class Gather:
         image = image.with_columns(pl.coalesce(f"{cell}~kept", cell).alias(cell) for cell in kept)
         there = image[HASH].is_not_null()
         same = (hashes(entity, image) == image[HASH]).fill_null(value=False)
-        # Also what came from another vessel as it was there: it is this vessel's from now on.
+        # Also what came from another vessel as it was there: it is this vessel's from now on. And what waits:
+        # it isn't there.
         came = [id_ for vessel in self.vessels for id_ in self._moves.came[vessel][entity.name]]
-        if came:
-            same &= ~image["source_id"].is_in(came)
+        if came or found.waits:
+            same &= ~image["source_id"].is_in([*came, *found.waits])
         image = image.drop(HASH, *(f"{cell}~kept" for cell in kept))
         self._count(entity, image.filter(same))
         found.new.append(image.filter(~there))
@@ -254,13 +258,7 @@ class Gather:
             if written is None:
                 continue
             found = self.found[entity.name]
-            there = written
-            if entity.waits is not None:
-                came = self._moves.came
-                before = {then for vessel in self.vessels for then in came[vessel][entity.name].values()}
-                waiting = await pending(self.target, {*self.vessels, *before}, entity)
-                found.waits = waiting.intersection(written["source_id"])
-                there = written.filter(~pl.col("source_id").is_in(list(found.waits)))
+            there = written.filter(~pl.col("source_id").is_in(list(found.waits)))
             found.written = Counter(dict(there[base.OWNER].value_counts().iter_rows()))
             out = {id_ for frame in found.quarantined for id_ in frame["source_id"]}
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}

@@ -169,3 +169,17 @@ async def test_a_reference_that_came_with_its_end_is_back_when_the_runs_rollback
     await session.rollback_run(session.runs[-1].run_id, force=False)
     await session.rollback_run(session.runs[-1].run_id, force=False)
     assert session.state.is_there(Ref("cross_reference", OF_RADIO["cross_references"]))
+
+
+async def test_a_reference_that_waits_though_its_ends_are_back_comes_with_a_change_of_its_vessel(
+    session: Session,
+) -> None:
+    await session.rollback_run(session.runs[0].run_id, force=False)
+    for vessel in (THREE, ONE):
+        (change,) = [one for one in session.history.changes if one.vessel == vessel and one.restored]
+        await session.rollback(change, force=False)
+    reference = Ref("cross_reference", OF_RADAR["cross_references"])
+    assert reference.source_id in session.state.pending
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
+    assert session.state.is_there(reference)
