@@ -338,6 +338,9 @@ OF_PORTALS_OWN = {
 # Where a vessel was rolled back by itself, and a sync leaves it alone or it brought companies back. Tests of
 # tests/sync and tests/checkpoint have such, and kill nobody. These are within a transaction, too.
 AFTER_A_VESSELS_ROLLBACK = {"checkpoint/companies.py:_came_along", "sync/record.py"}
+# Where a rollback goes back past a sync that left cells of a row to the portal, as tests/sync has it: it
+# fills temporary tables alone.
+PAST_A_MERGE = {"checkpoint/stage.py:merge"}
 # What reads like a statement and is none that bulkmig executes on a portal.
 TEXT: dict[str, str] = {
     "cli/bench.py": "what bench changes in databases that it has made",
@@ -412,8 +415,8 @@ async def test_the_kill_table_has_what_a_run_writes_and_nothing_else(workloads: 
 async def test_every_write_of_the_code_is_in_the_kill_table(workloads: Workloads) -> None:
     """A static scan for statements that write finds none that no run of the kill table executes."""
     missed = await not_executed(workloads, KILLED)
-    elsewhere = IN_THE_LONG_FORM.keys() | KILLED_ELSEWHERE.keys() | TEXT.keys()
-    assert {write.place for write in missed} == elsewhere | OF_PORTALS_OWN | AFTER_A_VESSELS_ROLLBACK
+    elsewhere = IN_THE_LONG_FORM.keys() | KILLED_ELSEWHERE.keys() | TEXT.keys() | OF_PORTALS_OWN
+    assert {write.place for write in missed} == elsewhere | AFTER_A_VESSELS_ROLLBACK | PAST_A_MERGE
     assert writes.copies() == COPIES.keys()
     keys = {key for name in KILLED for key in KILLED[name]}
     assert {key for copied in COPIES.values() for key in copied} <= keys
@@ -424,7 +427,8 @@ async def test_every_write_of_the_code_is_in_the_kill_table(workloads: Workloads
 async def test_the_long_form_executes_what_the_short_one_does_not(workloads: Workloads) -> None:
     """Nothing is left over that no run executes."""
     missed = await not_executed(workloads, ALL)
-    assert {write.place for write in missed} == KILLED_ELSEWHERE.keys() | TEXT.keys() | OF_PORTALS_OWN
+    elsewhere = KILLED_ELSEWHERE.keys() | TEXT.keys() | OF_PORTALS_OWN
+    assert {write.place for write in missed} == elsewhere | PAST_A_MERGE
 
 
 async def not_executed(workloads: Workloads, names: Iterable[str]) -> list[writes.Write]:

@@ -44,8 +44,8 @@ def test_a_row_that_stays_neither_comes_nor_leaves_until_that_is_looked_at_anew(
 def test_a_conflict_about_it_is_told_once_however_often_it_is_looked_at(moves: Moves) -> None:
     for _ in range(2):
         moves.look_anew(["old", "new"])
-        moves.dispute("new", "equipment", ("pump", "1", CONFLICT))
-    assert moves.disputed["old"]["equipment"] == [("pump", "1", CONFLICT)]
+        moves.keep_there("new", "equipment", ("pump", "1", CONFLICT))
+    assert moves.kept["old"]["equipment"] == [("pump", "1", CONFLICT)]
 
 
 def test_for_a_second_look_the_same_vessels_give_decide_and_keep(moves: Moves) -> None:
