@@ -171,7 +171,7 @@ class VesselLoad:
         return ("vessel", vessel) in self.options.decisions.adopted
 
     def _target_id(self, vessel: str) -> str:
-        return str(self.unit.target_ids("vessel", {vessel})[vessel])
+        return str(self.unit.target_ids("vessel", self.results.keys())[vessel])
 
     async def _bring_along(self, entity: Entity, loads: Loads) -> None:
         """In a dry run companies are in no transaction but this one: those that these rows refer to go in,

@@ -31,7 +31,7 @@ from bulkmig.sqlite.session import on_file
 from bulkmig.target.postgres import copy_in
 from bulkmig.target.scope import Scope, TargetTable
 
-NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
+_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 _COPIES = ("was", "due", "now", "one", "new")
 _WRITTEN = """
 SELECT id, entity, kind FROM bulkmig.base
@@ -191,7 +191,7 @@ class Stage:
                 )
 
     async def merge(
-        self, of: Entity, table: Table, frame: pl.DataFrame, left: Mapping[str, Sequence[str]] = NOTHING
+        self, of: Entity, table: Table, frame: pl.DataFrame, left: Mapping[str, Sequence[str]] = _NOTHING
     ) -> None:
         """Lets `one` hold these rows of an image as they were written. `left`: `table.column` -> target ids
         of rows in which that wasn't written."""

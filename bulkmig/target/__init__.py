@@ -1,1 +1,1 @@
-"""TO: the Maintenance Portal, live, written in one transaction per vessel."""
+"""TO: the Maintenance Portal, live. A vessel is written in one transaction, which small ones share."""
