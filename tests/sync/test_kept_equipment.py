@@ -1,7 +1,9 @@
-"""Equipment that the source has no more and on which a part hangs about which somebody has to decide."""
+"""Equipment that the source has no more and on which a part hangs about which somebody has to decide; and
+vessels on which such things were left."""
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
 from bulkmig import Settings, migrate, resolve
@@ -140,3 +142,60 @@ async def test_nothing_changes_as_long_as_what_it_stays_for_is_there(
     await execute(maintenance_url, "DELETE FROM maintenance_logs")
     assert (await sync(config, ALL)).deleted["equipment"] == 1
     assert await there(maintenance_url) == ["disc", "valve"]
+
+
+async def test_what_stayed_with_a_row_goes_along_with_its_vessel(
+    onboarding_url: str, maintenance_url: str
+) -> None:
+    """A paper that the portal's side kept on equipment lets go of it as the vessel goes: nothing stays."""
+    config = Settings(source=onboarding_url, target=maintenance_url)
+    await execute(onboarding_url, ROWS)
+    await execute(
+        onboarding_url,
+        "INSERT INTO documents (id, vessel_id, equipment_id, document_type, name, file_path)"
+        f" VALUES (gen_random_uuid(), '{VESSEL}', '{PUMP}', 'MANUAL', 'paper', 's3://b/k')",
+    )
+    await migrate(config, ALL)
+    await execute(maintenance_url, "UPDATE equipment_documents SET file_name = 'own'")
+    await execute(onboarding_url, "UPDATE documents SET equipment_id = NULL, updated_at = now();" + GONE)
+    assert (await sync(replace(config, conflict="target_wins"), ALL)).exit_status == 0
+    assert await there(maintenance_url) == ["disc", "pump", "valve"]
+    await execute(onboarding_url, "TRUNCATE documents, critical_parts, equipment, vessels CASCADE")
+    report = await sync(replace(config, allow_deletions=True), ALL)
+    assert (report.exit_status, report.deleted["vessels"], report.deleted["equipment"]) == (0, 1, 2)
+    assert await there(maintenance_url) == []
+
+
+OWN = (
+    "INSERT INTO equipment (id, vessel_id, qr_code, name, status)"
+    " SELECT gen_random_uuid(), id, 'own', 'of the portal', 'operational' FROM vessels"
+)
+
+
+@pytest.mark.parametrize(
+    ("comes", "goes"),
+    [
+        (OWN, "DELETE FROM equipment WHERE name = 'of the portal'"),
+        (LOGGED, "DELETE FROM maintenance_logs"),
+    ],
+    ids=["a row of the portal's own", "a log"],
+)
+async def test_a_vessel_that_stayed_for_something_goes_when_that_is_gone(
+    onboarding_url: str, maintenance_url: str, comes: str, goes: str
+) -> None:
+    config = Settings(source=onboarding_url, target=maintenance_url, allow_deletions=True)
+    await execute(onboarding_url, ROWS)
+    await migrate(config, ALL)
+    await execute(maintenance_url, comes)
+    await execute(onboarding_url, "TRUNCATE critical_parts, equipment, vessels CASCADE")
+    taken = []
+    for _ in range(2):
+        report = await sync(config, ALL)
+        assert (report.exit_status, report.deleted["vessels"]) == (0, 0)
+        assert await rows(maintenance_url, "SELECT status FROM vessels") == ["inactive"]
+        taken.append(await checkpoints(maintenance_url))
+    assert taken[0] == taken[1]
+    await execute(maintenance_url, goes)
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.deleted["vessels"]) == (0, 1)
+    assert await rows(maintenance_url, "SELECT status FROM vessels") == []
