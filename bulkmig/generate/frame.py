@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 NULL = "\\N"
 
 # https://www.postgresql.org/docs/current/sql-copy.html, "Text Format"
-_ESCAPES = str.maketrans(
-    {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
-)
+# The backslash first, which the others bring in.
+_ESCAPES = (
+    ("\\", "\\\\"), ("\b", "\\b"), ("\f", "\\f"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t"), ("\v", "\\v"),
+)  # fmt: skip
 
 Columns = dict[str, list[str]]
 Row = Mapping[str, str | None]
@@ -17,7 +18,11 @@ Row = Mapping[str, str | None]
 
 def field(value: str | None) -> str:
     """A value as a field of COPY's text format."""
-    return NULL if value is None else value.translate(_ESCAPES)
+    if value is None:
+        return NULL
+    for character, escape in _ESCAPES:  # of large values `str.translate` would take several times as long
+        value = value.replace(character, escape)
+    return value
 
 
 class Frame:

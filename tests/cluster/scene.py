@@ -15,7 +15,7 @@ from tests.cluster.machines import Machine, plain
 from tests.support.aftermath import left_behind, until
 from tests.support.programs import LIMIT, Program, program
 
-SMALL = FleetSpec(seed=9, vessels=20, equipment=20, nasty=0.1, least=1)
+SMALL = FleetSpec(seed=9, vessels=20, equipment=20, nasty=0.1, least=0)
 LARGE = FleetSpec(seed=9, vessels=500, equipment=60, nasty=0.02, least=1)
 BEAT = ("--heartbeat", "2")
 

@@ -10,16 +10,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import asyncpg
 import msgspec
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, expect
 
 from bulkmig import Report, Selection, Settings, migrate
-from bulkmig.embedded import Server
 from bulkmig.events import (
     Due,
     Event,
@@ -35,27 +33,17 @@ from bulkmig.events import (
 from bulkmig.generate import FleetSpec, generate_fleet
 from bulkmig.monitor import serve
 from bulkmig.monitor.board import Board
+from tests.checkpoint.support import execute, fetchval
 from tests.monitor.conftest import Open
 from tests.support.programs import Program, program, run
+from tests.support.servers import Databases
 
-SPEC = FleetSpec(seed=3, vessels=14, equipment=12, nasty=0.05)
+SPEC = FleetSpec(seed=3, vessels=14, equipment=12, nasty=0.05, least=0)
 ALL = Selection(all=True)
 EVIL = "<script>document.title = 'taken'</script><b>&amp; Co"
 LIMIT = 300  # milliseconds of script an update may take
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
-
-
-def database(url: str) -> str:
-    return url.rpartition("/")[2]
-
-
-async def value(url: str, query: str) -> Any:
-    connection = await asyncpg.connect(url)
-    try:
-        return await connection.fetchval(query)
-    finally:
-        await connection.close()
 
 
 @pytest.fixture
@@ -66,14 +54,42 @@ def empty(onboarding_url: str, maintenance_url: str) -> Settings:
     )
 
 
-@pytest.fixture
-async def settings(pg: Server, empty: Settings) -> Settings:
-    await generate_fleet(empty.source, SPEC)
-    pg.execute(
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def source(lasting: Databases) -> str:
+    """A fleet with a vessel whose name is HTML, which no test changes."""
+    url = lasting("onboarding")
+    await generate_fleet(url, SPEC)
+    await execute(
+        url,
         f"UPDATE vessels SET name = $evil${EVIL}$evil$ WHERE id = (SELECT min(id::text)::uuid FROM vessels)",
-        database(empty.source),
     )
-    return empty
+    return url
+
+
+@pytest.fixture
+def settings(source: str, empty: Settings) -> Settings:
+    """For a migration of that fleet."""
+    return msgspec.structs.replace(empty, source=source)
+
+
+@dataclass
+class Migrated:
+    """That fleet, migrated; what was heard of it."""
+
+    settings: Settings
+    board: Board
+    report: Report
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def migrated(source: str, lasting: Databases) -> Migrated:
+    """No test writes into it."""
+    settings = Settings(
+        source=source, target=lasting("maintenance"), on_error="quarantine", continue_on_error=True,
+        operator="karen.operator@example.org",
+    )  # fmt: skip
+    board = Board()
+    return Migrated(settings, board, await migrate(settings, ALL, listen=board.hear))
 
 
 @dataclass
@@ -111,7 +127,7 @@ async def test_figures_of_a_run_in_progress_and_of_its_end_are_the_ledgers(
 ) -> None:
     async def done() -> int:
         return int(
-            await value(
+            await fetchval(
                 settings.target,
                 "SELECT count(*) FROM bulkmig.vessels WHERE state IN ('migrated', 'quarantined')",
             )
@@ -152,10 +168,8 @@ async def _has_rows(page: Page, table: str, least: int) -> None:
     await expect(page.locator(f"#{table} tbody tr").nth(least - 1)).to_be_attached(timeout=30_000)
 
 
-async def test_texts_of_databases_are_text(settings: Settings, tab: Open) -> None:
-    board = Board()
-    with serve.serving(serve.place("127.0.0.1:0"), settings, board) as url:
-        await migrate(settings, ALL, listen=board.hear)
+async def test_texts_of_databases_are_text(migrated: Migrated, tab: Open) -> None:
+    with serve.serving(serve.place("127.0.0.1:0"), migrated.settings, migrated.board) as url:
         one = await tab(url)
         cell = one.page.get_by_role("option", name=EVIL)
         await cell.click()
@@ -165,14 +179,13 @@ async def test_texts_of_databases_are_text(settings: Settings, tab: Open) -> Non
 
 
 async def test_nothing_personal_reaches_the_dashboard_or_the_report(
-    settings: Settings, tab: Open, tmp_path: Path
+    migrated: Migrated, tab: Open, tmp_path: Path
 ) -> None:
+    settings, report = migrated.settings, migrated.report
     query = "SELECT string_agg(email, ' ') FROM users WHERE email ~ '^[^ ]+@[^ ]+$'"
-    emails = (await value(settings.source, query)).split()
+    emails = (await fetchval(settings.source, query)).split()
     assert len(emails) > 5
-    with serve.serving(serve.place("127.0.0.1:0"), settings, board := Board()) as url:
-        mine = msgspec.structs.replace(settings, operator="karen.operator@example.org")
-        report = await migrate(mine, ALL, listen=board.hear)
+    with serve.serving(serve.place("127.0.0.1:0"), settings, migrated.board) as url:
         one = await tab(url)
         texts = [await (await one.page.request.get(url + path)).text() for path in ("api/state", "metrics")]
     file = tmp_path / "run.html"
@@ -257,10 +270,10 @@ async def test_the_fleet_is_gone_through_by_keyboard(empty: Settings, tab: Open)
     "dark", [pytest.param(False, id="light"), pytest.param(True, id="dark", marks=pytest.mark.long)]
 )
 async def test_there_is_no_serious_accessibility_fault_and_no_scrolling_sideways(
-    settings: Settings, tab: Open, tmp_path: Path, dark: bool
+    migrated: Migrated, tab: Open, tmp_path: Path, dark: bool
 ) -> None:
-    with serve.serving(serve.place("127.0.0.1:0"), settings, board := Board()) as url:
-        report = await migrate(settings, ALL, listen=board.hear)
+    settings, report = migrated.settings, migrated.report
+    with serve.serving(serve.place("127.0.0.1:0"), settings, migrated.board) as url:
         file = tmp_path / "run.html"
         await run(settings.source, settings.target, "report", report.run_id, "--html", str(file))
         for address in (url, file.as_uri()):
@@ -277,9 +290,9 @@ async def test_there_is_no_serious_accessibility_fault_and_no_scrolling_sideways
 
 
 async def test_a_report_is_one_file_with_the_figures_of_the_run(
-    settings: Settings, tab: Open, tmp_path: Path
+    migrated: Migrated, tab: Open, tmp_path: Path
 ) -> None:
-    report = await migrate(settings, ALL)
+    settings, report = migrated.settings, migrated.report
     file = tmp_path / "run.html"
     ended = await run(settings.source, settings.target, "report", report.run_id[:8], "--html", str(file))
     assert (ended.status, ended.document["run_id"]) == (0, report.run_id), ended.said
@@ -293,8 +306,11 @@ async def test_a_report_is_one_file_with_the_figures_of_the_run(
     assert len(re.findall(r"https?://(?!www\.w3\.org|github\.com/leeoniya)", file.read_text())) == 0
 
 
-async def test_the_dashboard_alone_shows_the_ledger_and_its_history(settings: Settings, tab: Open) -> None:
-    first = await migrate(settings, ALL)
+async def test_the_dashboard_alone_shows_the_ledger_and_its_history(
+    migrated: Migrated, databases: Databases, tab: Open
+) -> None:
+    first = migrated.report
+    settings = msgspec.structs.replace(migrated.settings, target=databases.copy(migrated.settings.target))
     async with program(settings.source, settings.target, "dashboard", "--listen", "127.0.0.1:0") as started:
         url = await _url(started)
         one = await tab(url)

@@ -178,7 +178,7 @@ def test_the_metrics_are_those_of_the_monitor(url: str) -> None:
 async def test_documentation_and_grafana_name_the_metrics_that_there_are(
     settings: Settings, onboarding_url: str
 ) -> None:
-    await generate_fleet(onboarding_url, FleetSpec(seed=2, vessels=2, equipment=20, nasty=0.3))
+    await generate_fleet(onboarding_url, FleetSpec(seed=2, vessels=2, equipment=20, nasty=0.3, least=0))
     live = Board()
     with serve.serving(serve.place("127.0.0.1:0"), settings, live) as url:
         quarantining = Settings(source=settings.source, target=settings.target, on_error="quarantine")

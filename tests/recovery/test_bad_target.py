@@ -16,6 +16,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from bulkmig import PreflightError, Report, Selection, Settings, migrate
 from bulkmig.config import MEBIBYTE
@@ -255,14 +256,13 @@ async def test_a_time_out_that_the_server_sets_for_others_does_not_apply(
 
 
 async def test_when_no_connection_is_free_what_cannot_be_done_fails_by_that_name(
-    own_workloads: Workloads,
+    work: Workload, target: str
 ) -> None:
     """max_connections is reached when the workers want theirs; others hold them to the end."""
-    work = await own_workloads("plain")
-    target = work.target()
+    config = replace(settings(work, target), outage=1.0)
     async with Proxy(target) as proxy, AsyncExitStack() as stack:
         hold = proxy.before("COPY users")
-        run = asyncio.ensure_future(migrate(settings(work, proxy.url), ALL))
+        run = asyncio.ensure_future(migrate(replace(config, target=proxy.url), ALL))
         await hold.reached()
         taken: list[asyncpg.Connection] = []
         try:
@@ -282,7 +282,6 @@ async def test_when_no_connection_is_free_what_cannot_be_done_fails_by_that_name
     await bystander.look()
     assert not bystander.seen, "\n".join(bystander.seen)
     await finishes(work, target)
-    work.drop(target)
 
 
 @asynccontextmanager

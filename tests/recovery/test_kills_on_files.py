@@ -8,7 +8,7 @@ import shutil
 import signal
 import sqlite3
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import asyncpg
@@ -23,6 +23,10 @@ from tests.support.programs import said
 from tests.support.servers import EmbeddedServers
 
 SPEC = FleetSpec(vessels=4, equipment=12, nasty=0.2, least=1, unknown_enums=True, seed=9)
+# What the short form is about: not each trap, of all kinds of writes that the other has all but one.
+FEW = FleetSpec(
+    vessels=6, equipment=12, nasty=0.5, least=0, unknown_enums=True, seed=9, companies=3, cross_references=12
+)  # fmt: skip
 JOURNALS = ("WAL", "DELETE")
 MIGRATE = ("migrate", "--all", "--on-error", "quarantine", "--continue-on-error", "--memory", "1MB")
 SYNC = ("sync", "--all", "--on-error", "quarantine", "--continue-on-error", "--allow-deletions")
@@ -140,23 +144,24 @@ def end(file: Path) -> object:
 
 
 class Jobs:
-    """Makes each job when first asked for: `await jobs("sync", "WAL")`."""
+    """Makes each job when first asked for: `await jobs("sync", "WAL", SPEC)`."""
 
     def __init__(self, servers: EmbeddedServers, fleets: Fleets, folder: Path) -> None:
         self._servers, self._fleets, self._folder = servers, fleets, folder
-        self._made: dict[tuple[str, str], Job] = {}
+        self._made: dict[tuple[str, str, FleetSpec], Job] = {}
 
-    async def __call__(self, name: str, journal: str) -> Job:
-        if (name, journal) not in self._made:
-            self._made[name, journal] = await self._make(name, self._folder / f"{name}-{journal}.db", journal)
-        return self._made[name, journal]
+    async def __call__(self, name: str, journal: str, spec: FleetSpec) -> Job:
+        key = (name, journal, spec)
+        if key not in self._made:
+            self._made[key] = await self._make(name, self._folder / f"{len(self._made)}.db", journal, spec)
+        return self._made[key]
 
-    async def _make(self, name: str, file: Path, journal: str) -> Job:
-        origin: Origin = await self._fleets(SPEC, fresh=True)
+    async def _make(self, name: str, file: Path, journal: str, spec: FleetSpec) -> Job:
+        origin: Origin = await self._fleets(spec, fresh=True)
         await canaries.plant(origin.url)
         server = self._servers.get(self._servers.newest)
         empty = server.url(self._servers.create(self._servers.newest, "maintenance"))
-        await with_rows(file, empty, origin, SPEC)
+        await with_rows(file, empty, origin, replace(spec, least=1))
         connection = sqlite3.connect(file)
         connection.execute(f"PRAGMA journal_mode = {journal}")
         connection.close()
@@ -180,7 +185,7 @@ class Jobs:
 
 @pytest.fixture(scope="session")
 def jobs(embedded_servers: EmbeddedServers, fleets: Fleets, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
-    """`await jobs("migrate", "WAL")`."""
+    """`await jobs("migrate", "WAL", SPEC)`."""
     return Jobs(embedded_servers, fleets, tmp_path_factory.mktemp("jobs"))
 
 
@@ -191,7 +196,7 @@ async def test_killed_at_writes_all_over_a_run_the_same_command_again_ends_undis
     jobs: Jobs, tmp_path: Path, name: str, journal: str
 ) -> None:
     """One point after the other, each in the run that goes on after the one before."""
-    job, file = await jobs(name, journal), tmp_path / "portal.db"
+    job, file = await jobs(name, journal, FEW), tmp_path / "portal.db"
     shutil.copy(job.template, file)
     keys = list(job.writes)
     chosen = [keys[n * (len(keys) - 1) // (SHORT - 1)] for n in range(SHORT)]
@@ -209,7 +214,7 @@ async def test_killed_before_amid_and_after_each_write_the_same_command_again_en
     jobs: Jobs, tmp_path: Path, name: str, journal: str
 ) -> None:
     """Every kind of write, at its first execution, one in the midst and the last."""
-    job = await jobs(name, journal)
+    job = await jobs(name, journal, SPEC)
     for key, count in job.writes.items():
         for occurrence in sorted({1, max(1, 2 * count // 3), count}):
             for when in WHEN:

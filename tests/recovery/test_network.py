@@ -27,7 +27,7 @@ Ends = Callable[[Proxy, Proxy], Hold]
 def hasty(tmp_path: Path) -> str:
     """A configuration with short time-outs, so that tests of them are short."""
     file = tmp_path / "hasty.toml"
-    file.write_text("network_timeout = 1.0\nconnect_timeout = 1.0\noutage = 4.0\n")
+    file.write_text("network_timeout = 1.0\nconnect_timeout = 1.0\noutage = 2.0\n")
     return str(file)
 
 
