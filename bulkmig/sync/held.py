@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+import polars as pl
+from asyncpg import Record
+
+from bulkmig._core.declare import Entity
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.entities import ENTITIES
+from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.sync import conflicts
-from bulkmig.sync.row import placing
+from bulkmig.sync.row import ends_of, make, placing
 from bulkmig.target.graph import Graph
 
 # Why equipment is retained: rows of the portal's own hang on it, or a row that stays itself. And vessels.
@@ -20,6 +25,10 @@ SELECT source_id::text AS source, vessel_id::text AS vessel, target_id::text AS 
   FROM bulkmig.retained
  WHERE entity = 'equipment' AND reason = ANY ($1::text[])
    AND ($2::text[] IS NULL OR vessel_id = ANY ($2::text[]::uuid[]))
+"""
+_OWNERS = """
+SELECT source_id::text AS id FROM bulkmig.identities
+ WHERE entity = 'vessel' AND target_id = ANY ($1::text[]::uuid[])
 """
 _WRITTEN = {of.tables[0].name: of for of in ENTITIES if of.tables}
 _TABLES = {table.name for of in ENTITIES for table in of.tables}
@@ -42,26 +51,47 @@ async def by_logs(connection: Connection, graph: Graph, ids: Collection[str]) ->
 async def by_rows(
     connection: Connection, graph: Graph, ids: Collection[str], *, but: Collection[str] = ()
 ) -> set[str]:
-    """Those of this equipment on which a row stays: because of a conflict, or since it could be without
-    equipment and the target's side was kept. `but`: rows that go."""
+    """Those of this equipment on which a row stays: because of a conflict, since it could be without
+    equipment and the target's side was kept, or since it was last written for another one. `but`: rows that
+    go."""
     used: set[str] = set()
     kept = set(await conflicts.kept(connection)) if ids else set()  # of whatever vessel
     for fk in graph.vessels.into("equipment") if ids else ():
         of = _WRITTEN.get(fk.child)
         if of is None or graph.tables[fk.child].key != ("id",):
             continue
+        owner = "t" if "vessel_id" in graph.tables[fk.child].columns else "e"
         rows = await connection.fetch(
-            f"SELECT id::text AS id, {fk.column}::text AS equipment FROM {fk.child}"
-            f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
+            f"SELECT t.id::text AS id, e.id::text AS equipment, {owner}.vessel_id::text AS vessel"
+            f" FROM {fk.child} t JOIN equipment e ON e.id = t.{fk.column}"
+            " WHERE e.id = ANY ($1::text[]::uuid[])",
             list(ids),
         )
-        digit = "8" + of.digit if placing(of) is not None else None
-        used.update(
-            row["equipment"]
-            for row in rows
-            if (row["id"] in kept or row["id"][14:16] == digit) and row["id"] not in but
-        )
+        rows = [row for row in rows if row["id"] not in but and row["id"][14:16] == "8" + of.digit]
+        spared = {row["id"] for row in rows if row["id"] in kept or placing(of) is not None}
+        used.update(row["equipment"] for row in rows if row["id"] in spared)
+        others = [row for row in rows if row["id"] not in spared]
+        named = await _named(connection, of, others)
+        used.update(row["equipment"] for row in others if row["equipment"] not in named.get(row["id"], ()))
     return used
+
+
+async def _named(
+    connection: Connection, entity: Entity, rows: Sequence[Record]
+) -> Mapping[str, Collection[str]]:
+    """Target id -> the equipment that a row names as it was last written, of rows (target ids, with those of
+    their vessels in the target)."""
+    if not rows:
+        return {}
+    owners = await connection.fetch(_OWNERS, sorted({row["vessel"] for row in rows}))
+    own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
+    these = pl.col(own).is_in([row["id"] for row in rows])
+    written = await base.read(
+        connection, [row["id"] for row in owners], entity.name, shape=lambda frame: frame.filter(these)
+    )
+    if written is None:
+        return {}
+    return {row[own]: ends_of(entity, make(entity, row)) for row in written.iter_rows(named=True)}
 
 
 async def free(

@@ -119,9 +119,10 @@ def _waiting(
     waiting = {
         id_: vessel for frame in rows.waiting for id_, vessel in frame.select("id", "vessel_id").iter_rows()
     }
-    # What was written once waits only where a rollback took its ends; else it is there, or the portal has
-    # deleted it.
-    for lost in waiting.keys() & {*rows.held, *rows.back} - before:
+    # What was written once waits only where a rollback took its ends, or this commit the one that it had;
+    # else it is there, or the portal has deleted it.
+    went = set[str]().union(*(made.parts[entity.name].forget for made in plans.values()))
+    for lost in waiting.keys() & {*rows.held, *rows.back} - before - went:
         results[waiting.pop(lost)].unsettled = True  # it may come back with its end
     for vessel in vessels:
         waiting |= dict.fromkeys(plans[vessel].parts[entity.name].waiting, vessel)

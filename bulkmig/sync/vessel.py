@@ -233,6 +233,12 @@ async def _apply(
     for name, rows in moves.ids.items():
         here = {source for vessel in vessels for source in moves.came[vessel.id][name]}
         here |= {source for vessel in vessels for source, *_ in moves.kept[vessel.id][name]}
+        # What was to move and went with its ends comes to its new vessel later.
+        here |= {
+            source
+            for vessel in vessels
+            for source in moves.stays[vessel.id][name].keys() & plans[vessel.id].parts[name].forget
+        }
         moved = [(source, id_, False) for source, id_ in rows.items() if source in here]
         await write.identities(target, options.run_id, name, moved)
     for step in steps:

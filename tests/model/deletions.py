@@ -134,7 +134,7 @@ def instead_of(state: State, onboarding: Onboarding, ref: Ref, target: Unit) -> 
         if any(log["equipment_id"] == id_ for log in state.tables.rows("maintenance_logs")):
             return "decommissioned", _with(target, "equipment", status="decommissioned")
         if any(
-            _is_kept(state, onboarding, link.child, row["id"])
+            _is_kept(state, onboarding, link.child, row["id"], id_)
             for link, row in state.tables.refers("equipment", id_)
             if "id" in row
         ):
@@ -153,13 +153,15 @@ def _anything_left(state: State, id_: Cell) -> bool:
     return any(table not in ("vessels", "vessel_details") for table, _ in part_of(state.tables, id_))
 
 
-def _is_kept(state: State, onboarding: Onboarding, table: str, id_: object) -> bool:
-    """Whether the row stays although its source row is gone: by a decision, or until there is one."""
+def _is_kept(state: State, onboarding: Onboarding, table: str, id_: object, equipment: Cell) -> bool:
+    """Whether the row stays on the equipment although its source row is gone, or isn't there: by a decision,
+    or until there is one."""
     for ref, base in state.base.items():
         if THING_OF[ref.entity].table == table and state.target_id(ref) == id_:
             # A document that was to let go of the equipment, and hangs on it by a decision, survives it.
             survives = ref.entity == "document" and onboarding.get(*ref) is not None
-            return survives or base.gone == "decided" or state.open_conflict(ref) is not None
+            left = equipment not in base.unit[table].values()
+            return survives or left or base.gone == "decided" or state.open_conflict(ref) is not None
     return False
 
 

@@ -46,6 +46,22 @@ def test_plain(case: Case) -> None:
     assert pump not in case.state.base
 
 
+def test_left_on_it(case: Case) -> None:
+    """target_wins: every field keeps the target's (what it names stays with it)"""
+    pump, crane = case.find("equipment", code="P-1"), case.find("equipment", code="C-1")
+    seal = case.find("critical_parts", name="Seal")
+    case.portal(seal, "critical_parts", current_stock="8")
+    case.source("critical_parts", seal.source_id, equipment_id=crane.source_id)
+    case.gone("equipment", pump.source_id)
+    case.sync(strategy="target_wins")
+    case.sync()
+    assert case.cell(seal, "equipment_id") == pump
+    case.source("critical_parts", seal.source_id, name="Seal II")
+    case.sync()
+    assert case.cell(seal, "equipment_id") == crane
+    assert not case.is_there(pump)
+
+
 def test_document_survives(case: Case) -> None:
     """Documents that survive their equipment move to the vessel before the equipment goes (else the cascade
     takes them)."""

@@ -13,6 +13,7 @@ from tests.sync.beside_the_model.scene import (
     ANN,
     CRANE,
     OF_CRANE,
+    OF_PUMP,
     OF_RADAR,
     OF_VALVE,
     ONE,
@@ -103,6 +104,31 @@ async def test_a_document_that_a_decision_leaves_on_equipment_keeps_it_until_it_
     await sync(session)
     assert not session.state.is_there(Ref("equipment", CRANE))
     assert session.state.is_there(Ref("document", OF_CRANE["documents"]))
+
+
+async def test_so_do_other_rows_that_decisions_leave_on_it_though_the_source_has_them_on_another(
+    session: Session,
+) -> None:
+    rows = {
+        Ref("critical_part", SEAL): ("critical_parts", {"equipment_id": VALVE}),
+        Ref("quality_score", OF_PUMP["quality_scores"]): ("quality_scores", {"equipment_id": VALVE}),
+        Ref("cross_reference", OF_RADAR["cross_references"]): (
+            "cross_references",
+            {"target_equipment_id": CRANE},
+        ),
+    }
+    for row, (table, other) in rows.items():
+        await portal(session, row)
+        await source(session, table, row.source_id, **other)
+    await source_steps.delete_row(session, "equipment", PUMP, whole=False)
+    await sync(session, "target_wins")
+    for row, (table, _) in rows.items():
+        await sync(session)
+        assert session.state.is_there(Ref("equipment", PUMP)), f"{row} is on it"
+        await source(session, table, row.source_id)  # its `updated_at` moves
+    await sync(session)
+    assert not session.state.is_there(Ref("equipment", PUMP))
+    assert all(session.state.is_there(row) for row in rows)
 
 
 async def test_a_deletion_that_a_decision_let_stand_is_none_since(session: Session) -> None:

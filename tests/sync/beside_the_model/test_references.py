@@ -8,6 +8,7 @@ from tests.oracle.draft import Ref
 from tests.sync.beside_the_model.scene import (
     ANCHOR,
     CRANE,
+    DAVIT,
     FOUR,
     OF_PUMP,
     OF_RADAR,
@@ -183,3 +184,30 @@ async def test_a_reference_that_waits_though_its_ends_are_back_comes_with_a_chan
     await source(session, "equipment", RADAR, notes="later")
     await sync(session)
     assert session.state.is_there(reference)
+
+
+async def test_a_reference_that_goes_with_the_end_that_it_had_waits_for_the_one_that_it_has(
+    session: Session,
+) -> None:
+    reference = OF_PUMP["cross_references"]
+    await source(session, "cross_references", reference, target_equipment_id=ANCHOR)
+    await source_steps.delete_row(session, "equipment", DAVIT, whole=False)
+    await sync(session)
+    assert reference in session.state.pending
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await session.migrate(None)
+    assert session.state.is_there(Ref("cross_reference", reference))
+
+
+async def test_one_that_was_to_move_and_goes_with_its_end_comes_to_its_new_vessel_under_the_id_that_it_had(
+    session: Session,
+) -> None:
+    reference = OF_PUMP["cross_references"]
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "cross_references", reference, target_equipment_id=ANCHOR)
+    await source_steps.delete_row(session, "equipment", DAVIT, whole=False)
+    await sync(session)
+    assert reference in session.state.pending
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await session.migrate(None)
+    assert session.state.is_there(Ref("cross_reference", reference))
