@@ -153,3 +153,23 @@ def test_brake_lets_changes_pass(case: Case) -> None:
     case.source("equipment", valve.source_id, name="Gate")
     case.sync(brake_least=2)
     assert case.cell(valve, "name") == "Gate"
+
+
+def test_what_stayed_for_a_row_binds() -> None:
+    """Vessels of equipment that is gone and of a reference to it that the portal has changed fail together:
+    also where it stayed for a document, but not where it has logs."""
+    case = Case("fail")
+    pump, one = case.find("equipment", code="P-1"), case.find("vessels", name="One")
+    document = case.find("documents", equipment_id=pump.source_id)
+    reference = case.find("cross_references", target_equipment_id=pump.source_id)
+    case.portal(document, "equipment_documents", file_size="500")
+    case.source("documents", document.source_id, file_size="200")
+    case.gone("equipment", pump.source_id)
+    case.sync(strategy="target_wins", allow_deletions=True)
+    assert case.is_there(pump)
+    case.portal(reference, "cross_references", notes="own")
+    case.source("equipment", case.find("equipment", code="R-1").source_id, name=None)
+    three = case.find("vessels", name="Three")
+    assert case.sync().failed == {one.source_id, three.source_id}
+    log(case, pump)
+    assert case.sync().failed == {three.source_id}
