@@ -20,23 +20,6 @@ def log(case: Case, equipment: Ref, by: Ref | None = None) -> None:
     )
 
 
-def delete_vessel(case: Case, name: str) -> Ref:
-    """Deletes a vessel and everything of it."""
-    vessel = case.find("vessels", name=name)
-    machines = {
-        row["id"] for row in case.onboarding.rows("equipment") if row["vessel_id"] == vessel.source_id
-    }
-    for row in case.onboarding.rows("critical_parts"):
-        if row["equipment_id"] in machines:
-            case.gone("critical_parts", str(row["id"]))
-    for table in ("documents", "quality_scores", "cross_references", "equipment", "locations"):
-        for row in case.onboarding.rows(table):
-            if row["vessel_id"] == vessel.source_id:
-                case.gone(table, str(row["id"]))
-    case.gone("vessels", vessel.source_id)
-    return vessel
-
-
 def test_plain(case: Case) -> None:
     """everything else is deleted"""
     pump = case.find("equipment", code="P-1")
@@ -81,7 +64,7 @@ def test_vessel(case: Case, own: str) -> None:
         log(case, case.find("equipment", code="C-1"))
     if own == "equipment":
         case.own("equipment", vessel_id=vessel, qr_code="own", name="own", status="operational")
-    delete_vessel(case, "Two")
+    case.vessel_gone("Two")
     case.sync(allow_deletions=True)
     if own == "nothing":
         assert not case.is_there(vessel)
@@ -106,8 +89,8 @@ def test_company(case: Case, own: bool) -> None:
     blue = case.find("companies", code="Blue Line")
     if own:
         case.own("users", company_id=blue, email="own@x.org", role="admin", is_active="true")
-    delete_vessel(case, "Three")
-    delete_vessel(case, "Four")
+    case.vessel_gone("Three")
+    case.vessel_gone("Four")
     for row in case.onboarding.rows("users"):
         if row["company_id"] == blue.source_id:
             case.gone("users", str(row["id"]))
@@ -140,7 +123,7 @@ def test_brake_needs_equipment(case: Case) -> None:
 
 def test_brake_of_a_whole_vessel(case: Case) -> None:
     """or a vessel or company gone whole"""
-    vessel = delete_vessel(case, "Two")
+    vessel = case.vessel_gone("Two")
     assert case.sync().braked == {vessel.source_id}
     assert case.is_there(vessel)
 
