@@ -243,15 +243,15 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
                 f"INSERT INTO was_{n} SELECT * FROM one_{n} w WHERE {stage.missing(table, 'w', 'was')};"
                 f"DELETE FROM one_{n}"
             )
-    for table in stage.scope.tables:
+    for table in reversed(stage.scope.tables):
         n = stage.number[table.name]
-        await stage.connection.execute(
-            f"DELETE FROM was_{n} w WHERE EXISTS"
-            f" (SELECT FROM {table.name} t WHERE {stage.same(table, 't', 'w')})"
-        )
-        owner = stage.scope.owner.get(table.name)
-        if owner is not None and table.key == (owner.column,):
-            # Details come back with what they are details of, and only then.
+        there = f"EXISTS (SELECT FROM {table.name} t WHERE {stage.same(table, 't', 'w')})"
+        needed = "TRUE" if _is_details(stage, table) else _needed(way, table)
+        await stage.connection.execute(f"DELETE FROM was_{n} w WHERE {there} OR NOT ({needed})")
+    for table in stage.scope.tables:
+        if _is_details(stage, table):
+            # They come back with what they are details of, and only then.
+            n, owner = stage.number[table.name], stage.scope.owner[table.name]
             await stage.connection.execute(
                 f"DELETE FROM was_{n} w WHERE NOT EXISTS (SELECT FROM was_{stage.number[owner.parent]} p"
                 f" WHERE p.{owner.parent_column} = w.{owner.column})"
@@ -262,6 +262,25 @@ async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
     for table in stage.scope.tables:
         for statement in set_last(stage, table):
             await stage.connection.execute(statement)
+
+
+def _is_details(stage: Stage, table: TargetTable) -> bool:
+    owner = stage.scope.owner.get(table.name)
+    return owner is not None and table.key == (owner.column,)
+
+
+def _needed(way: Way, table: TargetTable) -> str:
+    """A condition over a row `w` of the context: rows that come back refer to it. A user who is there still
+    may be another company's by now."""
+    needs = (
+        f"EXISTS (SELECT FROM was_{stage.number[fk.child]} c WHERE c.{fk.column} = w.{fk.parent_column})"
+        for stage in (way.vessels, way.companies)
+        for fk in stage.scope.into(table.name)
+        if fk.child in stage.number
+        and fk.child != table.name
+        and not (stage is way.companies and _is_details(stage, stage.tables[fk.child]))
+    )
+    return " OR ".join(needs) or "TRUE"
 
 
 async def _own_context(way: Way, targets: Sequence[Change], own: Mapping[str, str]) -> None:

@@ -63,7 +63,11 @@ class Changes:
             arriving=chosen.new,
         )
         self.moves.releases = self.rules.allow_deletions
-        await along.note(ends.target, self.moves, self.moves.going | {id_ for _, id_ in freed.values()})
+        if run.state.retains or self.moves.going:
+            going = await held.may_go(ends.target, run.checkpoints, self.moves)
+            await along.note(ends.target, self.moves, going)
+        # One that is as it was may be bound to one that isn't.
+        self.due = self.moves.joined([vessel.id for vessel in self.due], chosen.old)
         for entity, ids in self.moves.ids.items():
             run.fleet.decisions.kept_ids.setdefault(entity, {}).update(ids)
         shuffled = [vessel for vessel in (*chosen.old, *chosen.others) if vessel.id in detected.shuffled]

@@ -13,6 +13,7 @@ from bulkmig.entities import ENTITIES
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.sync import conflicts
+from bulkmig.sync.moves import Moves
 from bulkmig.sync.row import ends_of, make, placing
 from bulkmig.target.graph import Graph
 
@@ -107,6 +108,15 @@ async def free(
     logged = await by_logs(connection, graph, [row["id"] for row in rows])
     stays = (logged - for_rows) | (await by_rows(connection, graph, for_rows) - logged)
     return {row["source"]: (row["vessel"], row["id"]) for row in rows if row["id"] not in stays}
+
+
+async def may_go(connection: Connection, own: Checkpoints, moves: Moves) -> set[str]:
+    """Equipment (target ids) that a sync may delete: what the source has no more, and what stayed, since any
+    row may let go of it in this sync. What has logs stays, and so does what a conflict keeps."""
+    rows = await connection.fetch(_HELD, [BY_LOGS, BY_ROW], None)
+    stayed = {row["id"] for row in rows if row["vessel"] not in moves.apart}
+    logged = await by_logs(connection, await own.read_graph(connection), stayed)
+    return (moves.going | stayed).difference(logged, await conflicts.kept(connection))
 
 
 async def anything_left(connection: Connection, graph: Graph, vessel: str) -> bool:

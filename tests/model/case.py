@@ -129,6 +129,22 @@ class Case:
         for table, id_ in self.of_equipment(ref):
             self.gone(table, id_)
 
+    def vessel_gone(self, name: str) -> Ref:
+        """Deletes a vessel and everything of it."""
+        vessel = self.find("vessels", name=name)
+        machines = {
+            row["id"] for row in self.onboarding.rows("equipment") if row["vessel_id"] == vessel.source_id
+        }
+        for row in self.onboarding.rows("critical_parts"):
+            if row["equipment_id"] in machines:
+                self.gone("critical_parts", str(row["id"]))
+        for table in ("documents", "quality_scores", "cross_references", "equipment", "locations"):
+            for row in self.onboarding.rows(table):
+                if row["vessel_id"] == vessel.source_id:
+                    self.gone(table, str(row["id"]))
+        self.gone("vessels", vessel.source_id)
+        return vessel
+
     def vessel_of(self, ref: Ref) -> Cell:
         """The vessel of a row in the target."""
         table = THING_OF[ref.entity].table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tests.model.history import Change, History, Rows, part, without_portal
+from tests.model.history import Change, History, Rows, Step, part, without_portal
 from tests.model.rules import Hits
 from tests.model.state import Conflict, State
 from tests.model.tables import LINKS, THING_OF, key_of
@@ -112,25 +112,35 @@ def _give_back(made: State, history: History, change: Change) -> None:
 def _put_back(made: State, change: Change) -> None:
     before = change.step.before
     for (table, _), row in part(before, change).items():
-        _bring_context(made, before, table, row)
+        _bring_context(made, change.step, table, row)
         made.tables.put(table, row)
 
 
-def _bring_context(made: State, before: State, table: str, row: Row) -> None:
+def _bring_context(made: State, step: Step, table: str, row: Row) -> None:
     """Companies and users that a row needs, where they are gone."""
     for link in LINKS:
         named = row.get(link.column)
         if link.child == table and link.parent in ("companies", "users") and named is not None:
-            above = before.tables.get(link.parent, named)
-            if made.tables.get(link.parent, named) is None and above is not None:
-                _bring_context(made, before, link.parent, above)
-                entity = "company" if link.parent == "companies" else "user"
-                unit = before.tables.unit(THING_OF[entity], named)
-                if unit is not None:
-                    made.tables.put_unit(THING_OF[entity], unit)
-                for ref, base in before.base.items():
-                    if ref.entity == entity and before.target_id(ref) == named:
+            entity = "company" if link.parent == "companies" else "user"
+            then = _amid(step, entity, named)
+            unit = then.tables.unit(THING_OF[entity], named)
+            if made.tables.get(link.parent, named) is None and unit is not None:
+                _bring_context(made, step, link.parent, unit[link.parent])
+                made.tables.put_unit(THING_OF[entity], unit)
+                for ref, base in then.base.items():
+                    if ref.entity == entity and then.target_id(ref) == named:
                         made.base.setdefault(ref, replace(base, gone=""))
+
+
+def _amid(step: Step, entity: str, id_: Cell) -> State:
+    """The state that has a company or user as the step's vessels found it: a run writes them first, and
+    deletes them last; a rollback sets them back last."""
+    after = step.after
+    written = any(
+        ref.entity == entity and after.target_id(ref) == id_ and not base.gone
+        for ref, base in after.base.items()
+    )
+    return after if written and step.command != "rollback" else step.before
 
 
 def _records(made: State, change: Change) -> None:

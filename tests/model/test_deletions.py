@@ -20,23 +20,6 @@ def log(case: Case, equipment: Ref, by: Ref | None = None) -> None:
     )
 
 
-def delete_vessel(case: Case, name: str) -> Ref:
-    """Deletes a vessel and everything of it."""
-    vessel = case.find("vessels", name=name)
-    machines = {
-        row["id"] for row in case.onboarding.rows("equipment") if row["vessel_id"] == vessel.source_id
-    }
-    for row in case.onboarding.rows("critical_parts"):
-        if row["equipment_id"] in machines:
-            case.gone("critical_parts", str(row["id"]))
-    for table in ("documents", "quality_scores", "cross_references", "equipment", "locations"):
-        for row in case.onboarding.rows(table):
-            if row["vessel_id"] == vessel.source_id:
-                case.gone(table, str(row["id"]))
-    case.gone("vessels", vessel.source_id)
-    return vessel
-
-
 def test_plain(case: Case) -> None:
     """everything else is deleted"""
     pump = case.find("equipment", code="P-1")
@@ -97,7 +80,7 @@ def test_vessel(case: Case, own: str) -> None:
         log(case, case.find("equipment", code="C-1"))
     if own == "equipment":
         case.own("equipment", vessel_id=vessel, qr_code="own", name="own", status="operational")
-    delete_vessel(case, "Two")
+    case.vessel_gone("Two")
     case.sync(allow_deletions=True)
     if own == "nothing":
         assert not case.is_there(vessel)
@@ -122,8 +105,8 @@ def test_company(case: Case, own: bool) -> None:
     blue = case.find("companies", code="Blue Line")
     if own:
         case.own("users", company_id=blue, email="own@x.org", role="admin", is_active="true")
-    delete_vessel(case, "Three")
-    delete_vessel(case, "Four")
+    case.vessel_gone("Three")
+    case.vessel_gone("Four")
     for row in case.onboarding.rows("users"):
         if row["company_id"] == blue.source_id:
             case.gone("users", str(row["id"]))
@@ -156,7 +139,7 @@ def test_brake_needs_equipment(case: Case) -> None:
 
 def test_brake_of_a_whole_vessel(case: Case) -> None:
     """or a vessel or company gone whole"""
-    vessel = delete_vessel(case, "Two")
+    vessel = case.vessel_gone("Two")
     assert case.sync().braked == {vessel.source_id}
     assert case.is_there(vessel)
 
@@ -169,3 +152,23 @@ def test_brake_lets_changes_pass(case: Case) -> None:
     case.source("equipment", valve.source_id, name="Gate")
     case.sync(brake_least=2)
     assert case.cell(valve, "name") == "Gate"
+
+
+def test_what_stayed_for_a_row_binds() -> None:
+    """Vessels of equipment that is gone and of a reference to it that the portal has changed fail together:
+    also where it stayed for a document, but not where it has logs."""
+    case = Case("fail")
+    pump, one = case.find("equipment", code="P-1"), case.find("vessels", name="One")
+    document = case.find("documents", equipment_id=pump.source_id)
+    reference = case.find("cross_references", target_equipment_id=pump.source_id)
+    case.portal(document, "equipment_documents", file_size="500")
+    case.source("documents", document.source_id, file_size="200")
+    case.gone("equipment", pump.source_id)
+    case.sync(strategy="target_wins", allow_deletions=True)
+    assert case.is_there(pump)
+    case.portal(reference, "cross_references", notes="own")
+    case.source("equipment", case.find("equipment", code="R-1").source_id, name=None)
+    three = case.find("vessels", name="Three")
+    assert case.sync().failed == {one.source_id, three.source_id}
+    log(case, pump)
+    assert case.sync().failed == {three.source_id}

@@ -125,3 +125,23 @@ def test_conflicts_go_back(case: Case) -> None:
     assert case.conflict().open
     case.sync()
     assert case.cell(eve, "first_name") == "Portal"
+
+
+def test_what_came_back_is_as_the_change_found_it(case: Case) -> None:
+    """What a restored row needs and has been deleted since (a user, the company) is restored too: as it was
+    when the vessel's checkpoint was taken, which is when the run had written its companies."""
+    three, blue = case.find("vessels", name="Three"), case.find("companies", name="Blue")
+    case.source("companies", blue.source_id, name="Bluer")
+    case.source("equipment", case.find("equipment", code="R-1").source_id, notes="later")
+    case.sync()
+    change = of(case, three)
+    for vessel in ("Three", "Four"):
+        case.vessel_gone(vessel)
+    for user in case.onboarding.rows("users"):
+        if user["company_id"] == blue.source_id:
+            case.gone("users", str(user["id"]))
+    case.gone("companies", blue.source_id)
+    case.sync(allow_deletions=True)
+    assert not case.is_there(blue)
+    back(case, change)
+    assert case.cell(blue, "name") == "Bluer"

@@ -136,7 +136,10 @@ def _changed_references(run: Run) -> set[tuple[str, str]]:
     """The vessels of equipment that is gone and of references to it that the portal has changed."""
     state, found = run.state, set()
     for ref, base in state.base.items():
-        stays = base.gone or state.open_conflict(ref) is not None
+        logged = base.gone and any(
+            log["equipment_id"] == state.target_id(ref) for log in state.tables.rows("maintenance_logs")
+        )
+        stays = logged or base.gone == "decided" or state.open_conflict(ref) is not None
         if ref.entity != "equipment" or run.onboarding.get(*ref) is not None or stays:
             continue
         for link, row in state.tables.refers("equipment", state.target_id(ref)):

@@ -199,3 +199,42 @@ async def test_a_vessel_that_stayed_for_something_goes_when_that_is_gone(
     report = await sync(config, ALL)
     assert (report.exit_status, report.deleted["vessels"]) == (0, 1)
     assert await rows(maintenance_url, "SELECT status FROM vessels") == []
+
+
+OTHER, WHEEL, SHEET, LINK = (f"0000000{n}-0000-4000-8000-000000000000" for n in (7, 8, 9, "a"))
+
+
+async def test_what_the_portal_changed_of_a_reference_is_in_a_conflict_when_the_document_lets_go_of_it(
+    onboarding_url: str, maintenance_url: str
+) -> None:
+    """Whichever of the two vessels is synchronised first: each starts for itself."""
+    config = Settings(
+        source=onboarding_url, target=maintenance_url, max_rows_per_second=1_000_000, parallel_vessels=1
+    )
+    await execute(
+        onboarding_url,
+        f"""{ROWS}
+        INSERT INTO vessels (id, company_id, name, onboarding_status)
+        VALUES ('{OTHER}', '{COMPANY}', 'w', 'APPROVED');
+        INSERT INTO equipment (id, vessel_id, name) VALUES ('{WHEEL}', '{OTHER}', 'wheel');
+        INSERT INTO documents (id, vessel_id, equipment_id, document_type, name, file_path)
+        VALUES ('{SHEET}', '{VESSEL}', '{PUMP}', 'MANUAL', 'sheet', 's3://b/k');
+        INSERT INTO cross_references (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)
+        VALUES ('{LINK}', '{OTHER}', '{WHEEL}', '{PUMP}', 'feeds')""",
+    )
+    await migrate(config, ALL)
+    await execute(maintenance_url, "UPDATE equipment_documents SET file_name = 'own'")
+    await execute(onboarding_url, f"UPDATE documents SET name = 'leaf', updated_at = now(); {GONE}")
+    await sync(replace(config, conflict="target_wins"), ALL)
+    assert await there(maintenance_url) == ["disc", "pump", "valve", "wheel"]
+    await execute(maintenance_url, "UPDATE cross_references SET notes = 'own'")
+    await execute(
+        onboarding_url,
+        "DELETE FROM cross_references;"
+        f"UPDATE documents SET equipment_id = '{VALVE}', name = 'sheet', updated_at = now()",
+    )
+    report = await sync(replace(config, conflict="merge"), ALL)
+    assert (report.exit_status, report.verified.differences) == (0, [])
+    recorded = f"SELECT status || ' ' || strategy FROM bulkmig.conflicts WHERE source_id = '{LINK}'"
+    assert await fetchval(maintenance_url, recorded) == "resolved merge"
+    assert await there(maintenance_url) == ["disc", "valve", "wheel"]

@@ -1,0 +1,42 @@
+"""Companies and users that a vessel's rows need, and others. Run beside the model."""
+
+from __future__ import annotations
+
+from tests.model import portal_steps, source_steps
+from tests.model.run import Options
+from tests.model.session import Session
+from tests.oracle.draft import Ref
+from tests.sync.beside_the_model.scene import BLUE, GREEN, OF_PUMP, PUMP, RADAR, THREE, source, sync
+
+
+async def test_a_company_is_not_brought_back_for_a_user_who_is_another_ones_again(session: Session) -> None:
+    """He has assessed a score of the vessel."""
+    assessor = session.onboarding.of["quality_scores"][OF_PUMP["quality_scores"]]["assessed_by"]
+    assert assessor is not None
+    await source(session, "users", assessor, company_id=GREEN)
+    await source(session, "equipment", PUMP, notes="later")
+    await sync(session)
+    run, company = session.runs[-1].run_id, Ref("company", GREEN)
+    assert session.state.is_there(company)
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", PUMP)})
+    await session.rollback_run(run, force=False)
+    assert not session.state.is_there(company)
+    await session.rollback_run(run, force=True)
+
+
+async def test_a_company_comes_back_with_the_name_under_which_its_vessel_was_changed(
+    session: Session,
+) -> None:
+    """The run had given it that name before, though its checkpoint of the company has the old one."""
+    await source(session, "companies", BLUE, name="Bluer")
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
+    change = session.history.changes[-1]
+    assert change.vessel == THREE
+    await source_steps.delete_row(session, "companies", BLUE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("company", BLUE))
+    await session.rollback(change, force=False)
+    unit = session.state.unit(Ref("company", BLUE))
+    assert unit is not None
+    assert unit["companies"]["name"] == "Bluer"
