@@ -57,12 +57,12 @@ class Found(Struct):
 
 class Gather:
     """A pipeline's sink for the vessels of a unit. `found` is complete when `finish` is done; `orphaned`:
-    vessels that have rows which have lost their parents. `small`: what was last written of them is kept until
+    vessels that have rows which have lost their parents. `keeps`: what was last written of them is kept until
     it is decided about, and not read twice."""
 
-    def __init__(self, target: Connection, unit: Unit, moves: Moves, *, small: bool) -> None:
+    def __init__(self, target: Connection, unit: Unit, moves: Moves, *, keeps: bool) -> None:
         self.target, self.unit, self.vessels = target, unit, unit.vessels
-        self._small = small
+        self._keeps = keeps
         self._moves = moves
         self.found: defaultdict[str, Found] = defaultdict(Found)
         self.orphaned: set[str] = set()
@@ -98,7 +98,7 @@ class Gather:
             (self.unit.reads(entity.name), ~pl.col("source_id").is_in(left)),
             (sorted(before), pl.col("source_id").is_in(list(came))),
         ):
-            shape = indexed(entity, which, whole=self._small)
+            shape = indexed(entity, which, whole=self._keeps)
             frame = await base.read(self.target, owners, entity.name, shape=shape) if owners else None
             if frame is not None:
                 frames.append(frame)
@@ -109,7 +109,7 @@ class Gather:
         if written is not None and entity.waits is not None:
             waiting = await pending(self.target, {*self.vessels, *before}, entity)
             self.found[entity.name].waits = waiting.intersection(written["source_id"])
-        if written is not None and self._small:
+        if written is not None and self._keeps:
             self.found[entity.name].base = written
             written = written.select(*index(entity), base.OWNER)
         self._written[entity.name] = written

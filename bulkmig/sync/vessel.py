@@ -212,8 +212,9 @@ async def _gather(
     """What became of these vessels' rows, and what was read of them. `left`: what isn't read."""
     unit = new_unit(options.decisions, vessels, options.shared.failures)
     unit.unread = left
-    small = fits(vessels, lane.site.batch_bytes)
-    gather = Gather(await lane.target(), unit, moves, small=small)
+    # Rows that would move may stay, and are another vessel's then.
+    kept = fits(vessels, lane.site.batch_bytes) and not any(map(moves.concern, unit.vessels))
+    gather = Gather(await lane.target(), unit, moves, keeps=kept)
     if moves.apart.isdisjoint(gather.vessels):
         return gather, [await run(await lane.line(), unit, gather)]
     await gather.finish()
