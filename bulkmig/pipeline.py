@@ -142,9 +142,11 @@ async def _extract(
     async with out:
         reader = _Reader(line, leases, out, tally)
         for entity in line.entities:
+            if not (vessels := unit.reads(entity.name)):
+                continue
             reader.first = True
             await reader.open(entity)
-            await copy_out(line.source, queries.for_vessels(entity, unit.vessels), reader.take)
+            await copy_out(line.source, queries.for_vessels(entity, vessels), reader.take)
             await reader.send(last=True)
 
 

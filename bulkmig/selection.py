@@ -63,14 +63,15 @@ SELECT v.id::text AS id, v.name, v.imo_number, v.company_id::text AS company_id,
        v.onboarding_status::text AS status
   FROM vessels v JOIN companies c ON c.id = v.company_id
  WHERE CASE WHEN $4 THEN v.onboarding_status::text = 'APPROVED'
-            ELSE v.id = ANY ($1::uuid[]) OR v.imo_number = ANY ($2::text[])
+            ELSE v.id = ANY ($1::text[]::uuid[]) OR v.imo_number = ANY ($2::text[])
                  OR ((c.code = ANY ($3::text[]) OR c.id::text = ANY ($3::text[]))
                      AND (v.onboarding_status::text = 'APPROVED' OR $5)) END
  ORDER BY v.id
 """
-_COUNTS = (
-    "SELECT vessel_id::text AS id, count(*) AS n FROM equipment WHERE vessel_id = ANY ($1::uuid[]) GROUP BY 1"
-)
+_COUNTS = """
+SELECT vessel_id::text AS id, count(*) AS n FROM equipment
+ WHERE vessel_id = ANY ($1::text[]::uuid[]) GROUP BY 1
+"""
 
 
 async def resolve(connection: Connection, selection: Selection) -> list[Vessel]:

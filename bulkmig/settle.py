@@ -21,7 +21,7 @@ from bulkmig.encode import base, table_loads
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import audit, write
 from bulkmig.ledger.base import among, pack_ids, pack_keys
-from bulkmig.ledger.locks import lock_key
+from bulkmig.ledger.locks import LOCK_VESSELS, lock_key, lock_keys
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import CommitUnknown, Connection, transaction
 from bulkmig.postgres.transient import transient
@@ -48,7 +48,6 @@ SELECT source_id::text, field FROM bulkmig.findings
 _STILL_WAITING = """
 SELECT EXISTS (SELECT FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[]))
 """
-_LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS locked (key)"
 _DELETE = "DELETE FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
 
 
@@ -197,7 +196,7 @@ class _Settling(Struct):
         target_ids = dict(self.decisions.identity("vessel").iter_rows())
         # A vessel that the portal has deleted has nothing to go back to.
         there = sorted((vessel for vessel in vessels if vessel in target_ids), key=lock_key)
-        await self.target.execute(_LOCK, [lock_key(vessel) for vessel in there])
+        await self.target.execute(LOCK_VESSELS, lock_keys(there))
         taken = await self.checkpoints.taken_of(self.target, there)
         for vessel in there:
             if vessel not in taken:

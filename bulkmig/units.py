@@ -71,6 +71,11 @@ def in_order(vessels: Iterable[Vessel], batch_bytes: int) -> list[list[Vessel]]:
     return units
 
 
+def fits(vessels: Iterable[Vessel], batch_bytes: int) -> bool:
+    """Whether these are expected to be small enough to be held together."""
+    return sum(map(_expected, vessels)) <= room(batch_bytes)
+
+
 def _expected(vessel: Vessel) -> int:
     return PER_VESSEL + vessel.equipment * PER_EQUIPMENT
 

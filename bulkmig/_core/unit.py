@@ -54,6 +54,7 @@ class Decisions(Struct):
     foreign_qr     codes that the target's other equipment has
     companies_out  company source id -> code for which the company can't be loaded
     kept_ids       entity -> source id -> target id, of rows that moved to another vessel after they got it
+    unwritten      vessel -> entities of which the source has written no row of it since a run was there
     """
 
     on_error: str
@@ -69,6 +70,7 @@ class Decisions(Struct):
     companies_out: dict[str, str] = field(default_factory=dict)
     kept_ids: dict[str, dict[str, str]] = field(default_factory=dict)
     vessels_due: frozenset[str] = frozenset()  # whose rows this run looks at itself
+    unwritten: dict[str, frozenset[str]] = field(default_factory=dict)
     current_year: int = 0
     checks: dict[str, list[Check]] = field(default_factory=dict)
     foreign_keys: list[Any] | None = None  # of the target; None before anyone asked
@@ -90,6 +92,7 @@ class Unit(Struct):
     failing   vessel -> the first error for which it is not migrated (`--on-error fail`)
     ends      what is known of equipment of any vessel: source_id, target_id, out; None before it was asked
     keys      its equipment so far
+    unread    vessel -> entities of which nothing is read
     """
 
     decisions: Decisions
@@ -99,7 +102,12 @@ class Unit(Struct):
     whole: dict[str, str] = field(default_factory=dict)
     failing: dict[str, str] = field(default_factory=dict)
     ends: pl.DataFrame | None = None
+    unread: Mapping[str, Set[str]] = field(default_factory=dict)
     _target_ids: dict[str, dict[str, str | None]] = field(default_factory=dict)
+
+    def reads(self, entity: str) -> list[str]:
+        """The vessels whose rows of this entity are read."""
+        return [vessel for vessel in self.vessels if entity not in self.unread.get(vessel, ())]
 
     def target_ids(self, entity: str, source_ids: Set[str]) -> Mapping[str, str | None]:
         """The target ids of these rows of a fleet-wide entity; None for those that are not in the target."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import msgspec
@@ -42,6 +44,9 @@ _NO_LINES = (FleetListed, Sampled)  # figures for those who draw
 def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
     """A listener that writes lines; with `quiet` only errors."""
     least = logging.getLevelNamesMapping()["ERROR" if quiet else log_level.upper()]
+    if least <= logging.INFO:
+        # It takes a twelfth of a command's start, and both ends are asked meanwhile.
+        Thread(target=import_module, args=("structlog",), daemon=True).start()
     log: Any = None
     run: dict[str, Any] = {}  # what all lines of a run have
 
@@ -64,7 +69,7 @@ def listener(*, log_format: str, log_level: str, quiet: bool) -> Listener:
 
 
 def _logger(log_format: str) -> Any:
-    import structlog  # with all that it loads a twelfth of a command's start, and many have nothing to say
+    import structlog  # not at the start: many commands have nothing to say
 
     renderer: Any
     if log_format == "json":

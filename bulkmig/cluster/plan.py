@@ -48,6 +48,7 @@ class _Decided(msgspec.Struct):
     companies_out: dict[str, str]
     kept_ids: dict[str, dict[str, str]]
     vessels_due: list[str]
+    unwritten: dict[str, frozenset[str]]
     current_year: int
 
 
@@ -86,6 +87,7 @@ def pack(plan: Plan) -> tuple[bytes, bytes]:
         d.companies_out,
         d.kept_ids,
         sorted(d.vessels_due),
+        d.unwritten,
         d.current_year,
     )
     content = _encoder.encode(_Packed(plan.manner, decided, plan.refused))
@@ -120,6 +122,7 @@ def unpack(payload: bytes, digest: bytes) -> Plan:
         companies_out=d.companies_out,
         kept_ids=d.kept_ids,
         vessels_due=frozenset(d.vessels_due),
+        unwritten=d.unwritten,
         current_year=d.current_year,
         checks={e.name: checks(e, d.catalogue, d.source_types) for e in ENTITIES},
     )

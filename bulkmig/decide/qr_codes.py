@@ -22,7 +22,7 @@ SELECT id::text AS id, CASE WHEN code <> '' THEN code ELSE 'EQ' END AS stem
 
 LOADED = (
     "SELECT m.original_id::text, e.qr_code FROM equipment_metadata m"
-    " JOIN equipment e ON e.id = m.equipment_id WHERE m.original_id = ANY ($1::uuid[])"
+    " JOIN equipment e ON e.id = m.equipment_id WHERE m.original_id = ANY ($1::text[]::uuid[])"
 )
 
 

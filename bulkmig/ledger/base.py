@@ -23,9 +23,9 @@ SEALED = "vessel_id::text, run_id::text, entity, kind, checkpoint_id::text, payl
 _PARTS = """
 SELECT id, {sealed} FROM bulkmig.base
  WHERE {which} AND entity = ANY ($2::text[]) AND kind IN ('rows', 'forgotten') AND id > $3
- ORDER BY id LIMIT $4
+ ORDER BY id + 0 LIMIT $4 -- not by the key's index: the planner would go through every vessel's parts by it
 """
-_HOLDING = _PARTS.format(sealed=SEALED, which="vessel_id = ANY ($1::text[]::uuid[]) AND holds")
+HOLDING = _PARTS.format(sealed=SEALED, which="vessel_id = ANY ($1::text[]::uuid[]) AND holds")
 _THESE = _PARTS.format(sealed=SEALED, which="id = ANY ($1::bigint[])")
 Shape = Callable[[pl.DataFrame], pl.DataFrame]
 R = TypeVar("R")
@@ -64,14 +64,14 @@ async def read(
     """The rows of an entity that bulkmig wrote, as it last wrote them: an image (`encode.read_base`), one row
     a source id, with `OWNER`: the vessel that it was written on. None where there are none. `shape` selects
     rows and columns (see `only`) of some parts at a time, so that memory holds only what it leaves."""
-    return (await _read(connection, _HOLDING, vessels, [entity], shape)).get(entity)
+    return (await _read(connection, HOLDING, vessels, [entity], shape)).get(entity)
 
 
 async def read_each(
     connection: Connection, vessels: Sequence[str], entities: Sequence[str]
 ) -> dict[str, pl.DataFrame]:
     """The same for several entities at once: entity -> its rows, where there are any."""
-    return await _read(connection, _HOLDING, vessels, entities, lambda frame: frame)
+    return await _read(connection, HOLDING, vessels, entities, lambda frame: frame)
 
 
 def only(*columns: str | pl.Expr | pl.Series) -> Shape:

@@ -21,8 +21,8 @@ _PAIRS: list[tuple[str, str]] = [
     # Equipment by source id: through the view, which spells the column, no index would find it.
     (
         "SELECT i.id::text AS source_id, m.equipment_id::text AS target_id, q.source_id IS NOT NULL AS out"
-        " FROM unnest($1::uuid[]) AS i (id) LEFT JOIN equipment_metadata m ON m.original_id = i.id LEFT JOIN"
-        " bulkmig.quarantine q ON q.entity = 'equipment' AND q.source_id = i.id",
+        " FROM unnest($1::text[]::uuid[]) AS i (id) LEFT JOIN equipment_metadata m ON m.original_id = i.id"
+        " LEFT JOIN bulkmig.quarantine q ON q.entity = 'equipment' AND q.source_id = i.id",
         "SELECT i.value AS source_id, n.uuid AS target_id, q.source_id IS NOT NULL AS out"
         " FROM json_each($1) i LEFT JOIN main.equipment_metadata m ON m.original_id = i.value"
         " LEFT JOIN bulkmig_ids n ON n.tbl = 'equipment' AND n.id = m.equipment_id"

@@ -20,6 +20,7 @@ from bulkmig.sync.released import released
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.share import change, spread
 from bulkmig.sync.units import is_plain, parted
+from bulkmig.sync.unread import unwritten
 
 
 class Changes:
@@ -46,7 +47,12 @@ class Changes:
             looked=await run.ahead.found(ends.snapshot, there) if run.ahead is not None else None,
         )
         run.looked[ends.seen] = detected.now
-        affected = {vessel.id for vessel in chosen.old} if self.run.settings.full else detected.affected
+        affected = detected.affected
+        if self.run.settings.full:
+            affected = {vessel.id for vessel in chosen.old}
+        else:
+            unshuffled = affected - detected.shuffled
+            run.fleet.decisions.unwritten = unwritten(unshuffled, detected.changed)
         # A company that turned erroneous keeps its vessels out, be nothing changed in them.
         out = run.fleet.decisions.companies_out
         affected |= {vessel.id for vessel in chosen.old if vessel.company_id in out}

@@ -29,11 +29,13 @@ SELECT i.source_id::text AS id, r.started_at FROM bulkmig.identities i JOIN bulk
 
 
 class Detected(Struct):
-    """`affected`: vessels to look at; `shuffled`: those among them whose rows came, went or moved."""
+    """`affected`: vessels to look at; `shuffled`: those among them whose rows came, went or moved. `changed`:
+    entity -> vessels with rows of it that may have been written."""
 
     now: Seen
     affected: set[str] = field(default_factory=set)
     shuffled: set[str] = field(default_factory=set)
+    changed: dict[str, set[str]] = field(default_factory=dict)
 
 
 async def detect(
@@ -51,7 +53,7 @@ async def detect(
     known = await seen.read(target)
     horizons = {vessel: known[vessel].horizon if vessel in known else 0 for vessel in vessels}
     now, changed = compare(looked or await look(source, vessels), horizons)
-    found = Detected(now)
+    found = Detected(now, changed=changed)
     for vessel in vessels:
         before = known.get(vessel)
         # Another cluster counts other transactions: the source was restored from a dump.

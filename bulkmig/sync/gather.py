@@ -16,7 +16,7 @@ from bulkmig._core.unit import Unit
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
-from bulkmig.sync.hashes import HASH, hashes, index, kept_cells, normal
+from bulkmig.sync.hashes import HASH, hashes, index, indexed, kept_cells, normal
 from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
 from bulkmig.target.postgres import ends
@@ -29,7 +29,7 @@ class Found(Struct):
     `with_parent`: rows, written or new, that stay with a parent which is held; `ids`: their target ids.
     `left`: rows of which nothing is decided; `back`: rows that stay on the vessel that they would leave;
     `waits`: written ones that a rollback took with their ends, so that they aren't there; `written`: rows a
-    vessel that are."""
+    vessel that are; `base`: those as they were last written, or None where they have to be read again."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
@@ -42,6 +42,7 @@ class Found(Struct):
     back: set[str] = field(default_factory=set)
     waits: set[str] = field(default_factory=set)
     written: Counter[str] = field(default_factory=Counter)
+    base: pl.DataFrame | None = None
     findings: list[pl.DataFrame] = field(default_factory=list)
     quarantined: list[pl.DataFrame] = field(default_factory=list)
     waiting: list[pl.DataFrame] = field(default_factory=list)
@@ -56,10 +57,12 @@ class Found(Struct):
 
 class Gather:
     """A pipeline's sink for the vessels of a unit. `found` is complete when `finish` is done; `orphaned`:
-    vessels that have rows which have lost their parents."""
+    vessels that have rows which have lost their parents. `keeps`: what was last written of them is kept until
+    it is decided about, and not read twice."""
 
-    def __init__(self, target: Connection, unit: Unit, moves: Moves) -> None:
+    def __init__(self, target: Connection, unit: Unit, moves: Moves, *, keeps: bool) -> None:
         self.target, self.unit, self.vessels = target, unit, unit.vessels
+        self._keeps = keeps
         self._moves = moves
         self.found: defaultdict[str, Found] = defaultdict(Found)
         self.orphaned: set[str] = set()
@@ -92,10 +95,10 @@ class Gather:
         before = {then for vessel in self.vessels for then in self._moves.came[vessel][entity.name].values()}
         frames = []
         for owners, which in (
-            (list(self.vessels), ~pl.col("source_id").is_in(left)),
+            (self.unit.reads(entity.name), ~pl.col("source_id").is_in(left)),
             (sorted(before), pl.col("source_id").is_in(list(came))),
         ):
-            shape = index(entity, which)
+            shape = indexed(entity, which, whole=self._keeps)
             frame = await base.read(self.target, owners, entity.name, shape=shape) if owners else None
             if frame is not None:
                 frames.append(frame)
@@ -106,6 +109,9 @@ class Gather:
         if written is not None and entity.waits is not None:
             waiting = await pending(self.target, {*self.vessels, *before}, entity)
             self.found[entity.name].waits = waiting.intersection(written["source_id"])
+        if written is not None and self._keeps:
+            self.found[entity.name].base = written
+            written = written.select(*index(entity), base.OWNER)
         self._written[entity.name] = written
         return written
 
@@ -222,6 +228,16 @@ class Gather:
         rows = [frame.filter(pl.col("id").is_in(ids)) for frame in self._abroad.get(entity.name, ())]
         rows = [frame for frame in rows if frame.height]
         return pl.concat(rows) if rows else None
+
+    @property
+    def unsteady(self) -> set[str]:
+        """Vessels of which something came, went or is kept out that rows hang on which weren't read."""
+        found, vessels = self.found["equipment"], set(self.unit.whole)
+        for frame in (*found.new, *found.quarantined):
+            vessels.update(frame["vessel_id"].unique())
+        for rows in self.found.values():
+            vessels.update(rows.gone.values())
+        return vessels.union(found.held.values()) & self.unit.unread.keys()
 
     def keep_out(self, entity: Entity, quarantined: pl.DataFrame, findings: pl.DataFrame) -> None:
         """These rows are not written after all; what is written of them is kept as it is."""

@@ -32,12 +32,18 @@ def hashes(entity: Entity, image: pl.DataFrame) -> pl.Series:
     return image.select(*flags, pl.col(cells).cast(pl.String)).hash_rows()
 
 
-def index(entity: Entity, which: pl.Expr) -> base.Shape:
-    """Of such rows of the base what tells whether they changed: the hash, and the cells that are kept."""
+def index(entity: Entity) -> list[str]:
+    """The columns of the base that tell whether a row changed: the hash, and the cells that are kept."""
+    return ["source_id", HASH, *(f"{cell}~kept" for cell in kept_cells(entity))]
+
+
+def indexed(entity: Entity, which: pl.Expr, *, whole: bool) -> base.Shape:
+    """Such rows of the base with what tells whether they changed; alone, or else the `whole` rows."""
 
     def shape(frame: pl.DataFrame) -> pl.DataFrame:
         rows = frame.filter(which)
         kept = (pl.col(cell).alias(f"{cell}~kept") for cell in kept_cells(entity))
-        return base.only("source_id", hashes(entity, rows).alias(HASH), *kept)(rows)
+        rows = rows.with_columns(hashes(entity, rows).alias(HASH), *kept)
+        return rows if whole else base.only(*index(entity))(rows)
 
     return shape

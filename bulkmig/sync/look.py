@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
+import polars as pl
 from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
@@ -41,12 +42,13 @@ class Look(Struct):
 
     async def _bases(self, connection: Connection, owner_of: Mapping[str, str]) -> dict[str, Row]:
         """Source id -> what was last written of it, of rows (source id -> vessel) that are there."""
-        owners = {*owner_of.values(), *(self.came[id_] for id_ in owner_of if id_ in self.came)}
-        rows = (
-            await last_written.among(connection, sorted(owners), self.entity.name, owner_of)
-            if owner_of
-            else None
-        )
+        if not owner_of:
+            return {}
+        if self.rows.base is not None and not self.came:
+            rows: pl.DataFrame | None = self.rows.base.filter(pl.col("source_id").is_in(list(owner_of)))
+        else:
+            owners = {*owner_of.values(), *(self.came[id_] for id_ in owner_of if id_ in self.came)}
+            rows = await last_written.among(connection, sorted(owners), self.entity.name, owner_of)
         if rows is None:
             return {}
         return {values["source_id"]: make(self.entity, values) for values in rows.iter_rows(named=True)}

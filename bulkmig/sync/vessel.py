@@ -15,7 +15,7 @@ from bulkmig.errors import BulkmigError
 from bulkmig.events import VesselReached
 from bulkmig.ledger import seen, write
 from bulkmig.ledger.compact import compact
-from bulkmig.ledger.locks import lock_key
+from bulkmig.ledger.locks import LOCK_VESSELS, lock_keys
 from bulkmig.migrate_units import new_unit
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.session import Connection, transaction
@@ -33,11 +33,12 @@ from bulkmig.sync.plan import plan, release
 from bulkmig.sync.record import record, record_left
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step, key_of
+from bulkmig.sync.unread import Unread, unread
 from bulkmig.target.graph import Graph
+from bulkmig.units import fits
 from bulkmig.vessel_load import Loaded, LoadOptions, throttle
 from bulkmig.workers import Lane
 
-_LOCK = "SELECT pg_advisory_xact_lock(key) FROM unnest($1::bigint[]) AS locked (key)"
 _MIGRATED = """
 SELECT vessel_id::text FROM bulkmig.vessels
  WHERE state = 'migrated' AND vessel_id = ANY ($1::text[]::uuid[])
@@ -76,7 +77,7 @@ async def sync_unit(
     decisions = options.decisions
     async with transaction(target, commit=not options.dry_run):
         locked = {vessel.id for vessel in vessels}.union(*(moves.touched.get(v.id, ()) for v in vessels))
-        await target.execute(_LOCK, sorted(map(lock_key, locked)))
+        await target.execute(LOCK_VESSELS, lock_keys(locked))
         if gone := await _rolled_back(target, vessels, rules, moves):
             raise RolledBack(gone)
         gathered, plans = await _look(lane, vessels, options, rules, moves, foretold, tallies)
@@ -173,15 +174,15 @@ async def _look(
     # Vessels that depend on each other are read one by one: together they may be too large.
     free = len(moves.groups(vessels)) == len(vessels)
     for read in [list(vessels)] if free else [[vessel] for vessel in vessels]:
-        unit = new_unit(options.decisions, read, options.shared.failures)
-        gather = Gather(target, unit, moves)
-        line = await lane.line()
-        if moves.apart.isdisjoint(gather.vessels):
-            tallies.append(await run(line, unit, gather))
-        else:
-            await gather.finish()
-        await gather.keep_orphans(line.source)
-        failing |= {vessel.id: unit.failing[vessel.id] for vessel in read if vessel.id in unit.failing}
+        ids = [vessel.id for vessel in read]
+        left = await unread(target, ids, options.decisions.unwritten, moves)
+        gather, tally = await _gather(lane, read, options, moves, left)
+        if unsteady := gather.unsteady:
+            left = {vessel: names for vessel, names in left.items() if vessel not in unsteady}
+            gather, tally = await _gather(lane, read, options, moves, left)
+        tallies += tally
+        await gather.keep_orphans((await lane.line()).source)
+        failing |= {id_: gather.unit.failing[id_] for id_ in ids if id_ in gather.unit.failing}
         gathered.append(gather)
     if failing:
         raise Failing(failing)
@@ -203,6 +204,21 @@ async def _look(
             part.conflicts += [(source, id_, found) for source, id_, found in rows if found is not None]
             part.retained |= {s: (id_, WITHOUT_PARENT) for s, id_, found in rows if found is None}
     return gathered, plans
+
+
+async def _gather(
+    lane: Lane, vessels: Sequence[Vessel], options: LoadOptions, moves: Moves, left: Unread
+) -> tuple[Gather, list[Tally]]:
+    """What became of these vessels' rows, and what was read of them. `left`: what isn't read."""
+    unit = new_unit(options.decisions, vessels, options.shared.failures)
+    unit.unread = left
+    # Rows that would move may stay, and are another vessel's then.
+    kept = fits(vessels, lane.site.batch_bytes) and not any(map(moves.concern, unit.vessels))
+    gather = Gather(await lane.target(), unit, moves, keeps=kept)
+    if moves.apart.isdisjoint(gather.vessels):
+        return gather, [await run(await lane.line(), unit, gather)]
+    await gather.finish()
+    return gather, []
 
 
 async def _apply(

@@ -119,7 +119,7 @@ async def ends(connection: Connection, equipment: Sequence[str]) -> pl.DataFrame
     out (whether it is quarantined)."""
     rows = await connection.fetch(
         "SELECT i.id::text AS source_id, m.equipment_id::text AS target_id, q.source_id IS NOT NULL AS out"
-        " FROM unnest($1::uuid[]) AS i (id)"
+        " FROM unnest($1::text[]::uuid[]) AS i (id)"
         " LEFT JOIN equipment_metadata m ON m.original_id = i.id"
         " LEFT JOIN bulkmig.quarantine q ON q.entity = 'equipment' AND q.source_id = i.id",
         list(equipment),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 
+import asyncpg
 import pytest
 
 from bulkmig import Selection, migrate
 from bulkmig.generate import FleetSpec
+from bulkmig.ledger.base import HOLDING
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, settings
 from tests.support.fleets import Fleets
@@ -68,3 +70,40 @@ async def test_small_vessels_that_change_are_taken_together_so_that_more_of_them
     many = await _statements(fleets, databases, 12, CHANGE, verify=False)
     for end in MOST:
         assert len(few[end]) == len(many[end])
+
+
+@pytest.mark.only_postgresql("what is sent to a file isn't counted")
+async def test_what_was_last_written_is_read_once_and_not_of_what_hangs_on_equipment_that_changed(
+    fleets: Fleets, databases: Databases
+) -> None:
+    sent = await _statements(fleets, databases, 3, CHANGE, verify=False)
+    read = [statement for statement in sent["target"] if "payload FROM bulkmig.base" in statement]
+    # Companies and users before and under their lock; vessels, equipment, scores and references.
+    assert len(read) == 2 + 4
+    assert not [statement for statement in sent["source"] if re.search(r"\.file_path\b", statement)]
+
+
+@pytest.mark.only_postgresql("a file has no planner that would choose otherwise")
+async def test_what_was_last_written_of_a_vessel_is_found_without_going_through_that_of_all_others(
+    fleets: Fleets, databases: Databases
+) -> None:
+    origin = await fleets(FleetSpec(seed=3, vessels=1, companies=1, equipment=4))
+    config = settings(origin, databases("maintenance"))
+    await migrate(config, ALL)
+    await execute(
+        config.target,
+        "INSERT INTO bulkmig.base (vessel_id, entity, run_id, rows, payload)"
+        " SELECT md5((n % 50)::text)::uuid, 'equipment', gen_random_uuid(), 1, ''"
+        " FROM generate_series(1, 5000) n;"
+        " ANALYZE bulkmig.base",
+    )
+    connection = await asyncpg.connect(config.target)
+    try:
+        every = await connection.fetch("SELECT DISTINCT vessel_id::text AS id FROM bulkmig.base")
+        some = [row["id"] for row in every[:10]]
+        await connection.execute("SET enable_seqscan = off")  # it is small, all the same
+        plan = str(await connection.fetch(f"EXPLAIN {HOLDING}", some, ["equipment"], 0, 20))
+    finally:
+        await connection.close()
+    assert "base_vessel" in plan
+    assert "base_pkey" not in plan
