@@ -20,6 +20,8 @@ from bulkmig.sqlite.numbering import astray as lost_rows
 from bulkmig.sqlite.session import Session
 from bulkmig.sqlite.tables import PortalTable
 
+_HINT = "correct it in the SQLite portal, or the constraint in PostgreSQL, then lift again"
+
 
 async def check(file: Session, tables: Sequence[PortalTable]) -> None:
     """Raises BulkmigError where rows refer to rows that aren't there: PostgreSQL would refuse one of them."""
@@ -40,6 +42,11 @@ def astray(table: str, rows: int) -> BulkmigError:
     )
 
 
+def as_a_whole(table: str, error: asyncpg.PostgresError) -> BulkmigError:
+    """Of rows that were refused together."""
+    return BulkmigError(f"PostgreSQL refuses rows of {table}: {describe(error)}", _HINT)
+
+
 async def numbers(file: Session, uuids: Sequence[str]) -> list[str]:
     """What the portal calls rows."""
     known = dict(await file.work(partial(file.ids.known, uuids)))
@@ -58,10 +65,9 @@ class Table(Struct, frozen=True):
     async def refused(self, error: asyncpg.PostgresError) -> BulkmigError:
         """What to say of it."""
         name = self.of.name
-        hint = "correct it in the SQLite portal, or the constraint in PostgreSQL, then lift again"
         _, line = copy_line(error) or ("", 0)
-        if not line:  # it was refused as a whole
-            return BulkmigError(f"PostgreSQL refuses rows of {name}: {describe(error)}", hint)
+        if not line:
+            return as_a_whole(name, error)
         (key, *_), before, at = key_of(self.of), 0, {}
         async for frame in self._rows():
             ends = last_lines(frame) + before
@@ -81,7 +87,7 @@ class Table(Struct, frozen=True):
                     "give one of them another value in the SQLite portal, then lift again",
                 )
         (row,) = await numbers(self.file, [at[key]])
-        return BulkmigError(f"PostgreSQL refuses row {row} of {name}: {describe(error)}", hint)
+        return BulkmigError(f"PostgreSQL refuses row {row} of {name}: {describe(error)}", _HINT)
 
     async def _rows(self) -> AsyncIterator[pl.DataFrame]:
         """The rows in the order in which they were sent, as PostgreSQL can hold them."""

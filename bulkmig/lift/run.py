@@ -1,7 +1,7 @@
 """`bulkmig lift`: a whole portal, its own rows and bulkmig's ledger included, into an empty one on
 PostgreSQL.
 
-both ends ▶ rows, table by table ▶ ledger ▶ compare every cell ▶ commit
+both ends ▶ rows, table by table ▶ references ▶ ledger ▶ compare every cell ▶ commit
 
 All of it is one transaction of the target, so a lift that was killed is just started again. The SQLite file
 is only read; whoever would write it waits until the lift has ended.
@@ -29,7 +29,7 @@ from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError, UsageError
 from bulkmig.ledger import access, audit, chain, schema, write
 from bulkmig.ledger import keys as ledger_keys
-from bulkmig.lift import ledger
+from bulkmig.lift import aside, ledger
 from bulkmig.lift.fit import Fit
 from bulkmig.lift.refused import check
 from bulkmig.lift.tables import Tables
@@ -118,11 +118,17 @@ class _Lift:
             async with transaction(self.target):
                 await _empty(self.target, [table.name for table in tables])
                 await check(self.file, tables)
+                names = [table.name for table in tables]
+                references = None
                 if self.settings.fk_check == "set":
                     await self.target.execute("SET LOCAL session_replication_role = replica")
+                else:
+                    references = await aside.take(self.target, names)
                 started = time.perf_counter()
                 for table in tables:
                     await moved.copy(table, fit)
+                if references is not None:
+                    await references.back()
                 # A transaction within, which marks its rows otherwise than the portal's: what has the mark of
                 # its base counts as untouched since (`weigh.py`), and the portal did touch some.
                 await self.target.execute("SAVEPOINT ledger")
