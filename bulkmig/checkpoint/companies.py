@@ -14,7 +14,7 @@ from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.restore import Restored, prove, restore
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.encode import base
-from bulkmig.entities import FLEET
+from bulkmig.entities import FLEET, TABLES
 from bulkmig.ledger import base as ledger_base
 from bulkmig.ledger import write
 from bulkmig.ledger.locks import LOCK
@@ -177,7 +177,7 @@ async def _keep_used(stage: Stage) -> list[Drift]:
             refers = f"c.{fk.column} = o.{fk.parent_column}"
             if child is None:
                 await keep(table.name, f"EXISTS (SELECT FROM {fk.child} c WHERE {refers})")
-            elif child.key != (fk.column,):
+            elif fk.child not in TABLES or child.key != (fk.column,):
                 n = stage.number[fk.child]
                 outside = (
                     f"EXISTS (SELECT FROM {fk.child} c WHERE {refers} AND {stage.missing(child, 'c', 'now')})"

@@ -146,3 +146,31 @@ async def test_equipment_of_other_vessels_that_refers_to_what_goes_stays_and_get
     assert await fetchval(maintenance_url, f"SELECT spare IS NULL FROM equipment WHERE id = '{other}'")
     await undone(config, forced)
     assert apart(before, await state(maintenance_url)) == []
+
+
+COMPANY = "10000000-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["", "of another company by now"])
+async def test_a_user_with_details_that_only_the_portal_knows_stays_with_them(
+    fleets: Fleets, maintenance_url: str, moved: bool
+) -> None:
+    """One row for a user, under the user's key: it isn't bulkmig's to take away."""
+    await execute(
+        maintenance_url,
+        "CREATE TABLE badges (user_id uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE, number text);"
+        f"INSERT INTO companies (id, name, slug) VALUES ('{COMPANY}', 'own', 'own')",
+    )
+    config = settings(await fleets(SPEC), maintenance_url)
+    report = await migrate(config, ALL)
+    user = await fetchval(
+        maintenance_url, "INSERT INTO badges SELECT id, '7' FROM users LIMIT 1 RETURNING user_id::text"
+    )
+    if moved:
+        await execute(maintenance_url, f"UPDATE users SET company_id = '{COMPANY}' WHERE id = '{user}'")
+    back = await rollback(config, run=report.run_id, force=moved)
+    assert (back.status, back.failures) == ("completed", [])
+    assert {"table": "users", "id": user, "change": "kept"} in back.notes["stayed"]
+    assert (
+        await fetchval(maintenance_url, "SELECT count(*) FROM badges b JOIN users u ON u.id = b.user_id") == 1
+    )
