@@ -9,7 +9,7 @@ from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.checkpoint import changes, parts
-from bulkmig.checkpoint.back import MAX_LISTED, Refused, Way
+from bulkmig.checkpoint.back import MAX_LISTED, Refused, Way, what_is
 from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.restore import Restored, prove, restore
 from bulkmig.checkpoint.stage import Drift, Stage
@@ -52,7 +52,9 @@ async def go_back(
         if drift and not force:
             raise Refused(drift)
         stayed = await _keep_used(stage)
-        own = await way.checkpoints.of_companies(connection, roots, restored=change.id)
+        # Also users whom somebody moved to another company meanwhile.
+        rows = what_is(stage)
+        own = await way.checkpoints.of_companies(connection, roots, restored=change.id, rows=rows)
         back = CompaniesBack(await restore(stage), own, stayed, drift)
         await _set_back(way, change, own, stayed)
         await prove(stage, roots)
