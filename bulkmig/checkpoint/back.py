@@ -172,12 +172,12 @@ async def _take(
             together=[id_ for of, id_ in own.items() if of != change.id],
             # Also what somebody moved to another vessel meanwhile: in the first one's, whosever it was, since
             # all of them go back together.
-            rows=_now(way.vessels, others_of) if change is targets[0] else None,
+            rows=what_is(way.vessels, others_of) if change is targets[0] else None,
             hanging=[(one.table, one.query) for one in hanging],
         )
 
 
-def _now(stage: Stage, roots: Sequence[str]) -> parts.Rows:
+def what_is(stage: Stage, roots: Sequence[str] = ()) -> parts.Rows:
     """What is there, without what belongs to these vessels (target ids)."""
 
     def query(table: TargetTable) -> str:

@@ -9,12 +9,12 @@ from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.checkpoint import changes, parts
-from bulkmig.checkpoint.back import MAX_LISTED, Refused, Way
+from bulkmig.checkpoint.back import MAX_LISTED, Refused, Way, what_is
 from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.restore import Restored, prove, restore
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.encode import base
-from bulkmig.entities import FLEET
+from bulkmig.entities import FLEET, TABLES
 from bulkmig.ledger import base as ledger_base
 from bulkmig.ledger import write
 from bulkmig.ledger.locks import LOCK
@@ -52,7 +52,9 @@ async def go_back(
         if drift and not force:
             raise Refused(drift)
         stayed = await _keep_used(stage)
-        own = await way.checkpoints.of_companies(connection, roots, restored=change.id)
+        # Also users whom somebody moved to another company meanwhile.
+        rows = what_is(stage)
+        own = await way.checkpoints.of_companies(connection, roots, restored=change.id, rows=rows)
         back = CompaniesBack(await restore(stage), own, stayed, drift)
         await _set_back(way, change, own, stayed)
         await prove(stage, roots)
@@ -177,7 +179,7 @@ async def _keep_used(stage: Stage) -> list[Drift]:
             refers = f"c.{fk.column} = o.{fk.parent_column}"
             if child is None:
                 await keep(table.name, f"EXISTS (SELECT FROM {fk.child} c WHERE {refers})")
-            elif child.key != (fk.column,):
+            elif fk.child not in TABLES or child.key != (fk.column,):
                 n = stage.number[fk.child]
                 outside = (
                     f"EXISTS (SELECT FROM {fk.child} c WHERE {refers} AND {stage.missing(child, 'c', 'now')})"

@@ -116,17 +116,23 @@ class Checkpoints(Struct):
             await connection.executemany(INSERT, entries)
 
     async def of_companies(
-        self, connection: Connection, roots: Sequence[str], *, restored: str | None = None
+        self,
+        connection: Connection,
+        roots: Sequence[str],
+        *,
+        restored: str | None = None,
+        rows: Rows | None = None,
     ) -> str:
         """Takes the checkpoint of the run's companies (target ids) and their users; where the run has one, it
-        holds from now on those of these companies, too, of which the run has changed nothing so far."""
+        holds from now on those of these companies, too, of which the run has changed nothing so far. `rows`:
+        as for a vessel."""
         taken = await self.taken(connection, None)
         if taken is not None:
             await self._extend(connection, taken, roots)
             return taken
         scope = (await self.read_graph(connection)).companies
         growing = self._new(connection, None, new_id())
-        found = await self._pack(growing, scope, roots)
+        found = await self._pack(growing, scope, roots, rows)
         await growing.insert(roots, absent=not found, restored=restored)
         return growing.of.id
 

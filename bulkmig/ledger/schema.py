@@ -7,6 +7,7 @@ from importlib.resources import files
 import asyncpg
 
 from bulkmig.errors import PreflightError
+from bulkmig.ledger import shape
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.sqlite.session import Session, on_file
@@ -30,19 +31,51 @@ def migrations(folder: str = "sql") -> list[tuple[int, str]]:
 
 async def version(connection: Connection) -> int:
     """The number of the last file applied; 0 where there is no ledger. Raises PreflightError where the
-    ledger is newer than this program."""
-    if await connection.fetchval("SELECT to_regclass('bulkmig.migrations')") is None:
-        return 0
+    ledger is newer than this program, or other tables bear its names, or some of its own are gone."""
+    found = await shape.there(connection)
+    if "version" not in found.get("migrations", ()):
+        return _none(found, _folder(connection))
     if (file := on_file(connection)) is not None:
         await file.ledger_is_there()
     applied: int = await connection.fetchval("SELECT coalesce(max(version), 0) FROM bulkmig.migrations")
-    newest = migrations(_folder(connection))[-1][0]
-    if applied > newest:
+    known = migrations(_folder(connection))
+    if applied > known[-1][0]:
         raise PreflightError(
-            f"the target's ledger has version {applied}, this program knows {newest}",
+            f"the target's ledger has version {applied}, this program knows {known[-1][0]}",
             "use the newer bulkmig that wrote it",
         )
+    if applied == 0:
+        return _none({name: found[name] for name in found if name != "migrations"}, _folder(connection))
+    # Looked at once more: another process may have brought it up to date between the two statements.
+    if _apart(found, applied, known) and (apart := _apart(await shape.there(connection), applied, known)):
+        raise PreflightError(
+            f"the target's ledger says version {applied}, but isn't that: {'; '.join(apart)}",
+            "restore it with the target from a backup: without it bulkmig doesn't know what it wrote",
+        )
     return applied
+
+
+def _apart(found: shape.Tables, applied: int, known: list[tuple[int, str]]) -> list[str]:
+    """What a ledger of this version lacks, and which tables it has of later ones."""
+    wanted, all_of_them = (
+        shape.due(sql for number, sql in known if number <= last) for last in (applied, known[-1][0])
+    )
+    later = sorted(found.keys() & all_of_them.keys() - wanted.keys())
+    missing = [f"{name} is missing" for name in shape.lacks(found, wanted)]
+    return missing + [f"table {name} is of a later one" for name in later]
+
+
+def _none(found: shape.Tables, folder: str) -> int:
+    """No ledger, unless something else is where its tables would be."""
+    others = found.keys() & {"migrations", *shape.due(sql for _, sql in migrations(folder))}
+    if others:
+        before = "bulkmig." if folder == "sql" else "bulkmig_"
+        raise PreflightError(
+            "the target has no ledger, but something with names of its tables: "
+            + ", ".join(before + name for name in sorted(others)),
+            "rename or remove what isn't bulkmig's, or restore the rest of the ledger from a backup",
+        )
+    return 0
 
 
 def newest(connection: Connection) -> int:

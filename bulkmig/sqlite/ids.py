@@ -34,7 +34,10 @@ class Ids:
 
     def begin(self, tables: dict[str, PortalTable], *, scratch: bool) -> None:
         """From now on these are the portal's tables. `scratch`: what is noted is gone with the session."""
-        there = self._connection.execute(f"SELECT 1 FROM main.sqlite_master WHERE name = '{IDS}'").fetchone()
+        # A table of the portal's own may have that name: it is refused where the ledger is looked at.
+        there = self._connection.execute(
+            f"SELECT 1 FROM pragma_table_info('{IDS}', 'main') WHERE name = 'uuid'"
+        ).fetchone()
         self.drop_scratch()
         self._tables = tables
         self._scratch = scratch or not there

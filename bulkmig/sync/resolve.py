@@ -18,7 +18,7 @@ from bulkmig._version import __version__
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.config import Settings
 from bulkmig.entities import entity
-from bulkmig.errors import UsageError
+from bulkmig.errors import UsageError, VesselError
 from bulkmig.ledger import access, audit, base, runs
 from bulkmig.ledger.locks import lock_key
 from bulkmig.ledger.write import NIL
@@ -36,6 +36,7 @@ from bulkmig.sync.shared import spare
 from bulkmig.sync.standing import standing
 from bulkmig.sync.step import Applied, Means, Step
 from bulkmig.sync.strategies import STRATEGIES
+from bulkmig.sync.unwritable import refuse
 from bulkmig.target.postgres import catalogue
 
 COMMAND = "conflicts resolve"
@@ -94,8 +95,11 @@ async def resolve(
             for vessel, of_vessel in by_vessel.items():
                 try:
                     done = await _resolve(target, own, types, vessel, of_vessel, take, fields or {}, who)
+                except VesselError as error:
+                    report.failures.append(Failure(vessel or "", "", None, error.phase, str(error)))
+                    continue
                 except asyncpg.IntegrityConstraintViolationError as error:
-                    # What the row needs isn't there, or another has what it wants: it stays open.
+                    # The portal has changed it since it was looked at, or has a rule of its own.
                     report.failures.append(Failure(vessel or "", "", None, "load", describe(error)))
                     continue
                 done.count_into(report)
@@ -152,10 +156,11 @@ async def _resolve(
     """One vessel's conflicts, or those of companies and users, in one transaction."""
     async with transaction(target):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel or NIL))
-        made = Plan()
+        made, sources = Plan(), {}
         for row in await target.fetch(_OPEN, ids):
+            sources[row["target_id"]] = row["source_id"]
             await _decide(target, types, made, dict(row), take, fields)
-        done = await _carry_out(target, own, types, vessel, made)
+        done = await _carry_out(target, own, types, vessel, made, sources)
         await target.execute(
             "UPDATE bulkmig.conflicts SET status = 'resolved', resolved_at = clock_timestamp(),"
             " run_id = $2::text::uuid WHERE id = ANY ($1::text[]::uuid[])",
@@ -261,7 +266,12 @@ def _result(
 
 
 async def _carry_out(
-    target: Connection, own: Checkpoints, types: Catalogue, vessel: str | None, made: Plan
+    target: Connection,
+    own: Checkpoints,
+    types: Catalogue,
+    vessel: str | None,
+    made: Plan,
+    sources: dict[str, str],
 ) -> Applied:
     graph = await own.read_graph(target)
     target_id = NIL
@@ -282,6 +292,8 @@ async def _carry_out(
             vessel,
         )
         checkpoint = await own.of_vessel(target, vessel, target_id)
-    step = Step(Means(target, types, graph, own.run_id, vessel or NIL, target_id, checkpoint), made)
+    means = Means(target, types, graph, own.run_id, vessel or NIL, target_id, checkpoint)
+    await refuse(means, made, sources)
+    step = Step(means, made)
     await apply([step])
     return step.done

@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from bulkmig.errors import BulkmigError, ServerLost
 from bulkmig.events import VesselStarted
+from bulkmig.load import record
 from bulkmig.migrate_units import add, name_of
 from bulkmig.pipeline import Tally, UnitTooLarge
 from bulkmig.postgres.errors import describe
@@ -20,7 +21,7 @@ from bulkmig.sync.abroad import Foretold
 from bulkmig.sync.moves import Moves
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.vessel import Failing, RolledBack, sync_unit
-from bulkmig.vessel_load import Loaded, LoadOptions, record_failure
+from bulkmig.vessel_load import Loaded, LoadOptions
 from bulkmig.workers import Lane, Queue, Work
 
 _MEANWHILE = (
@@ -111,12 +112,9 @@ class _Work(Struct, frozen=True):
     async def _failed(
         self, lane: Lane, vessels: Sequence[Vessel], phase: str, why: Callable[[Vessel], str]
     ) -> None:
-        target = await lane.target()
         for vessel in vessels:
-            if vessel.id in self.moves.apart:
-                continue
-            error = why(vessel)
-            self._finish([await record_failure(target, vessel, self.options, phase=phase, error=error)])
+            if vessel.id not in self.moves.apart:
+                self._finish([await record(lane, vessel, self.options, phase=phase, error=why(vessel))])
 
     def _finish(self, results: Sequence[Loaded]) -> None:
         # What becomes of vessels that are gone from the source is decided afterwards.

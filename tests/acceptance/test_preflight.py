@@ -9,7 +9,19 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
-from bulkmig import PreflightError, Report, Selection, Settings, UsageError, migrate, plan, schemas, validate
+from bulkmig import (
+    PreflightError,
+    Report,
+    Selection,
+    Settings,
+    UsageError,
+    migrate,
+    plan,
+    schemas,
+    sync,
+    validate,
+    verify,
+)
 from bulkmig.embedded import Server
 from bulkmig.generate import FleetSpec, generate_fleet
 from tests.support.dumps import dump, objects
@@ -152,6 +164,48 @@ async def test_what_the_role_may_not_do_in_the_target_is_named(
     ends: Ends, role: NewRole, grants: str, named: str
 ) -> None:
     assert named in (await ends.refuse(target=role(ends.target, grants))).message
+
+
+@pytest.mark.parametrize("command", [migrate, plan])
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [
+        ("CREATE TABLE bulkmig.vessels (x int)", "names of its tables: bulkmig.vessels"),
+        ("CREATE TABLE bulkmig.migrations (x int)", "names of its tables: bulkmig.migrations"),
+        (
+            "CREATE TABLE bulkmig.migrations (version int); CREATE VIEW bulkmig.base AS SELECT 1 AS x",
+            "names of its tables: bulkmig.base",
+        ),
+        ("CREATE VIEW bulkmig.migrations AS SELECT 12 AS version", "table access is missing"),
+    ],
+)
+async def test_what_bears_the_names_of_the_ledgers_tables_and_is_none_is_named(
+    ends: Ends, command: Command, made: str, named: str
+) -> None:
+    ends.change(ends.target, f"CREATE SCHEMA bulkmig; {made}")
+    assert named in (await ends.refuse(command=command)).message
+
+
+@pytest.mark.parametrize("command", [migrate, sync, verify])
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("DROP TABLE bulkmig.base", "table base is missing"),
+        (
+            "ALTER TABLE bulkmig.vessels DROP COLUMN source_snapshot",
+            "column vessels.source_snapshot is missing",
+        ),
+        ("DROP TABLE bulkmig.migrations", "bulkmig.access, bulkmig.audit"),
+        ("DELETE FROM bulkmig.migrations", "bulkmig.access, bulkmig.audit"),
+        ("DELETE FROM bulkmig.migrations WHERE version > 2", "table access is of a later one"),
+    ],
+)
+async def test_a_ledger_that_has_lost_a_part_is_named_and_left_alone(
+    ends: Ends, command: Command, lost: str, named: str
+) -> None:
+    await migrate(Settings(source=ends.source, target=ends.target), ALL)
+    ends.change(ends.target, lost)
+    assert named in (await ends.refuse(command=command)).message
 
 
 @pytest.mark.parametrize("command", [plan, validate])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from msgspec.structs import asdict
 
@@ -144,5 +146,55 @@ async def test_equipment_of_other_vessels_that_refers_to_what_goes_stays_and_get
     forced = await rollback(config, vessel=vessel, force=True)
     assert forced.status == "completed"
     assert await fetchval(maintenance_url, f"SELECT spare IS NULL FROM equipment WHERE id = '{other}'")
+    await undone(config, forced)
+    assert apart(before, await state(maintenance_url)) == []
+
+
+COMPANY = "10000000-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["", "of another company by now"])
+async def test_a_user_with_details_that_only_the_portal_knows_stays_with_them(
+    fleets: Fleets, maintenance_url: str, moved: bool
+) -> None:
+    """One row for a user, under the user's key: it isn't bulkmig's to take away."""
+    await execute(
+        maintenance_url,
+        "CREATE TABLE badges (user_id uuid PRIMARY KEY REFERENCES users ON DELETE CASCADE, number text);"
+        f"INSERT INTO companies (id, name, slug) VALUES ('{COMPANY}', 'own', 'own')",
+    )
+    config = settings(await fleets(SPEC), maintenance_url)
+    report = await migrate(config, ALL)
+    user = await fetchval(
+        maintenance_url, "INSERT INTO badges SELECT id, '7' FROM users LIMIT 1 RETURNING user_id::text"
+    )
+    if moved:
+        await execute(maintenance_url, f"UPDATE users SET company_id = '{COMPANY}' WHERE id = '{user}'")
+    back = await rollback(config, run=report.run_id, force=moved)
+    assert (back.status, back.failures) == ("completed", [])
+    assert {"table": "users", "id": user, "change": "kept"} in back.notes["stayed"]
+    assert (
+        await fetchval(maintenance_url, "SELECT count(*) FROM badges b JOIN users u ON u.id = b.user_id") == 1
+    )
+
+
+async def test_users_whom_the_portal_moved_to_a_company_of_its_own_come_back_where_that_is_undone(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """They were given up with force, after the rollback's own checkpoint had taken them."""
+    await execute(
+        maintenance_url, f"INSERT INTO companies (id, name, slug) VALUES ('{COMPANY}', 'own', 'own')"
+    )
+    config = settings(await fleets(replace(SPEC, companies=2, scores=0)), maintenance_url)
+    report = await migrate(config, ALL)
+    await execute(
+        maintenance_url,
+        f"UPDATE users SET company_id = '{COMPANY}' WHERE id = (SELECT min(id::text)::uuid FROM users)",
+    )
+    assert (await rollback(config, run=report.run_id)).status == "refused"  # the vessels have gone back
+    before = await state(maintenance_url)
+    forced = await rollback(config, run=report.run_id, force=True)
+    assert (forced.status, forced.failures) == ("completed", [])
+    assert await fetchval(maintenance_url, "SELECT count(*) FROM users") == 0
     await undone(config, forced)
     assert apart(before, await state(maintenance_url)) == []

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from bulkmig import PreflightError, Report, Selection, Settings, migrate
 from bulkmig.config import MEBIBYTE
+from bulkmig.embedded import Server
 from tests.support import canaries
 from tests.support.aftermath import left_behind, marks, until
 from tests.support.proxy import PATIENCE, Hold, Proxy
@@ -285,7 +286,7 @@ async def test_when_no_connection_is_free_what_cannot_be_done_fails_by_that_name
 
 
 @asynccontextmanager
-async def small_disk(work: Workload, target: str) -> AsyncIterator[Path]:
+async def small_disk(server: Server, target: str) -> AsyncIterator[Path]:
     """A tablespace for the table of equipment on a file system of 1 MB; skips where none can be made."""
     with tempfile.TemporaryDirectory(prefix="bulkmig-test-", dir="/tmp") as name:
         owner = f",uid={NOBODY}" if os.geteuid() == 0 else ""
@@ -295,19 +296,19 @@ async def small_disk(work: Workload, target: str) -> AsyncIterator[Path]:
             pytest.skip("no file system can be mounted here")
         try:
             os.chown(name, *([NOBODY] * 2 if os.geteuid() == 0 else [-1, -1]))
-            await execute(work.server.url(), f"CREATE TABLESPACE small LOCATION '{name}'")
+            await execute(server.url(), f"CREATE TABLESPACE small LOCATION '{name}'")
             await execute(target, "ALTER TABLE equipment SET TABLESPACE small")
             yield Path(name)
             await execute(target, "ALTER TABLE equipment SET TABLESPACE pg_default")
-            await execute(work.server.url(), "CHECKPOINT")
-            await execute(work.server.url(), "DROP TABLESPACE small")
+            await execute(server.url(), "CHECKPOINT")
+            await execute(server.url(), "DROP TABLESPACE small")
         finally:
             await asyncio.to_thread(subprocess.run, ["umount", "-l", name], check=True)
 
 
 async def test_a_full_disk_fails_the_vessel_that_does_not_fit(work: Workload, target: str) -> None:
     """The disk of the equipment's table is full while the large vessel is written."""
-    async with small_disk(work, target) as disk:
+    async with small_disk(work.server, target) as disk:
         async with Proxy(target) as proxy:
             hold = amid_large(proxy)
             run = asyncio.ensure_future(migrate(settings(work, proxy.url, apart=True), ALL))

@@ -11,11 +11,22 @@ from typing import Any
 
 import pytest
 
-from bulkmig import PreflightError, Selection, Settings, migrate, rollback, schemas, verify
+from bulkmig import (
+    PreflightError,
+    Report,
+    Selection,
+    Settings,
+    migrate,
+    plan,
+    rollback,
+    schemas,
+    sync,
+    verify,
+)
 from bulkmig.generate import FleetSpec
 from bulkmig.operators import Scope, grant
 from tests.oracle.file import write_file
-from tests.support.files import SCHEMA, portal, stored
+from tests.support.files import SCHEMA, portal, stored, tamper
 from tests.support.fleets import Fleets
 
 SPEC = FleetSpec(vessels=3, equipment=6, companies=2, users_per_company=3, cross_references=4, seed=2)
@@ -48,6 +59,51 @@ UNLIKE = {
 def settings(source: str, target: str) -> Settings:
     """How these tests migrate."""
     return Settings(source=source, target=target, on_error="quarantine", continue_on_error=True)
+
+
+@pytest.mark.parametrize("command", [migrate, plan])
+@pytest.mark.parametrize(
+    "own",
+    [
+        "CREATE TABLE Bulkmig_IDs (x INTEGER)",
+        "CREATE VIEW bulkmig_ids AS SELECT 1",
+        "CREATE TABLE bulkmig_base (x)",
+    ],
+)
+async def test_a_portals_table_with_a_name_of_the_ledgers_is_refused_untouched(
+    fleets: Fleets, tmp_path: Path, command: Callable[[Settings, Selection], Awaitable[Report]], own: str
+) -> None:
+    target = portal(tmp_path / "portal.db")
+    tamper(target, own)
+    before = (tmp_path / "portal.db").read_bytes()
+    with pytest.raises(PreflightError, match=r"something with names of its tables: bulkmig_(ids|base)"):
+        await command(settings((await fleets(SPEC)).url, target), ALL)
+    assert (tmp_path / "portal.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        ("DROP TABLE bulkmig_ids", "table ids is missing"),
+        ("DROP TABLE bulkmig_base", "table base is missing"),
+        (
+            "ALTER TABLE bulkmig_vessels DROP COLUMN source_snapshot",
+            "column vessels.source_snapshot is missing",
+        ),
+        ("DROP TABLE bulkmig_migrations", "bulkmig_access, bulkmig_audit"),
+    ],
+)
+async def test_a_ledger_that_has_lost_a_part_is_refused_untouched(
+    fleets: Fleets, tmp_path: Path, lost: str, named: str
+) -> None:
+    target, origin = portal(tmp_path / "portal.db"), await fleets(SPEC)
+    await migrate(settings(origin.url, target), ALL)
+    tamper(target, lost)
+    before = (tmp_path / "portal.db").read_bytes()
+    for command in (migrate, sync, verify):
+        with pytest.raises(PreflightError, match=named):
+            await command(settings(origin.url, target), ALL)
+    assert (tmp_path / "portal.db").read_bytes() == before
 
 
 @pytest.mark.parametrize("kind", UNLIKE)

@@ -38,6 +38,7 @@ NEVER = {
     ("target/references.py", "pg_"),
     ("ledger/schema.py", "CREATE"),
     ("ledger/schema.py", "to_regnamespace"),
+    ("ledger/shape.py", "pg_"),
     ("unseen.py", "pg_"),
     ("cli/verb_demo.py", "UPDATE"),
     ("sync/detect.py", "FROM locations"),

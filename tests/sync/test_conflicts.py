@@ -238,3 +238,55 @@ async def test_a_row_that_only_the_portal_changed_is_not_touched(pair: Pair) -> 
     report = await pair.sync("source_wins")
     assert await pair.value("name") == "of the portal"
     assert report.conflicts.total() == 0
+
+
+async def test_a_part_of_equipment_that_the_portal_has_deleted_says_what_is_missing_and_what_to_do(
+    pair: Pair,
+) -> None:
+    """Decided together, both are there again."""
+    part = await fetchval(
+        pair.config.source,
+        "UPDATE critical_parts SET name = 'source', updated_at = '2031-01-01' WHERE id ="
+        " (SELECT min(id::text)::uuid FROM critical_parts WHERE equipment_id = $1::text::uuid)"
+        " RETURNING id::text",
+        pair.source_id,
+    )
+    await pair.source("name = 'source'")
+    await execute(pair.config.target, f"DELETE FROM equipment WHERE id = '{pair.target_id}'")
+    await pair.sync("manual")
+    found = await listed(pair.config, "open")
+    (of_part,) = [one for one in found if one["source_id"] == part]
+    report = await resolve(pair.config, [of_part["id"]], take="source")
+    assert (report.exit_status, report.done, report.remaining) == (1, 0, 1)
+    (failure,) = report.failures
+    (of_equipment,) = [one for one in found if one["entity"] == "equipment"]
+    assert failure.error.startswith(
+        f"vessel {of_part['vessel_id']}: critical_part {part}: equipment_id names an equipment that isn't in"
+    )
+    assert of_equipment["id"] in failure.error
+    both = await resolve(pair.config, [of_part["id"], of_equipment["id"]], take="source")
+    assert (both.exit_status, both.done) == (0, 2)
+    assert await pair.value("name") == "source"
+
+
+async def test_a_unique_value_that_another_row_has_by_now_is_named(pair: Pair) -> None:
+    vessel = await fetchval(pair.config.source, "SELECT id::text FROM vessels")
+    await execute(
+        pair.config.source, "UPDATE vessels SET imo_number = 'IMO 9074729', updated_at = '2031-01-01'"
+    )
+    await execute(pair.config.target, "UPDATE vessels SET name = 'portal', updated_at = '2030-01-01'")
+    await pair.sync("manual")
+    other = await fetchval(
+        pair.config.target,
+        "INSERT INTO vessels (id, company_id, name, imo_number)"
+        " SELECT gen_random_uuid(), company_id, 'other', 'IMO 9074729' FROM vessels RETURNING id::text",
+    )
+    (conflict,) = await listed(pair.config, "open")
+    report = await resolve(pair.config, [conflict["id"]], take="source")
+    assert report.exit_status == 1
+    (failure,) = report.failures
+    assert f"vessel {vessel}: vessel {vessel}: imo_number is unique" in failure.error
+    assert other in failure.error
+    assert "9074729" not in failure.error
+    done = await resolve(pair.config, [conflict["id"]], take="source", fields={"imo_number": "target"})
+    assert (done.exit_status, done.failures) == (0, [])
