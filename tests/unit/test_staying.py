@@ -26,7 +26,10 @@ async def test_they_count_as_rows_of_that_vessel(monkeypatch: pytest.MonkeyPatch
     moves, target = Moves(), cast(Any, None)
     moves.came["new"][SCORE] = {"held": "old", "disputed": "old", "moving": "old"}
     moves.left["old"][SCORE] = {"held", "disputed", "moving"}
-    old, new = (Gather(target, cast(Any, SimpleNamespace(vessels=(id_,))), moves) for id_ in ("old", "new"))
+    old, new = (
+        Gather(target, cast(Any, SimpleNamespace(vessels=(id_,))), moves, keeps=False)
+        for id_ in ("old", "new")
+    )
     here, there = old.found[SCORE], new.found[SCORE]
     there.held["held"] = "new"
     here.written["old"], there.written["new"] = 5, 7
