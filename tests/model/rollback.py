@@ -312,4 +312,8 @@ def _shared_records(made: State, history: History, change: Change) -> None:
     for ref, listed in list(made.quarantine.items()):
         if listed.vessel is None:
             made.quarantine[ref] = replace(listed, sure=False)
-    made.quarantine |= {ref: one for ref, one in before.quarantine.items() if one.vessel is None}
+    for ref, one in before.quarantine.items():
+        if one.vessel is None:
+            since = made.quarantine.get(ref)
+            codes = since.codes if since is not None and not one.sure else frozenset()
+            made.quarantine[ref] = replace(one, codes=one.codes | codes)
