@@ -4,7 +4,7 @@ whichever vessel is synchronised first (mapping.md, "A loaded row that would now
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import polars as pl
 from msgspec import Struct, field
@@ -45,14 +45,17 @@ class _Out:
 
 class Foretold(Struct):
     """What becomes of other vessels' equipment in this run, found out once a vessel. `refused`: as
-    `migrate_units.new_unit` has it."""
+    `migrate_units.new_unit` has it; `apart`: vessels that were rolled back and stay as they are."""
 
     decisions: Decisions
     refused: dict[str, str]
+    apart: Collection[str]
     _known: dict[tuple[str, bool], set[str] | None] = field(default_factory=dict)
 
     async def out(self, line: Line, vessel: str, ids: set[str]) -> set[str]:
         """Those of this equipment that will be in quarantine."""
+        if vessel in self.apart:
+            return set()
         key = vessel, vessel in self.decisions.imo_taken
         if key not in self._known:
             self._known[key] = await self._look(line, vessel)

@@ -36,7 +36,7 @@ def work(
 ) -> Work:
     """The work of a sync's workers: units of vessels. Those between which rows move change in one commit; of
     a unit of others each could change alone, and does where they can't together."""
-    foretold = Foretold(options.decisions, options.shared.failures)
+    foretold = Foretold(options.decisions, options.shared.failures, moves.apart)
     return _Work(options, rules, moves, foretold, queue, report, finished).unit
 
 

@@ -62,6 +62,19 @@ async def test_a_reference_to_equipment_that_is_quarantined_in_the_same_run_is_k
     await sync(session)
 
 
+async def test_a_reference_comes_to_equipment_as_a_rollback_left_it_whatever_the_source_has_of_it_now(
+    session: Session,
+) -> None:
+    await source(session, "equipment", CRANE, name="Crane again")
+    await sync(session)
+    await session.rollback_vessel(TWO, force=False)
+    await source(session, "equipment", CRANE, name=None)
+    await source(session, "cross_references", OF_RADAR["cross_references"], source_equipment_id=CRANE)
+    await sync(session)
+    ends = session.state.tables.refers("equipment", session.state.target_id(Ref("equipment", CRANE)))
+    assert "cross_references" in {link.child for link, _ in ends}
+
+
 async def test_a_reference_that_waits_since_a_rollback_and_moves_goes_on_waiting(session: Session) -> None:
     await session.rollback_vessel(TWO, force=False)
     await move(session, VALVE, OF_VALVE, THREE)
