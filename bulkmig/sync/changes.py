@@ -21,6 +21,9 @@ from bulkmig.sync.rules import Rules
 from bulkmig.sync.share import change, spread
 from bulkmig.sync.units import is_plain, parted
 from bulkmig.sync.unread import unwritten
+from bulkmig.target import statistics
+
+MANY = 100  # vessels: fewer are done sooner than the target's tables are analysed
 
 
 class Changes:
@@ -101,6 +104,8 @@ class Changes:
         due = [*self.due, *along, *arriving]
         self._taken = {vessel.id for vessel in due}
         run.listen(PhaseStarted("vessels", len(due)))
+        if len(due) >= MANY and not run.settings.dry_run:
+            await statistics.refresh(run.ends.target)
         groups = moves.groups(due)
         # Whether a vessel gets the number that it wants is known only when these are done, and decides about
         # other vessels' references to its equipment.

@@ -6,11 +6,14 @@ import re
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
-from bulkmig import Selection, migrate
+from bulkmig import Selection, Settings, migrate
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger.base import HOLDING
+from bulkmig.sync import changes
 from bulkmig.sync.run import sync
+from bulkmig.target import statistics
 from tests.checkpoint.support import execute, settings
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases
@@ -107,3 +110,62 @@ async def test_what_was_last_written_of_a_vessel_is_found_without_going_through_
         await connection.close()
     assert "base_vessel" in plan
     assert "base_pkey" not in plan
+
+
+GROWN = """
+ALTER TABLE equipment SET (autovacuum_enabled = false);
+ANALYZE equipment;
+INSERT INTO equipment (id, vessel_id, qr_code, name, status)
+SELECT gen_random_uuid(), (SELECT min(id::text)::uuid FROM vessels), 'own ' || n, 'own', 'operational'
+  FROM generate_series(1, 100) n;
+SELECT pg_stat_force_next_flush()
+"""
+
+
+SLOW = """
+CREATE OR REPLACE FUNCTION slow(text) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT $1';
+CREATE INDEX IF NOT EXISTS slowly ON equipment (slow(name));
+"""
+
+
+async def _grown(fleets: Fleets, databases: Databases) -> tuple[Settings, str]:
+    """A portal of which a table has grown since anybody looked at it, and its source."""
+    origin = await fleets(FleetSpec(seed=3, vessels=3, companies=1, equipment=4), fresh=True)
+    config = settings(origin, databases("maintenance"), verify=False)
+    await migrate(config, ALL)
+    await execute(config.target, GROWN)
+    return config, origin.url
+
+
+@pytest.mark.only_postgresql("a file's planner counts for itself")
+async def test_tables_that_have_grown_are_analysed_once_by_those_who_may(
+    fleets: Fleets, databases: Databases
+) -> None:
+    config, _ = await _grown(fleets, databases)
+    target = await asyncpg.connect(config.target)
+    try:
+        await target.execute("SET ROLE pg_monitor")
+        assert await statistics.refresh(target) == []
+        await target.execute("RESET ROLE")
+        assert "equipment" in await statistics.refresh(target)
+        assert "equipment" not in await statistics.refresh(target)
+        await execute(config.target, SLOW + GROWN.replace("ANALYZE equipment;", "").replace("own ", "more "))
+        await execute(config.target, SLOW.replace("SELECT $1", "SELECT $1 FROM pg_sleep(1)"))
+        await target.execute("SET statement_timeout = '300ms'")
+        assert await statistics.refresh(target) == []
+    finally:
+        await target.close()
+
+
+@pytest.mark.only_postgresql("a file's planner counts for itself")
+async def test_a_sync_of_many_vessels_does_so_and_one_of_a_few_or_a_dry_run_does_not(
+    fleets: Fleets, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, source = await _grown(fleets, databases)
+    await execute(source, CHANGE)
+    for many, dry, wanted in ((4, False, 0), (3, True, 0), (3, False, 1)):
+        monkeypatch.setattr(changes, "MANY", many)
+        await execute(source, CHANGE.replace("'changed'", f"'changed {many} {dry}'"))
+        with counted() as sent:
+            await sync(replace(config, dry_run=dry), ALL)
+        assert sum(one.startswith("ANALYZE") for one in sent["target"]) == wanted
