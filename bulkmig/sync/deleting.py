@@ -136,8 +136,8 @@ async def _note_hanging(
 
 
 async def forget_hanging(steps: Sequence[Step]) -> None:
-    """Rows of these vessels that went along, as those in quarantine do, were not deleted by the portal:
-    should they come again, they are new."""
+    """Rows of these vessels that went along, as those in quarantine do, were not deleted by the portal, be it
+    that they went with equipment of another of them: should they come again, they are new."""
     for entity in ENTITIES:
         if not entity.tables:
             continue
@@ -150,5 +150,7 @@ async def forget_hanging(steps: Sequence[Step]) -> None:
             shape = base.only("source_id", own)
             rows = await base.read(steps[0].means.connection, [step.means.owner], entity.name, shape=shape)
             if rows is not None:
-                part = step.part(entity)
-                part.forget |= set(rows.filter(rows[own].is_in(list(gone)))["source_id"]) - part.base.keys()
+                part, went = step.part(entity), rows.filter(rows[own].is_in(list(gone)))
+                part.forget |= set(went["source_id"]) - part.base.keys()
+                if went.height:
+                    step.removed[main.name].update(went[own])

@@ -151,6 +151,18 @@ async def test_that_a_reference_went_with_equipment_of_another_vessel_is_not_the
     await session.rollback(change, force=False)
 
 
+async def test_nor_is_it_where_both_vessels_changed_in_one_commit(session: Session) -> None:
+    reference = Ref("cross_reference", OF_VALVE["cross_references"])
+    number = session.onboarding.of["vessels"][TWO]["imo_number"]
+    assert number is not None
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], number)
+    await source_steps.delete_row(session, "equipment", CRANE, whole=False)
+    await sync(session)
+    assert not session.state.is_there(reference)
+    await session.rollback_run(session.runs[-1].run_id, force=False)
+    assert session.state.is_there(reference)
+
+
 async def test_a_reference_that_came_back_with_its_end_is_not_the_portals_doing(session: Session) -> None:
     await session.rollback_vessel(TWO, force=False)
     undone = session.history.changes[-1]
