@@ -15,7 +15,6 @@ def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
     for end in ENDS:
         column, vessel = f"{end}_equipment_id", f"{end}_vessel"
         frame = frame.with_columns(unit.keys.find(frame[column], frame["vessel_id"]).alias(f"~{end}_here"))
-        own = pl.col(f"~{end}_here").is_not_null()
         if unit.ends is None:
             known, known_out, id_ = pl.lit(value=False), pl.lit(value=False), pl.col(f"@{end}")
         else:
@@ -30,9 +29,10 @@ def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
                 maintain_order="left",
             )
             known = pl.col(f"~{end}_id").is_not_null()
-            # Of equipment that the unit has read it knows better: it may be quarantined with the row.
-            known_out = pl.col(f"~{end}_out").fill_null(value=False) & ~own
+            # Of the row's own vessel the unit knows better: its equipment may be quarantined with it.
+            known_out = pl.col(f"~{end}_out").fill_null(value=False) & (pl.col(vessel) != pl.col("vessel_id"))
             id_ = pl.coalesce(f"~{end}_id", f"@{end}")
+        own = pl.col(f"~{end}_here").is_not_null()
         frame = frame.with_columns(
             id_.alias(f"@{end}"),
             (pl.col(vessel).is_null() | pl.col(f"~{end}_here").fill_null(value=False) | known_out).alias(
