@@ -251,3 +251,13 @@ async def test_one_that_was_to_move_and_goes_with_its_end_comes_to_its_new_vesse
     await source(session, "vessels", FOUR, onboarding_status="APPROVED")
     await session.migrate(None)
     assert session.state.is_there(Ref("cross_reference", reference))
+
+
+async def test_so_does_one_whose_new_end_arrives_in_the_same_sync(session: Session) -> None:
+    reference = OF_PUMP["cross_references"]
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "cross_references", reference, target_equipment_id=ANCHOR)
+    await source_steps.delete_row(session, "equipment", DAVIT, whole=False)
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await sync(session)
+    assert session.state.is_there(Ref("cross_reference", reference))
