@@ -199,7 +199,7 @@ class _Again:
         count_findings(self.result, parcel)
         parcel.waiting = parcel.waiting.filter(pl.col("id").is_in(known))
         await write.pending(self.connection, self.options.run_id, [parcel])
-        await self._forget(entity, parcel.waiting["id"].to_list())
+        await write.release(self.connection, entity.name, parcel.waiting["id"].to_list())
         returned = image.filter(pl.col("source_id").is_in(known))
         await self._insert(entity, returned)
         await self._reattach(entity, image.filter(~pl.col("source_id").is_in(known)))
@@ -213,7 +213,7 @@ class _Again:
                     self.connection, load.table, load.columns, load.data
                 )
         self._returned.update(image["@id"])
-        await self._forget(entity, image["source_id"].to_list())
+        await write.release(self.connection, entity.name, image["source_id"].to_list())
         await self._write_base(entity, image)
 
     async def _reattach(self, entity: Entity, image: pl.DataFrame) -> None:
@@ -252,13 +252,6 @@ class _Again:
                 [(entity.name, image.height, base(entity, image))],
                 checkpoint=self._checkpoint,
             )
-
-    async def _forget(self, entity: Entity, source_ids: list[str]) -> None:
-        await self.connection.execute(
-            "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
-            entity.name,
-            source_ids,
-        )
 
     async def finish(self) -> None:
         """Entries of rows that the source no longer has are forgotten."""

@@ -206,10 +206,12 @@ class _Settling(Struct):
         return taken
 
     async def _load(self, outcome: Outcome, taken: Mapping[str, str]) -> None:
-        """The rows that come, and their base."""
+        """The rows that come, and their base. One that was listed while it was there, and waits since its end
+        went, is listed no longer."""
         entity, run_id = outcome.entity, self.checkpoints.run_id
         if not outcome.image.height:
             return
+        await write.release(self.target, entity.name, outcome.image["source_id"].to_list())
         images = outcome.image.partition_by("vessel_id", as_dict=True)
         for load in table_loads(entity, outcome.image):
             if load.rows:

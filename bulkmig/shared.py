@@ -23,7 +23,6 @@ from bulkmig.target.postgres import copy_in, upsert
 from bulkmig.transform import GOES_WITH, Outcome, quarantine
 
 _LISTED = "SELECT entity, source_id::text FROM bulkmig.quarantine WHERE vessel_id IS NULL"
-_RELEASE = "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])"
 USER_REFUSED = "user.refused"
 REFUSED = "company.refused"  # the target's own refusal of a company, as its code
 
@@ -149,7 +148,7 @@ class Shared(Struct):
         loaded &= self.fleet.present.get(name, set())
         sound = outcome.image.filter(pl.col("source_id").is_in(list(loaded)))["source_id"].to_list()
         if sound:
-            await connection.execute(_RELEASE, name, sound)
+            await write.release(connection, name, sound)
 
     def _not_present(self, outcome: Outcome, frame: pl.DataFrame) -> pl.DataFrame:
         present = list(self.fleet.present.get(outcome.entity.name, ()))
@@ -194,11 +193,7 @@ class Shared(Struct):
                 for source, target in image.select("source_id", "@id").iter_rows()
             ]
             await write.identities(connection, run_id, name, rows)
-            await connection.execute(
-                _RELEASE,
-                name,
-                image["source_id"].to_list(),
-            )
+            await write.release(connection, name, image["source_id"].to_list())
             await write.base(
                 connection,
                 run_id,

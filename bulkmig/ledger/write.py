@@ -55,6 +55,15 @@ async def quarantine(connection: Connection, run_id: str, frames: Iterable[pl.Da
     )
 
 
+async def release(connection: Connection, entity: str, source_ids: Sequence[str]) -> None:
+    """These rows are no longer listed."""
+    await connection.execute(
+        "DELETE FROM bulkmig.quarantine WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
+        entity,
+        source_ids,
+    )
+
+
 async def left_quarantine(
     connection: Connection, run_id: str, vessels: Sequence[str], entity: str | None = None
 ) -> int:

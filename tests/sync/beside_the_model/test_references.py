@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.model import portal_steps, source_steps
+from tests.model.run import Options
 from tests.model.session import Session
 from tests.oracle.draft import Ref
 from tests.sync.beside_the_model.scene import (
@@ -261,3 +262,18 @@ async def test_so_does_one_whose_new_end_arrives_in_the_same_sync(session: Sessi
     await source(session, "vessels", FOUR, onboarding_status="APPROVED")
     await sync(session)
     assert session.state.is_there(Ref("cross_reference", reference))
+
+
+async def test_a_reference_that_was_listed_for_its_end_is_so_no_longer_when_it_comes_with_that(
+    session: Session,
+) -> None:
+    reference = Ref("cross_reference", OF_RADAR["cross_references"])
+    await takes_the_number_of(session, ONE, TWO)
+    await session.sync(Options("sync", strategy="target_wins", full=True))
+    assert reference in session.state.quarantine
+    await session.rollback_vessel(ONE, force=False)  # to before the sync
+    await session.rollback(next(one for one in session.history.changes if one.vessel == ONE), force=False)
+    assert reference.source_id in session.state.pending
+    await source(session, "vessels", ONE, imo_number=None)
+    await session.migrate(None)
+    assert session.state.is_there(reference)
