@@ -101,6 +101,8 @@ async def _record(steps: Sequence[Step], entity: Entity) -> None:
             for source, (target_id, reason) in part.retained.items()
         ]
         back += part.base.keys() | part.forget
+        if vessel is not None:
+            await conflicts.move(connection, vessel, part.undecided)
     await conflicts.record(connection, run_id, found)
     if retained:
         await connection.executemany(_RETAINED, retained)

@@ -32,6 +32,10 @@ VALUES ($1::text::uuid, $2::text::uuid, $3::text::uuid, $4, $5::text::uuid, $6::
     ON CONFLICT (entity, source_id) WHERE status = 'open'
     DO UPDATE SET kind = excluded.kind, fields = excluded.fields
 """
+_SEALED = """
+SELECT id::text, vessel_id::text, fields FROM bulkmig.conflicts WHERE id = ANY ($1::text[]::uuid[])
+"""
+_MOVE = "UPDATE bulkmig.conflicts SET vessel_id = $2::text::uuid, fields = $3 WHERE id = $1::text::uuid"
 
 
 def fields(entity: Entity, conflict: Conflict) -> Fields:
@@ -92,6 +96,14 @@ async def record(connection: Connection, run_id: str, found: Sequence[Found]) ->
             )
         )
     await connection.executemany(_RECORD, entries)
+
+
+async def move(connection: Connection, vessel: str, ids: Collection[str]) -> None:
+    """Makes conflicts this vessel's. Raises CheckpointError."""
+    rows = await connection.fetch(_SEALED, sorted(ids)) if ids else ()
+    for row in rows:
+        found = unseal(connection, row["id"], row["vessel_id"], row["fields"])
+        await connection.execute(_MOVE, row["id"], vessel, seal(connection, row["id"], vessel, found))
 
 
 async def open_ones(connection: Connection, vessels: Sequence[str]) -> dict[tuple[str, str], str]:

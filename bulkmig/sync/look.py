@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 import polars as pl
 from msgspec import Struct, field
@@ -23,13 +23,13 @@ from bulkmig.sync.standing import standing
 
 class Look(Struct):
     """One entity's rows of the vessels that are planned together. `opened`: (entity, source id) of rows with
-    open conflicts; `retained`: of those that stay on purpose."""
+    open conflicts, and the conflict's id; `retained`: of those that stay on purpose."""
 
     entity: Entity
     made: Mapping[str, Plan]
     rows: Found
     moves: Moves
-    opened: Collection[tuple[str, str]]
+    opened: Mapping[tuple[str, str], str]
     retained: Mapping[tuple[str, str], Kept]
     came: dict[str, str] = field(default_factory=dict)  # source id -> the vessel that it was written on
 
@@ -80,10 +80,23 @@ class Look(Struct):
                 own.retained[source] = (row[_own(self.entity)] or "", reason)
         for source in rows.ids.keys() - rows.held.keys() - kept:  # new ones wait
             self.part(rows.with_parent[source]).retained[source] = (rows.ids[source], WITH_PARENT)
-        # Rows that moved and are kept as they were last written are this vessel's from now on all the same.
-        moved = {source: vessel for source, vessel in rows.held.items() if source in self.came}
-        for source, row in (await self._bases(connection, moved)).items():
-            self.part(moved[source]).base[source] = row
+        await self._come_along(connection, {s: v for s, v in rows.held.items() if s in self.came})
+
+    async def _come_along(self, connection: Connection, moved: Mapping[str, str]) -> None:
+        """Rows that moved and are kept as they were last written are this vessel's from now on all the same,
+        and so are the conflicts about them, and what the portal has made of them."""
+        if not moved:
+            return
+        entity, own = self.entity, _own(self.entity)
+        bases = await self._bases(connection, moved)
+        there = await standing(connection, entity, [row[own] or "" for row in bases.values()])
+        for source, row in bases.items():
+            part, now = self.part(moved[source]), there.get(row[own] or "")
+            part.base[source] = row
+            if now is not None and not equal(entity, now, row):
+                part.stands[source] = now
+            if (entity.name, source) in self.opened:
+                part.undecided.add(self.opened[entity.name, source])
 
     def _went(self, owner: str, source: str, row: Row) -> None:
         """Forgets a row that went with its ends."""
@@ -127,7 +140,8 @@ class Look(Struct):
                 continue
             verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
             part.was[ids[source]] = was
-            if source in came and verdict.conflict is not None and verdict.conflict.open:
+            undecided = verdict.conflict is not None and verdict.conflict.open
+            if source in came and undecided and not self.moves.carry(entity, was or bases[source]):
                 # It stays where the target has it until somebody decides.
                 self.moves.keep_there(owner_of[source], entity.name, (source, ids[source], verdict.conflict))
             else:

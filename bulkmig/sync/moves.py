@@ -17,6 +17,7 @@ from bulkmig.selection import Vessel
 from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 from bulkmig.sync.decide import Conflict
+from bulkmig.sync.row import Row, ends_of, placing
 
 
 class Moves(Struct):
@@ -88,6 +89,17 @@ class Moves(Struct):
     def receives(self, vessel: str) -> bool:
         """Whether rows come to this vessel."""
         return any(self.came[vessel].values())
+
+    def before(self, vessels: Iterable[str]) -> set[str]:
+        """The vessels that rows which come to these were written on."""
+        return {then for vessel in vessels for rows in self.came[vessel].values() for then in rows.values()}
+
+    def carry(self, entity: Entity, row: Row) -> bool:
+        """Whether a row is where its equipment is, and that moves."""
+        if entity.through is None and placing(entity) is None:
+            return False
+        going = {self.ids["equipment"][id_] for rows in self.came.values() for id_ in rows["equipment"]}
+        return not going.isdisjoint(ends_of(entity, row))
 
     def decides(self, vessel: str, entity: Entity) -> bool:
         """Whether what is gone of this entity is decided with the vessel, and not when it goes itself."""

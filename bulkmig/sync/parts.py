@@ -33,6 +33,7 @@ class Part(Struct):
     untouched: set[str] = field(default_factory=set)
     known: dict[str, Row] = field(default_factory=dict)
     conflicts: list[tuple[str, str, Conflict]] = field(default_factory=list)  # source id, target id
+    undecided: set[str] = field(default_factory=set)  # open conflicts of rows that came with their equipment
     retained: dict[str, tuple[str, str]] = field(default_factory=dict)  # source id -> target id, reason
     unchanged: Counter[str] = field(default_factory=Counter)  # target table
 

@@ -38,7 +38,7 @@ async def plan(
             for name, rows in found.items():
                 own.parts[name].unchanged = rows.unchanged[owner]
         return made
-    opened = await conflicts.open_ones(connection, vessels)
+    opened = await conflicts.open_ones(connection, sorted(moves.before(vessels).union(vessels)))
     stayed = await retained(connection, vessels)
     stay = {row for row, kept in stayed.items() if kept.reason not in (*FOR_NOW, IN_USE)}
     freed = await held.free(connection, checkpoints, vessels) if checkpoints is not None else {}

@@ -1,6 +1,6 @@
 """Rows that were to move to another vessel and are kept as they were last written, or about which a conflict
 is open: they stay on the vessel where the target has them, so that whatever becomes of them later has a
-checkpoint of that vessel."""
+checkpoint of that vessel. What hangs on equipment goes where that goes."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ from bulkmig.sync import conflicts
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
-from bulkmig.sync.row import ends_of, make, placing
+from bulkmig.sync.row import make
 
 
 async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -> None:
     """Gives such rows back to the vessels that they would leave, equipment before what hangs on it. Vessels
     between which rows move are gathered together."""
     of = {vessel: gather for gather in gathered for vessel in gather.vessels}
-    before = {then for vessel in of for rows in moves.came[vessel].values() for then in rows.values()}
+    before = moves.before(of)
     opened = await conflicts.open_ones(target, sorted(before)) if before else {}
     for entity in PER_VESSEL:
         for vessel, gather in of.items():
             found = gather.found[entity.name]
             came = moves.came[vessel][entity.name]
-            kept = {source: then for source, then in came.items() if source in found.held}
-            if kept:
-                kept = await _staying(target, entity, kept, moves)
-            undecided = {s: then for s, then in came.items() if (entity.name, s) in opened and s not in kept}
-            moves.stay(vessel, entity.name, kept | undecided)
-            for source, then in (kept | undecided).items():
+            undecided = {s for s in came if (entity.name, s) in opened and s not in found.held}
+            left = {
+                source: then for source, then in came.items() if source in found.held or source in undecided
+            }
+            stay = await _staying(target, entity, left, moves) if left else {}
+            moves.stay(vessel, entity.name, stay)
+            for source, then in stay.items():
                 _give_back(source, found, of[then].found[entity.name], vessel, then)
             gather.leave(entity, undecided)
+            found.held |= dict.fromkeys(undecided - stay.keys(), vessel)
 
 
 async def _staying(
@@ -46,13 +48,9 @@ async def _staying(
         # What waits is not there, and is its new vessel's.
         waiting = await pending(target, owners, entity)
         return {source: then for source, then in kept.items() if source not in waiting}
-    if entity.through is None and placing(entity) is None:
-        return dict(kept)
-    # What is placed by its equipment goes where that goes.
-    moving = {moves.ids["equipment"][id_] for rows in moves.came.values() for id_ in rows["equipment"]}
     written = await base.among(target, owners, entity.name, kept)
-    rows = {} if written is None else {row["source_id"]: row for row in written.iter_rows(named=True)}
-    along = {source for source, row in rows.items() if ends_of(entity, make(entity, row)) & moving}
+    rows = [] if written is None else written.iter_rows(named=True)
+    along = {row["source_id"] for row in rows if moves.carry(entity, make(entity, row))}
     return {source: then for source, then in kept.items() if source not in along}
 
 

@@ -22,6 +22,7 @@ from tests.sync.beside_the_model.scene import (
     RADIO,
     ROPE,
     SEAL,
+    SHAFT,
     THREE,
     TWO,
     VALVE,
@@ -210,3 +211,52 @@ async def test_so_does_one_whose_equipment_goes_in_the_same_sync(session: Sessio
     await sync(session)
     await source(session, "equipment", DAVIT, name="Davit again")
     await sync(session)
+
+
+async def test_a_part_in_conflict_goes_on_with_its_equipment_when_the_vessel_that_it_was_on_is_gone(
+    session: Session,
+) -> None:
+    part = Ref("critical_part", SHAFT)
+    await portal(session, part, current_stock="8")
+    await source(session, "critical_parts", SHAFT, current_stock="9")
+    await sync(session, "manual")
+    await move(session, PUMP, OF_PUMP, TWO)
+    await sync(session)
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    await source(session, "equipment", CRANE, notes="later")
+    await sync(session)
+    await session.resolve(0, "source")
+    await sync(session)
+
+
+async def test_so_does_one_whose_conflict_is_found_as_its_equipment_moves(session: Session) -> None:
+    part = Ref("critical_part", SHAFT)
+    await portal(session, part, current_stock="8")
+    await source(session, "critical_parts", SHAFT, current_stock="9")
+    await move(session, PUMP, OF_PUMP, TWO)
+    await sync(session, "manual")
+    conflicts = await package.conflicts(session.settings(), "open")
+    assert [one["vessel_id"] for one in conflicts] == [TWO]
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    await source(session, "equipment", CRANE, notes="later")
+    await sync(session)
+    assert session.state.is_there(part)
+
+
+async def test_a_rollback_of_the_move_brings_both_back_to_where_they_were(session: Session) -> None:
+    await portal(session, Ref("critical_part", SHAFT), current_stock="8")
+    await source(session, "critical_parts", SHAFT, current_stock="9")
+    await sync(session, "manual")
+    await move(session, PUMP, OF_PUMP, TWO)
+    await sync(session)
+    moved = session.history.changes[-1]
+    await session.rollback(moved, force=False)
+    assert not session.runs[-1].was_refused
+    conflicts = await package.conflicts(session.settings(), "open")
+    assert [one["vessel_id"] for one in conflicts] == [ONE]
+    await session.rollback(session.history.changes[-1], force=False)
+    conflicts = await package.conflicts(session.settings(), "open")
+    assert [one["vessel_id"] for one in conflicts] == [TWO]
+    await session.resolve(0, "source")
