@@ -275,6 +275,21 @@ TWINS = {
 }
 
 
+async def test_a_value_that_fits_nowhere_and_is_gone_from_the_portal_is_named_with_the_checkpoint_that_has_it(
+    fleets: Fleets, databases: Databases, tmp_path: Path
+) -> None:
+    origin = await fleets(replace(SPEC, vessels=1, nasty=0, least=0), fresh=True)
+    config = settings(origin.url, portal(tmp_path / "portal.db"))
+    await migrate(config, ALL)
+    on_file(config.target, "UPDATE equipment SET specifications = ''")
+    await execute(origin.url, "UPDATE equipment SET name = 'source', updated_at = now()")
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.verified.difference_count) == (0, 0)
+    with pytest.raises(BulkmigError, match=r"equipment\.specifications .* checkpoint \S{36} has") as raised:
+        await lift(config, config.target, databases("maintenance"))
+    assert "checkpoints prune" in raised.value.hint
+
+
 @pytest.mark.parametrize("kind", TWINS)
 async def test_values_that_become_equal_where_they_must_differ_end_the_lift_and_name_both_rows(
     databases: Databases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
