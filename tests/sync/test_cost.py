@@ -35,9 +35,9 @@ async def _statements(
     fleets: Fleets, databases: Databases, vessels: int, change: str = "", *, verify: bool = True
 ) -> Statements:
     spec = FleetSpec(seed=3, vessels=vessels, companies=2, equipment=4, parts=1, documents=1)
-    origin = await fleets(spec, fresh=bool(change))
+    origin = await fleets.changing(spec)
     config = settings(origin, databases("maintenance"), verify=verify)
-    await migrate(config, ALL)
+    await fleets.migrate(origin, config)
     if change:
         await execute(origin.url, change)
     with counted() as sent:
