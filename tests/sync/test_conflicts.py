@@ -83,14 +83,13 @@ _SOURCE = {
 @pytest.fixture
 async def pairs(fleets: Fleets, maintenance_url: str) -> list[Pair]:
     """Equipment as the page's base has it, one for each line of its table, on both sides."""
-    origin = await fleets(SPEC, fresh=True)
-    await execute(
-        origin.url,
+    origin = await fleets.changing(
+        SPEC,
         "UPDATE equipment SET name = 'base', status = 'ACTIVE', installation_date = '2020-01-01',"
         " manufacturer = 'base', model = NULL",
     )
     config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
+    await fleets.migrate(origin, config)
     both = "SELECT original_id::text, equipment_id::text FROM equipment_metadata ORDER BY original_id"
     found = await table(maintenance_url, both)
     assert len(found) >= len(expected())
