@@ -329,7 +329,7 @@ async def checkpoints(url: str, keys: Keyring = NO_KEYS) -> dict[str, bytes]:
             return {}
         found = {}
         for change in await changes.find(connection):
-            await parts.complete(connection, change.id, change.parts)
+            await parts.complete(connection, {change.id: change.parts})
             held = [
                 f"{part.role} {part.table} {row}"
                 async for part in parts.read(connection, change, parts.ROLES)
