@@ -79,8 +79,7 @@ async def rollback(
 
 async def _allowed(connection: Connection, settings: Settings, chosen: Sequence[Change], what: str) -> None:
     """Raises Denied. Companies and users are for those who may roll back everything."""
-    vessels = {one.vessel_id for change in chosen for one in await changes.joined(connection, change)}
-    where = await access.places(connection, vessels | {change.vessel_id for change in chosen})
+    where = await access.places(connection, await changes.reached(connection, chosen))
     await access.check(connection, settings.operator, "rollback", what, where)
 
 

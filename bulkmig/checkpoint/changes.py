@@ -172,6 +172,14 @@ async def joined(connection: Connection, change: Change) -> list[Change]:
     return sorted(first.values(), key=lambda one: one.vessel_id or NIL)
 
 
+async def reached(connection: Connection, chosen: Sequence[Change]) -> set[str | None]:
+    """The vessels of these changes, one a vessel, and all that go back with them."""
+    since = await since_each(connection, [change for change in chosen if change.vessel_id is not None])
+    tied = [change for change in chosen if entangled(change, since.get(change.id, ()))]
+    groups = [await joined(connection, change) for change in tied]
+    return {change.vessel_id for group in (chosen, *groups) for change in group}
+
+
 def entangled(change: Change, since: Sequence[Change]) -> bool:
     """Whether a vessel goes back to before this change with others: those that changed in one commit with it,
     or a vessel of the portal's that it has taken over. `since`: the change and all later ones."""

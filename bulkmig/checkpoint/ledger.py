@@ -45,14 +45,10 @@ async def set_back(connection: Connection, graph: Graph, some: Sequence[Change],
     """Makes the ledger's rows of these changes' vessels what they were."""
     vessels = [change.vessel_id or "" for change in some]
     these = f"ANY ({uuid_array(vessels)})"
-    # The id of a row that was taken over is the portal's; those that bulkmig derived stay recorded.
-    only = {"bulkmig.identities": " AND adopted"}
-    await connection.execute(
-        ";".join(
-            f"DELETE FROM {table} WHERE {condition.format(vessel=these)}{only.get(table, '')}"
-            for table, condition in LEDGER.items()
-        )
-    )
+    for table, condition in LEDGER.items():
+        # The id of a row that was taken over is the portal's; those that bulkmig derived stay recorded.
+        only = " AND adopted" if table == "bulkmig.identities" else ""
+        await connection.execute(f"DELETE FROM {table} WHERE {condition.format(vessel=these)}{only}")
     async for part in joined(captured):
         await put_back(connection, part, graph.tables[part.table].key)
     await connection.execute(

@@ -50,7 +50,8 @@ async def test_they_go_back_and_come_again_in_one_transaction(fleets: Fleets, ma
 
 
 async def test_so_do_vessels_that_a_sync_has_changed(fleets: Fleets, maintenance_url: str) -> None:
-    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True, conflict="target_wins")
+    await execute(maintenance_url, "UPDATE equipment SET model = 'of the portal' WHERE id::text < '8'")
     before = await state(maintenance_url)
     await execute(origin.url, "UPDATE equipment SET model = 'changed', updated_at = now()")
     await execute(origin.url, "DELETE FROM documents")
