@@ -271,12 +271,13 @@ async def look(
     source: Connection, decisions: Decisions, entity: Entity, ids: list[str], know: Ends
 ) -> tuple[Outcome, pl.DataFrame]:
     """What becomes of these rows of any vessel now, and what is known of their ends. `know`: from rows and
-    the equipment that they refer to, what `target.postgres.ends` says of that equipment."""
+    the equipment that they refer to, what `target.postgres.ends` says of that equipment. What there is to
+    say of a row's own vessel, where it is due, was said when that was read."""
     frame = from_csv(await read_all(source, queries.by_id(entity, ids)), queries.columns(entity))
     wanted = {
         id_ for r in entity.references if r.entity == "equipment" for id_ in frame[r.column].drop_nulls()
     }
-    unit = Unit(replace(decisions, on_error="quarantine"), ())
+    unit = Unit(replace(decisions, on_error="quarantine"), tuple(decisions.vessels_due))
     unit.ends = await know(frame, sorted(wanted))
     return transform(entity, frame, unit), unit.ends
 

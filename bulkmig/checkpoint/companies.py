@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import polars as pl
 from msgspec import Struct, field
@@ -201,11 +201,13 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
     connection = way.connection
     undone = [later for later in await changes.since(connection, change) if later.id != own]
     runs = [later.run_id for later in undone]
-    mine = await _base(way, change, own, {row.id for row in stayed})
+    mine, others = await _base(way, change, own, {row.id for row in stayed})
+    about = dict.fromkeys(_ABOUT, mine) | {"bulkmig.identities": mine - others}
     await connection.execute(
         "DELETE FROM bulkmig.identities WHERE entity IN ('company', 'user') AND adopted"
-        " AND run_id = ANY ($1::text[]::uuid[])",
+        " AND run_id = ANY ($1::text[]::uuid[]) AND NOT target_id = ANY ($2::text[]::uuid[])",
         runs,
+        sorted(others),
     )
     await connection.execute(
         "DELETE FROM bulkmig.quarantine WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])", runs
@@ -220,24 +222,27 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
     # What a rollback among them had set back goes as well.
     for later in undone:
         for one in await changes.find(connection, "c.id = $1::text::uuid", later.restored):
-            await _put_back(way, one, mine, rows=False)
-    await _put_back(way, change, mine)
+            await _put_back(way, one, about, rows=False)
+    await _put_back(way, change, about)
 
 
-async def _put_back(way: Way, change: Change, mine: Collection[str], *, rows: bool = True) -> None:
-    """The ledger's entries as they were then. What was decided since about others than these companies and
-    users (target ids) stays decided."""
+async def _put_back(
+    way: Way, change: Change, about: Mapping[str, Collection[str]], *, rows: bool = True
+) -> None:
+    """The ledger's entries as they were then. `about`: table -> target ids; what was decided since about
+    others than these stays decided, and what was adopted stays adopted."""
     async for part in way.read([change], "ledger"):
-        about = {"target_id": mine} if part.table in _ABOUT else None
+        only = {"target_id": about[part.table]} if part.table in about else None
         key = way.graph.tables[part.table].key
-        await parts.put_back(way.connection, part, key, rows=rows, about=about)
+        await parts.put_back(way.connection, part, key, rows=rows, about=only)
 
 
-async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> set[str]:
+async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> tuple[set[str], set[str]]:
     """The base of these companies is what it was then, and what stays; of all others it is what it is.
-    Returns the target ids of the companies and of their users, then and now."""
+    Returns the target ids of the companies and of their users, then and now, and of all whose base is what it
+    is now."""
     connection, roots = way.connection, list(change.roots)
-    mine = set(roots)
+    mine, others = set(roots), set[str]()
     holding = [
         row["id"]
         for row in await connection.fetch(
@@ -251,6 +256,8 @@ async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> set[str
         kept = pl.col(f"{main.name}.{main.own_key}").is_in(list(stayed))
         now, then = await _rows(way, of, holding), await _rows(way, of, change.base)
         pieces = [frame.filter(~company | kept) for frame in now]
+        for piece in pieces:
+            others.update(piece[f"{main.name}.{main.own_key}"])
         pieces += [frame.filter(company & ~kept) for frame in then]
         stays = [frame.filter(kept) for frame in now]
         for written in (*now, *then):
@@ -261,7 +268,7 @@ async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> set[str
                 part = write.BasePart(write.NIL, of.name, frame.height, base(of, frame), own, kind, holds)
                 await write.base_parts(connection, way.checkpoints.run_id, [part])
     await connection.execute("UPDATE bulkmig.base SET holds = false WHERE id = ANY ($1::bigint[])", holding)
-    return mine
+    return mine, others
 
 
 async def _rows(way: Way, of: Entity, ids: Sequence[int]) -> list[pl.DataFrame]:

@@ -29,8 +29,9 @@ def _prepare(frame: pl.DataFrame, unit: Unit) -> pl.DataFrame:
                 maintain_order="left",
             )
             known = pl.col(f"~{end}_id").is_not_null()
-            # Of the row's own vessel the unit knows better: its equipment may be quarantined with it.
-            known_out = pl.col(f"~{end}_out").fill_null(value=False) & (pl.col(vessel) != pl.col("vessel_id"))
+            # Of vessels that it reads the unit knows better: equipment may be quarantined with them.
+            read = pl.col(vessel).is_in(list(unit.vessels)) & (pl.col(vessel) == pl.col("vessel_id"))
+            known_out = pl.col(f"~{end}_out").fill_null(value=False) & ~read
             id_ = pl.coalesce(f"~{end}_id", f"@{end}")
         own = pl.col(f"~{end}_here").is_not_null()
         frame = frame.with_columns(

@@ -9,6 +9,7 @@ from tests.model import portal_steps, source_steps
 from tests.model.onboarding import TABLE_OF
 from tests.model.session import Session
 from tests.model.tables import THING_OF
+from tests.oracle.company import base_slug
 from tests.oracle.draft import Ref
 from tests.oracle.source import identity
 
@@ -38,15 +39,27 @@ SAME: dict[str, tuple[tuple[str, Cells, str, str, Cells], ...]] = {
     "quality_score": (("score", ("10", "90"), "quality_scores", "score", ("0", "55", "100")),),
     "cross_reference": (("notes", ("mine", None), "cross_references", "notes", ("yours", None)),),
 }
-# Fields that both change, each to another value: entity, column of both, the source's value, the target's
-# table, the portal's value. What `merge` makes of them has rules that are seldom hit else.
-DIFFERENT: tuple[tuple[str, str, str | None, str, str | None], ...] = (
-    ("user", "first_name", "Eve", "users", None),
-    ("vessel", "gross_tonnage", None, "vessel_details", "99.00"),
-    ("equipment", "quality_score", None, "equipment_metadata", "60"),
-    ("document", "file_size", "200", "equipment_documents", None),
-    ("vessel", "flag", "NO", "vessel_details", "SE"),
-)
+# Fields that both sides can fill and empty: entity -> (column of both, the target's table, values).
+CLASHES: dict[str, tuple[tuple[str, str, Cells], ...]] = {
+    "user": (
+        ("first_name", "users", ("Eve", "Eva", "Evi")),
+        ("phone", "user_metadata", ("1", "2", "3")),
+    ),
+    "vessel": (
+        ("gross_tonnage", "vessel_details", ("0.50", "7.25", "99.00")),
+        ("flag", "vessel_details", ("NO", "SE", "DK")),
+    ),
+    "equipment": (
+        ("quality_score", "equipment_metadata", ("5", "50", "60")),
+        ("notes", "equipment_metadata", ("mine", "yours", "nobody's")),
+    ),
+    "document": (
+        ("file_size", "equipment_documents", ("5", "200", "500")),
+        ("mime_type", "document_details", ("text/plain", "image/png", "image/jpeg")),
+    ),
+}
+# Numbers that both change, each to another one: entity, column of both, the source's value, the target's
+# table, the portal's value.
 NUMBERS: tuple[tuple[str, str, str | None, str, str | None], ...] = (
     ("critical_part", "current_stock", "9", "critical_parts", "8"),
     ("document", "file_size", "200", "equipment_documents", "500"),
@@ -56,12 +69,17 @@ NUMBERS: tuple[tuple[str, str, str | None, str, str | None], ...] = (
 DELETABLE = ("critical_part", "document", "quality_score", "cross_reference", "equipment", "user")
 
 
-def loaded(session: Session, entity: str, which: int) -> Ref | None:
-    """One of the rows of an entity that both sides have."""
+def all_loaded(session: Session, entity: str) -> list[Ref]:
+    """The rows of an entity that both sides have."""
     found = [
         ref for ref in sorted(session.state.base) if ref.entity == entity and session.state.is_there(ref)
     ]
-    found = [ref for ref in found if session.onboarding.get(*ref) is not None]
+    return [ref for ref in found if session.onboarding.get(*ref) is not None]
+
+
+def loaded(session: Session, entity: str, which: int) -> Ref | None:
+    """One of them."""
+    found = all_loaded(session, entity)
     return found[which % len(found)] if found else None
 
 
@@ -106,18 +124,29 @@ async def statuses(session: Session, entity: str, which: int, one: int, other: i
 
 
 async def different(session: Session, entity: str, which: int, one: int, other: int) -> None:
-    """Both change the same field of a row, and to different values; one may empty it that was filled."""
-    await _differ(session, which, *DIFFERENT[one % len(DIFFERENT)])
+    """Both change the same fields of a row, each to a value of its own, or one of them empties what was
+    filled: what `merge` makes of that has rules that are seldom hit else."""
+    entity = [*CLASHES][one % len(CLASHES)]
+    base, rows = session.state.base, all_loaded(session, entity)
+
+    def filled(ref: Ref) -> bool:
+        return any(base[ref].unit[table][column] is not None for column, table, _ in CLASHES[entity])
+
+    rows = [*filter(filled, rows)] or rows
+    if not rows:
+        return
+    ref = rows[which % len(rows)]
+    for turn, (column, table, values) in enumerate(CLASHES[entity], start=other):
+        was = base[ref].unit[table][column]
+        ours, theirs = [value for value in values if value != was][:2]
+        if was is not None and turn % 4 < 2:
+            ours, theirs = (None, theirs) if turn % 4 else (ours, None)
+        await _both_set(session, ref, (column, ours), (table, column, theirs))
 
 
 async def numbers(session: Session, entity: str, which: int, one: int, other: int) -> None:
     """Both change the same number, and to different ones."""
-    await _differ(session, which, *NUMBERS[one % len(NUMBERS)])
-
-
-async def _differ(
-    session: Session, which: int, entity: str, column: str, ours: str | None, table: str, theirs: str | None
-) -> None:
+    entity, column, ours, table, theirs = NUMBERS[one % len(NUMBERS)]
     ref = loaded(session, entity, which)
     if ref is not None and session.state.base[ref].unit[table][column] not in (ours, theirs):
         await _both_set(session, ref, (column, ours), (table, column, theirs))
@@ -244,6 +273,26 @@ async def winner_leaves(session: Session, entity: str, which: int, one: int, oth
         )
 
 
+async def known_to_both(session: Session, entity: str, which: int, one: int, other: int) -> None:
+    """Each side gets a row with the same natural key, which neither knew before."""
+    source, state, word = session.onboarding, session.state, session.clock.word("known")
+    company = loaded(session, "company", which)
+    if one % 3 == 0 and company is not None:
+        mail = word.upper() if other % 2 else word
+        on = {"company_id": state.target_id(company), "email": mail}
+        await portal_steps.add(session, "users", one, other, on)
+        await source_steps.add(session, "users", company_id=company.source_id, email=word)
+    elif one % 3 == 1:
+        slug = {"name": word, "slug": base_slug(word)}
+        await portal_steps.add(session, "companies", one, other, slug)
+        made = await source_steps.add(session, "companies", name=word, code=word)
+        await source_steps.add(session, "vessels", company_id=made, name=word, imo_number=None)
+    elif companies := source.rows("companies"):
+        owner = identity(companies[which % len(companies)])
+        await portal_steps.add(session, "vessels", one, other, {"imo_number": word})
+        await source_steps.add(session, "vessels", company_id=owner, name=word, imo_number=word)
+
+
 Both = Callable[[Session, str, int, int, int], Coroutine[Any, Any, None]]
 STEPS: dict[str, Both] = {
     "both change": both_change,
@@ -261,4 +310,5 @@ STEPS: dict[str, Both] = {
     "held and deleted": held_and_deleted,
     "assesses": assesses,
     "winner leaves": winner_leaves,
+    "known to both": known_to_both,
 }

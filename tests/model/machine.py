@@ -47,6 +47,19 @@ action = st.one_of(
     * 2,
 )
 some = st.lists(action, min_size=1, max_size=8)
+# Before a sync: conflicts alone, so that each strategy's rules are hit by it.
+clashes = st.lists(
+    st.tuples(
+        st.just("both"),
+        st.sampled_from(["different", "numbers", "statuses", "same field"]),
+        st.sampled_from(both_steps.ENTITIES),
+        number,
+        number,
+        few,
+    ),
+    min_size=1,
+    max_size=4,
+)
 
 
 @dataclass
@@ -94,7 +107,7 @@ class Machine(RuleBasedStateMachine):
         )
 
     @precondition(lambda _: SYNC)
-    @rule(actions=some, strategy=st.sampled_from(STRATEGIES))
+    @rule(actions=some | clashes, strategy=st.sampled_from(STRATEGIES))
     def sync_again(self, actions: list[Action], strategy: Strategy) -> None:
         self._take("sync", actions=actions, strategy=strategy, full=False, new=True, deletions=False)
 
@@ -107,9 +120,9 @@ class Machine(RuleBasedStateMachine):
     def rollback(self, which: int, force: bool) -> None:
         self._take("rollback", which=which, force=force)
 
-    @rule(which=number, force=st.booleans(), run=st.booleans())
-    def rollback_last(self, which: int, force: bool, run: bool) -> None:
-        self._take("rollback_last", which=which, force=force, run=run)
+    @rule(which=number, force=st.booleans(), run=st.booleans(), brought=st.booleans())
+    def rollback_last(self, which: int, force: bool, run: bool, brought: bool) -> None:
+        self._take("rollback_last", which=which, force=force, run=run, brought=brought)
 
     def teardown(self) -> None:
         if hasattr(self, "story"):

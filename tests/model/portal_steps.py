@@ -150,8 +150,8 @@ async def delete(session: Session, table: str, which: int) -> None:
 async def add(
     session: Session, table: str, one: int, other: int, on: Mapping[str, Cell] = MappingProxyType({})
 ) -> None:
-    """A row of the portal's own: one that natural keys may adopt, or one that hangs on bulkmig's. `on`: on
-    which, by column."""
+    """A row of the portal's own: one that natural keys may adopt, or one that hangs on bulkmig's. `on`: its
+    key, or what it hangs on, by column."""
     clock = session.clock
     now = clock.moment()
     row: Row = dict.fromkeys(TABLES[table])
@@ -164,7 +164,6 @@ async def add(
                 return
             number = other if link.column in ("target_equipment_id", "performed_by", "assessed_by") else one
             chosen[link.column] = there[number % len(there)]["id"]
-    chosen |= on
     row |= chosen
     word = clock.word("own")
     values: dict[str, Row] = {
@@ -190,7 +189,7 @@ async def add(
         "cross_references": {"reference_type": word},
         "maintenance_logs": {"performed_at": now, "description": word},
     }
-    row |= values[table]
+    row |= values[table] | dict(on)
     if any(_is_taken(session, table, column, row) for column in ("slug", "email", "imo_number")):
         return
     if table == "cross_references":

@@ -249,16 +249,18 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
     for ref in ours:
         if state.target_id(ref) not in stayed:
             del made.base[ref]
+    _shared_records(made, history, change)
     for ref, base in before.base.items():
         if _company(base.unit) in change.roots and state.target_id(ref) not in stayed:
             made.base[ref] = base
+            if ref in before.adopted:
+                made.adopted[ref] = before.adopted[ref]
     made.conflicts = {
         number: one
         for of in (before, state)
         for number, one in of.conflicts.items()
         if _goes_back(of, one, change, stayed) == (of is before)
     }
-    _shared_records(made, history, change)
     _check_unique(made)
     return made
 
@@ -306,7 +308,7 @@ def _shared_records(made: State, history: History, change: Change) -> None:
     steps = [one.step for one in history.since(change)]
     for step in steps:
         for ref in step.after.adopted.keys() - step.before.adopted.keys():
-            if ref.entity != "vessel":
+            if ref.entity != "vessel" and ref not in made.base:  # what stays bulkmig's stays adopted
                 made.adopted.pop(ref, None)
     # Users, companies and parts of nothing: which run has listed them last decides, and that isn't fixed.
     for ref, listed in list(made.quarantine.items()):

@@ -120,11 +120,13 @@ class Story:
         if changes and which % 2:
             await self.session.rollback(changes[which % len(changes)], force=force)
 
-    async def rollback_last(self, which: int, *, force: bool, run: bool) -> None:
+    async def rollback_last(self, which: int, *, force: bool, run: bool, brought: bool = False) -> None:
         session = self.session
-        if run and session.runs:
-            await session.rollback_run(session.runs[which % len(session.runs)].run_id, force=force)
-        elif not run:
+        if run:
+            runs = session.brought() if brought else [one.run_id for one in session.runs]
+            if runs:
+                await session.rollback_run(runs[which % len(runs)], force=force)
+        else:
             vessels = sorted(session.onboarding.of["vessels"])
             if vessels:
                 await session.rollback_vessel(vessels[which % len(vessels)], force=force)

@@ -14,7 +14,7 @@ from tests.model.clock import Clock
 from tests.model.commands import execute
 from tests.model.compare import differences
 from tests.model.conflicts import conflict_differences
-from tests.model.history import FLEET_TABLES, Change, History, Step, changed_companies, taken_before
+from tests.model.history import FLEET_TABLES, Change, History, Step, changed_companies, part, taken_before
 from tests.model.mirror import Mirror
 from tests.model.onboarding import Onboarding
 from tests.model.resolving import resolvable, resolve
@@ -260,6 +260,14 @@ class Session:
         self.hits("rollback of a run")
         self.log.append(f"rollback --run: {[self._told(one) for one in chosen]}, force={force}")
         await self._go_back(chosen[::-1], run=run, force=force)
+
+    def brought(self) -> list[str]:
+        """Runs in force that brought companies or users, which others may use by now."""
+        return [
+            one.step.run
+            for one in self.history.all_in_force()
+            if one.vessel is None and part(one.step.after, one).keys() - part(one.step.before, one).keys()
+        ]
 
     def _told(self, change: Change) -> str:
         number = self.history.changes.index(change)

@@ -200,8 +200,14 @@ async def insert(session: Session, table: str, parent: int, other: int) -> None:
             "target_equipment_id": second["id"],
         },
     }
-    row = new_row(source, clock, table, **values[table])
+    await add(session, table, **values[table])
+
+
+async def add(session: Session, table: str, **values: str | None) -> str:
+    """A new row with these values; returns its id."""
+    row = new_row(session.onboarding, session.clock, table, **values)
     await _write(session, table, row, "adds")
+    return identity(row)
 
 
 HANGING = {
@@ -293,6 +299,4 @@ async def delete_row(session: Session, table: str, id_: str, *, whole: bool = Tr
 
 async def insert_part(session: Session, equipment: str) -> None:
     """A new part of this equipment."""
-    word = session.clock.word("Part")
-    row = new_row(session.onboarding, session.clock, "critical_parts", equipment_id=equipment, name=word)
-    await _write(session, "critical_parts", row, "adds")
+    await add(session, "critical_parts", equipment_id=equipment, name=session.clock.word("Part"))

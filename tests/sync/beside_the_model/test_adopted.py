@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.model import portal_steps
 from tests.model.session import Session
 from tests.oracle.draft import Ref
-from tests.sync.beside_the_model.scene import BLUE, FOUR, ONE, THREE, source, sync
+from tests.sync.beside_the_model.scene import ACME, BLUE, FOUR, ONE, THREE, add, portal, source, sync
 
 
 async def _all_rolled_back(session: Session) -> None:
@@ -55,3 +55,43 @@ async def test_what_the_portal_added_to_a_vessel_since_it_was_adopted_is_its_doi
     assert session.runs[-1].was_refused
     await session.rollback(first, force=True)
     assert not session.runs[-1].was_refused
+
+
+async def test_what_was_adopted_of_companies_that_a_run_did_not_touch_stays_so_when_that_goes_back(
+    session: Session,
+) -> None:
+    await portal_steps.add(session, "companies", 3, 0, {"slug": "red"})
+    red = await add(session, "companies", name="Red", code="RED")
+    await add(session, "vessels", company_id=red, name="Five", imo_number="9241061")
+    await sync(session)
+    company = {"company_id": session.state.adopted[Ref("company", red)]}
+    await portal_steps.add(session, "users", 0, 3, company)
+    eve = Ref("user", await add(session, "users", company_id=red, email="eve@x.org", role="ADMIN"))
+    await source(session, "companies", ACME, name="Acme II")
+    await sync(session)
+    assert eve in session.state.adopted
+    await session.rollback_run(session.runs[0].run_id, force=False)
+    assert not session.runs[-1].was_refused
+    await portal(session, eve, email="portal@x.org")
+    await source(session, "users", eve.source_id, first_name="Eve")
+    await source(session, "companies", red, name="Redder")
+    await sync(session, "merge")
+    assert len(session.state.tables.rows("users")) == 1
+
+
+async def test_what_was_adopted_and_others_use_stays_so_when_a_run_goes_back(session: Session) -> None:
+    red = await add(session, "companies", name="Red", code="RED")
+    await add(session, "vessels", company_id=red, name="Five", imo_number="9241061")
+    await sync(session)
+    brought = session.runs[-1].run_id
+    await portal_steps.add(session, "users", 0, 3, {"company_id": Ref("company", red)})
+    eve = Ref("user", await add(session, "users", company_id=red, email="eve@x.org", role="ADMIN"))
+    score = next(row for row in session.onboarding.rows("quality_scores") if row["vessel_id"] == ONE)
+    await source(session, "quality_scores", str(score["id"]), assessed_by=eve.source_id)
+    await sync(session)
+    assert eve in session.state.adopted
+    await session.rollback_run(brought, force=False)
+    assert session.stayed
+    await portal(session, eve, email="portal@x.org")
+    await source(session, "users", eve.source_id, first_name="Eve")
+    await sync(session, "merge")

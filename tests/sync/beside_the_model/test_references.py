@@ -75,6 +75,21 @@ async def test_a_reference_comes_to_equipment_as_a_rollback_left_it_whatever_the
     assert "cross_references" in {link.child for link, _ in ends}
 
 
+async def test_a_reference_that_waits_for_another_vessel_is_quarantined_with_the_end_on_its_own(
+    session: Session,
+) -> None:
+    """That end is in the target still, as it was last written."""
+    await source(session, "equipment", VALVE, name=None)
+    await sync(session)
+    await session.rollback_vessel(TWO, force=False)
+    await session.migrate(None)
+    reference = Ref("cross_reference", OF_VALVE["cross_references"])
+    assert session.state.quarantine[reference].sure
+    await source(session, "equipment", VALVE, name="Valve again")
+    await sync(session)
+    assert session.state.is_there(reference)
+
+
 async def test_a_reference_that_waits_since_a_rollback_and_moves_goes_on_waiting(session: Session) -> None:
     await session.rollback_vessel(TWO, force=False)
     await move(session, VALVE, OF_VALVE, THREE)
