@@ -190,7 +190,7 @@ class Stage:
         written: Mapping[str, Sequence[bytes]],
         untouched: Mapping[str, Mapping[str, Sequence[str]]],
     ) -> None:
-        """Merges parts of the base by entity. Of a row that is in several the last counts: what stands there."""
+        """Merges parts of the base by entity. Of a row in several the last counts, which is what stands."""
         for name, payloads in written.items():
             of, left = entity(name), untouched.get(name, _NOTHING)
             own = f"{of.tables[0].name}.{of.tables[0].own_key}"
