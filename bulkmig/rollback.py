@@ -151,6 +151,7 @@ class _Steps:
     async def _end(self, way: Way) -> None:
         report = self.report
         report.pending = await way.connection.fetchval(_PENDING)
+        report.conflicts["open"] = await runs.open_conflicts(way.connection)
         await shown.in_report(way.connection, report)
         report.finish()
         await runs.end(way.connection, report.run_id, report.status, report.document())

@@ -8,6 +8,7 @@ database guarantees.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
@@ -136,7 +137,7 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]|[^\s\[\]{},:"]+', re.DOT
 
 def same(one: str | None, other: str | None) -> bool:
     """Whether two JSON texts mean the same to `jsonb`: key order, spacing and the spelling of a number don't
-    count, its value and scale do; of duplicate keys the last counts."""
+    count, its value and scale do; of duplicate keys the last counts. What is no JSON means only itself."""
     if one is None or other is None or one == other:
         return one == other
     try:
@@ -145,9 +146,28 @@ def same(one: str | None, other: str | None) -> bool:
             return True
         if _sorted.encode(_exact.decode(one)) == _sorted.encode(_exact.decode(other)):
             return True
-    except (msgspec.DecodeError, ValueError):
-        pass  # e.g. integers of thousands of digits
-    return canonical(one) == canonical(other)
+    except (RecursionError, ValueError):
+        pass  # e.g. integers of thousands of digits, or what is no JSON
+    meant = _meaning(one)
+    return meant is not None and meant == _meaning(other)
+
+
+def _meaning(text: str) -> str | None:
+    """The canonical spelling; None of what is no JSON, which a portal may have put into a file's column."""
+    try:
+        json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse)
+    except RecursionError:
+        pass  # nested as deep as what bulkmig writes
+    except ValueError:
+        return None
+    try:
+        return canonical(text)
+    except (ArithmeticError, IndexError, ValueError):
+        return None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 _objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])

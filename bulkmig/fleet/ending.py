@@ -71,6 +71,7 @@ async def _record(run: Run) -> None:
             safe = await runs.durable(target, report.run_id)
             counted.take_back([result for result in counted.done if result.vessel.id not in safe])
         run.confirmed = True
+        report.conflicts["open"] = await runs.open_conflicts(target)
         await shown.in_report(target, report)
         report.finish()
         await runs.end(target, report.run_id, report.status, report.document())

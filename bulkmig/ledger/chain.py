@@ -27,9 +27,11 @@ SELECT {COLUMNS} FROM bulkmig.audit a
    AND a.id > (SELECT after FROM bulkmig.audit_head)
    AND NOT EXISTS (SELECT FROM bulkmig.audit_chain c WHERE c.audit_id = a.id) ORDER BY a.id
 """
+# As texts, for the reason that `LOCK_VESSELS` has.
 _APPEND = """
 WITH linked AS (INSERT INTO bulkmig.audit_chain (seq, audit_id, digest, hash)
-     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::bytea[]))
+     SELECT * FROM unnest($1::text[]::bigint[], $2::text[]::bigint[],
+                          $3::text[]::bytea[], $4::text[]::bytea[]))
 UPDATE bulkmig.audit_head SET entries = $5, hash = $6, mac = $7
 """
 START = bytes(32)
@@ -104,10 +106,10 @@ async def seal(connection: Connection, *run_ids: str, entry: int | None = None) 
     new = Head(now.entries + len(rows), hash_, now.after)
     await connection.execute(
         _APPEND,
-        list(range(now.entries + 1, new.entries + 1)),
-        [row["id"] for row in rows],
-        digests,
-        hashes,
+        [str(seq) for seq in range(now.entries + 1, new.entries + 1)],
+        [str(row["id"]) for row in rows],
+        [f"\\x{digest.hex()}" for digest in digests],
+        [f"\\x{hash_.hex()}" for hash_ in hashes],
         new.entries,
         new.hash,
         keys_of(connection).sign(new.signed_text()),

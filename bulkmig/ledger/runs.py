@@ -160,5 +160,11 @@ async def durable(connection: Connection, run_id: str) -> set[str]:
     return {row["vessel_id"] for row in rows}
 
 
+async def open_conflicts(connection: Connection) -> int:
+    """How many conflicts wait for a decision, those of earlier runs among them."""
+    found = await connection.fetchval("SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'")
+    return int(found)
+
+
 def _lock_key(run_id: str) -> int:
     return int(hashlib.sha256(b"bulkmig run " + run_id.encode()).hexdigest()[:16], 16) - 2**63

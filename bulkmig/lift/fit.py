@@ -54,12 +54,15 @@ Found = tuple[str, str, list[str]]  # code, column, keys of the rows
 
 class Unfit(BulkmigError):
     """A value that PostgreSQL's column can't hold and that may not be NULL. `cell`: its table and column;
-    `row`: what names its row; `kind`: the column's type."""
+    `row`: what names its row; `kind`: the column's type; `checkpoint`: which one holds it."""
 
-    def __init__(self, cell: str, row: str, kind: str) -> None:
+    def __init__(self, cell: str, row: str, kind: str, checkpoint: str = "") -> None:
+        before = f", as checkpoint {checkpoint} has it from before," if checkpoint else ""
         super().__init__(
-            f"{cell} of row {row} can't be held by PostgreSQL's column of type {kind}",
-            "correct it in the SQLite portal, then lift again",
+            f"{cell} of row {row}{before} can't be held by PostgreSQL's column of type {kind}",
+            "once a later change is synchronised, delete it: bulkmig checkpoints prune --keep 1 --days 0"
+            if checkpoint
+            else "correct it in the SQLite portal, then lift again",
         )
         self.cell, self.row, self.kind = cell, row, kind
 

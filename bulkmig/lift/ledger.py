@@ -19,7 +19,7 @@ from bulkmig.encode import base, read_base, read_bases
 from bulkmig.entities import ENTITIES, entity
 from bulkmig.ledger.base import place as base_place
 from bulkmig.ledger.base import small_enough
-from bulkmig.lift.fit import Fit
+from bulkmig.lift.fit import Fit, Unfit
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.examine import ledger as ledger_of
 from bulkmig.sqlite.session import Session
@@ -132,7 +132,10 @@ async def _parts(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> Non
         of = Owner(row["checkpoint_id"], run_id, vessel_id, bool(encrypted))
         part = opened(of, cast("Any", {**row, "columns": columns}), file.keys)
         frame = from_csv(part.data, columns)
-        fitted = fit.table(part.table, frame, columns[0], quiet=True)
+        try:
+            fitted = fit.table(part.table, frame, columns[0], quiet=True)
+        except Unfit as error:
+            raise Unfit(error.cell, error.row, error.kind, row["checkpoint_id"]) from None
         if not fitted.equals(frame):
             packed = compress(to_csv(fitted))
             row["payload"] = sealed(of, row["part"], part, packed, file.keys)

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 else:
     _Connection = asyncpg.Connection
 
-_WHO = "SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+# Not of the view, for which the server goes through all sessions and more: every session asks this.
+_WHO = "SELECT pid, backend_start FROM pg_stat_get_activity(pg_backend_pid())"
 # Not: idle, between statements of a transaction, or waiting for this end to read or write.
 _WORKS = """
 SELECT state = 'active' AND wait_event_type IS DISTINCT FROM 'Client'

@@ -30,6 +30,11 @@ def _joined(separator: str, *parts: Any) -> str:
     return separator.join(str(part) for part in parts if part is not None)
 
 
+def _unpacked(text: str | None) -> bytes | None:
+    """Bytes in hexadecimal digits, also as PostgreSQL writes them."""
+    return None if text is None else bytes.fromhex(text.removeprefix("\\x"))
+
+
 def register(connection: sqlite3.Connection) -> None:
     """Gives a connection the functions."""
 
@@ -48,7 +53,7 @@ def register(connection: sqlite3.Connection) -> None:
     add("concat_ws", -1, _joined, deterministic=True)
     add("sha256", 1, lambda data: hashlib.sha256(data or b"").digest(), deterministic=True)
     add("cardinality", 1, lambda text: len(json.loads(text)), deterministic=True)
-    add("unpack", 1, lambda text: bytes.fromhex(text) if text is not None else None, deterministic=True)
+    add("unpack", 1, _unpacked, deterministic=True)
     add("own_uuid", 2, values.own_uuid, deterministic=True)
     add("own_number", 2, values.own_number, deterministic=True)
     add("odd", 1, values.odd, deterministic=True)

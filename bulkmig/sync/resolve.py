@@ -111,6 +111,7 @@ async def resolve(
         finally:
             report.finish()
             with anyio.move_on_after(10, shield=True):
+                report.conflicts["open"] = await runs.open_conflicts(target)
                 await runs.end(target, report.run_id, report.status, report.document())
     return report
 

@@ -33,7 +33,6 @@ from bulkmig.sync.strategies import named
 from bulkmig.target import state as target_state
 
 _ONE_AT_A_TIME = 0x62756C6B73796E63  # "bulksync"
-_OPEN = "SELECT count(*) FROM bulkmig.conflicts WHERE status = 'open'"
 
 
 async def sync(
@@ -114,9 +113,6 @@ async def _steps(run: Run, chosen: Chosen, *, everything: bool) -> None:
         await finish_waiting(run)
     if everything and state.ledger:
         await run.step("gone users and companies", companies.delete)
-    if not settings.dry_run:
-        # Those of earlier runs among them.
-        run.report.conflicts["open"] = await run.ends.target.fetchval(_OPEN)
     if settings.verify and not settings.dry_run:
         run.fleet.present = {}  # companies and users are as new as if they had come just now
         await prove(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import asyncpg
@@ -15,8 +16,8 @@ from bulkmig.generate import FleetSpec, generate_portal
 from tests.support.dumps import apart, dump, objects
 from tests.support.fleets import Fleets
 
-SPEC = FleetSpec(seed=9, vessels=4, equipment=25, nasty=0.3, least=1)
-SOUND = FleetSpec(seed=9, vessels=4, equipment=25, nasty=0.3, least=1, errors=0.0)
+SPEC = FleetSpec(seed=9, vessels=4, equipment=25, parts=1, documents=1, nasty=0.3, least=1)
+SOUND = replace(SPEC, errors=0.0)
 ALL = Selection(all=True)
 MODES: tuple[OnError, ...] = ("fail", "quarantine")
 LEDGER = {

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import asyncpg
 import pytest
 
-from bulkmig import Deviation, Report, Selection, Settings, migrate, verify
+from bulkmig import Deviation, Report, Selection, Settings, verify
 from bulkmig.encode import base, read_base
 from bulkmig.entities import ENTITIES, critical_part
 from bulkmig.generate import FleetSpec
@@ -115,10 +115,9 @@ async def scene(fleets: Fleets, maintenance_url: str) -> AsyncIterator[NewScene]
     connections = []
 
     async def make(*, fresh: bool = False) -> Scene:
-        origin = await fleets(SPEC, fresh=fresh)
-        report = await migrate(
-            Settings(source=origin.url, target=maintenance_url, on_error="quarantine", verify=False), ALL
-        )
+        origin = await (fleets.changing(SPEC) if fresh else fleets(SPEC))
+        config = Settings(source=origin.url, target=maintenance_url, on_error="quarantine", verify=False)
+        report = await fleets.migrate(origin, config)
         assert report.status == "completed"
         connections.append(await asyncpg.connect(maintenance_url, server_settings={"TimeZone": "UTC"}))
         return Scene(origin, maintenance_url, connections[-1])

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from bulkmig.generate import FleetSpec, generate_fleet
+from tests.support.programs import said
 from tests.test_docs import ROOT
 
 WALK = "## Your own databases"
@@ -60,14 +59,15 @@ async def test_every_command_of_the_walk_does_what_the_page_says(
         "DELETE FROM critical_parts WHERE id IN (SELECT id FROM critical_parts LIMIT 30)"
     )
     await connection.execute(_AS_ON_THE_PAGE)
-    environment = os.environ | {"ONBOARDING_DB_URL": onboarding_url, "MAINTENANCE_DB_URL": maintenance_url}
+    ends = {"ONBOARDING_DB_URL": onboarding_url, "MAINTENANCE_DB_URL": maintenance_url}
 
-    def call(line: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", *shlex.split(line)]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    async def call(line: str) -> subprocess.CompletedProcess[str]:
+        program, *words = shlex.split(line)
+        assert program == "bulkmig"
+        return await said(*words, environment=ends, directory=tmp_path)
 
-    def last_migration() -> str:
-        runs = json.loads(call("bulkmig status --json").stdout)["runs"]
+    async def last_migration() -> str:
+        runs = json.loads((await call("bulkmig status --json")).stdout)["runs"]
         return str(next(run["id"] for run in runs if run["command"] == "migrate"))
 
     commands = steps()
@@ -80,7 +80,9 @@ async def test_every_command_of_the_walk_does_what_the_page_says(
             await connection.execute("UPDATE equipment SET name = 'mended' WHERE name = ' '")
         if line.startswith("bulkmig sync"):
             await connection.execute("UPDATE equipment SET model = 'II', updated_at = now()")
-        done = call(line.replace(RUN, last_migration()[:8]) if RUN in line else line)
+        if RUN in line:
+            line = line.replace(RUN, (await last_migration())[:8])
+        done = await call(line)
         # `plan` tells of the row with an error, `doctor` that a superuser may too much.
         fine = (0, 1) if line.startswith(("bulkmig plan", "bulkmig doctor")) else (0,)
         assert done.returncode in fine, f"{line}\n{done.stdout}\n{done.stderr}"

@@ -16,7 +16,9 @@ from tests.oracle.target import read_target
 from tests.support.fleets import Fleets, Origin
 from tests.support.outcome import differences
 
-SPEC = FleetSpec(seed=4, vessels=3, equipment=20, nasty=0.3, least=1, unknown_enums=True)
+SPEC = FleetSpec(
+    seed=4, vessels=3, equipment=20, parts=1, documents=1, nasty=0.3, least=1, unknown_enums=True
+)
 MODES: tuple[OnError, ...] = ("fail", "quarantine")
 
 # Narrower than the contract on many columns, some of them NOT NULL, JSON as json and as text.

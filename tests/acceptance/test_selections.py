@@ -18,7 +18,7 @@ from tests.oracle.target import read_target
 from tests.support.fleets import Fleets, Origin
 from tests.support.outcome import differences
 
-SPEC = FleetSpec(seed=5, vessels=6, equipment=25, nasty=0.3, least=1, approved=0.7)
+SPEC = FleetSpec(seed=5, vessels=6, equipment=25, parts=1, documents=1, nasty=0.3, least=1, approved=0.7)
 CLEAN = FleetSpec(seed=6, vessels=9, equipment=15, cross_references=60, companies=3, approved=0.8)
 
 

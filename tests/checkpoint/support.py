@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 
-from bulkmig import Report, Selection, Settings, migrate, rollback
+from bulkmig import Report, Settings, rollback
 from bulkmig.generate import FleetSpec
 from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets, Origin
@@ -41,10 +41,9 @@ async def migrated(
     fleets: Fleets, spec: FleetSpec, target: str, *, fresh: bool = False, **others: Any
 ) -> tuple[Origin, Settings, Report]:
     """A fleet, all of it migrated; `fresh`: the test may change it."""
-    origin = await fleets(spec, fresh=fresh)
+    origin = await (fleets.changing(spec) if fresh else fleets(spec))
     config = settings(origin, target, **others)
-    run = migrate(config, Selection(all=True)) if fresh else fleets.migrate(origin, config)
-    return origin, config, await run
+    return origin, config, await fleets.migrate(origin, config)
 
 
 async def state(url: str) -> dict[str, bytes]:

@@ -79,7 +79,7 @@ async def test_a_vessel_rolled_back_alone_leaves_the_others_but_for_references_t
 ) -> None:
     origin = await fleets(SPEC)
     config = settings(origin, maintenance_url)
-    await migrate(config, Selection(all=True))
+    await fleets.migrate(origin, config)
     complete = await dump(maintenance_url, schema="public")
     for vessel in origin.approved:
         await undone(config, vessel=vessel)
@@ -105,7 +105,7 @@ async def test_with_maintenance_logs_added_since_it_refuses_and_lists_them(
 ) -> None:
     origin = await fleets(SPEC)
     config = settings(origin, maintenance_url)
-    await migrate(config, Selection(all=True))
+    await fleets.migrate(origin, config)
     await add_logs(maintenance_url)
     before = await state(maintenance_url)
     vessel = await a_vessel_with_equipment(maintenance_url)

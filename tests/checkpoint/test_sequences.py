@@ -330,9 +330,9 @@ async def test_a_change_that_commits_meanwhile_goes_back_with_all_that_it_change
 ) -> None:
     """A sync is about to commit that equipment moved to another vessel; the rollback of the first one waits
     for it, and takes the second along. So it ends as if it had come afterwards."""
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     raced, calm = databases("maintenance"), databases("maintenance")
-    first = {target: await migrate(settings(origin, target), ALL) for target in (raced, calm)}
+    first = {target: await fleets.migrate(origin, settings(origin, target)) for target in (raced, calm)}
     vessel = origin.approved[0]
     await execute(origin.url, MOVE.format(*origin.approved[:2]))
     async with Proxy(raced) as proxy:

@@ -28,6 +28,7 @@ class Scene:
     target: str
     limit: float
     stack: AsyncExitStack
+    session: asyncpg.Connection
     workers: list[Program] = field(default_factory=list)
 
     async def worker(self, machine: Machine | None = None) -> Program:
@@ -43,13 +44,10 @@ class Scene:
 
     async def ask(self, query: str, *values: object) -> object:
         """Asks the target anything; None before there is such a table."""
-        connection = await asyncpg.connect(self.target)
         try:
-            return await connection.fetchval(query, *values)
+            return await self.session.fetchval(query, *values)
         except asyncpg.UndefinedTableError:
             return None
-        finally:
-            await connection.close()
 
     async def reached(self, share: float) -> None:
         """Waits until this share of the vessels is done."""
@@ -89,4 +87,6 @@ class Scene:
 @asynccontextmanager
 async def scene(fleet: Fleet, target: str, limit: float = LIMIT) -> AsyncIterator[Scene]:
     async with AsyncExitStack() as stack:
-        yield Scene(fleet, target, limit, stack)
+        session = await asyncpg.connect(target)
+        stack.push_async_callback(session.close)
+        yield Scene(fleet, target, limit, stack, session)

@@ -18,7 +18,7 @@ from bulkmig.monitor.board import Board
 from bulkmig.monitor.view import of_board
 
 ALL = Selection(all=True)
-SPEC = FleetSpec(seed=6, vessels=8, equipment=(60, 1, 2, 3, 40, 5, 6, 7), nasty=0.05, least=1)
+SPEC = FleetSpec(seed=6, vessels=12, equipment=(60, 1, 2, 3, 40, 5, 6, 7, 1, 2, 3, 4), nasty=0.05, least=0)
 _MARKED = """
 SELECT vessel_id::text FROM bulkmig.vessels
  WHERE run_id = (SELECT id FROM bulkmig.runs ORDER BY started_at DESC LIMIT 1) AND state <> 'failed'

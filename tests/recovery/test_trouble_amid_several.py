@@ -79,30 +79,33 @@ class Scene:
 
 @pytest.fixture(params=["migrate", "sync"])
 async def scene(request: pytest.FixtureRequest, fleets: Fleets, databases: Databases) -> Scene:
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     undisturbed, target = databases("maintenance"), databases("maintenance")
     made = Scene(request.param, origin, target, undisturbed)
+    report = await fleets.migrate(origin, made.settings(undisturbed))
     if made.name == "sync":
-        for url in (undisturbed, target):
-            await migrate(made.settings(url), ALL)
+        await fleets.migrate(origin, made.settings(target))
         await execute(origin.url, CHANGE)
+        report = await made.command(undisturbed)
+    assert report.status == "completed"
     made.before = await dump(target, schema="public")
-    assert (await made.command(undisturbed)).status == "completed"
     assert await fetchval(undisturbed, COMMITS) == 1, "the vessels come together"
     made.after = await dump(undisturbed, schema="public")
     return made
 
 
-async def test_a_statement_that_is_cancelled_amid_several_fails_none_of_them(scene: Scene) -> None:
-    """As by an administrator who sees it wait for a user of the portal."""
+async def _finishes_beside_a_user(scene: Scene, held: str, then: str) -> None:
+    """The command waits for what a user of the portal has written and not committed; he does something more,
+    and gives it all up."""
     connection = await asyncpg.connect(scene.target)
     try:
+        await connection.execute("SET deadlock_timeout = '10min'")  # it isn't he who finds out
         transaction = connection.transaction()
         await transaction.start()
-        await connection.execute("LOCK TABLE equipment IN EXCLUSIVE MODE")
+        await connection.execute(held)
         run = asyncio.ensure_future(scene.command())
         await _waits(scene.target)
-        await execute(scene.target, "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted")
+        await connection.execute(then)
         await transaction.rollback()
     finally:
         await connection.close()
@@ -118,6 +121,12 @@ async def _waits(target: str) -> None:
         return bool(await fetchval(target, "SELECT count(*) FROM pg_locks WHERE NOT granted"))
 
     assert await until(one, PATIENCE)
+
+
+async def test_a_statement_that_is_cancelled_amid_several_fails_none_of_them(scene: Scene) -> None:
+    """As by an administrator who sees it wait for a user of the portal."""
+    cancelled = "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE NOT granted"
+    await _finishes_beside_a_user(scene, "LOCK TABLE equipment IN EXCLUSIVE MODE", cancelled)
 
 
 async def test_a_target_that_becomes_read_only_fails_each_by_that_name(scene: Scene, pg: Server) -> None:
@@ -170,21 +179,7 @@ WANTS = {
 async def test_a_deadlock_with_a_user_of_the_portal_fails_none_of_them(scene: Scene) -> None:
     """They wait for him amid their equipment, he for what they have locked before; he gives up after all."""
     label = await fetchval(scene.undisturbed, "SELECT qr_code FROM equipment ORDER BY id DESC LIMIT 1")
-    connection = await asyncpg.connect(scene.target)
-    try:
-        await connection.execute("SET deadlock_timeout = '10min'")  # it isn't he who finds out
-        transaction = connection.transaction()
-        await transaction.start()
-        await connection.execute(HOLDS[scene.name].format(label=label))
-        run = asyncio.ensure_future(scene.command())
-        await _waits(scene.target)
-        await connection.execute(WANTS[scene.name])
-        await transaction.rollback()
-    finally:
-        await connection.close()
-    report = await run
-    assert (report.status, report.done, report.failures) == ("completed", 6, [])
-    await scene.check()
+    await _finishes_beside_a_user(scene, HOLDS[scene.name].format(label=label), WANTS[scene.name])
 
 
 POINTS = [

@@ -47,12 +47,12 @@ def run(origin: Origin, maintenance_url: str) -> Migrate:
 
 
 @pytest.fixture
-async def undisturbed(origin: Origin, databases: Callable[[str], str]) -> Report:
+async def undisturbed(fleets: Fleets, origin: Origin, databases: Callable[[str], str]) -> Report:
     """What a migration reports that nobody disturbs."""
     settings = Settings(
         source=origin.url, target=databases("maintenance"), on_error="quarantine", continue_on_error=True
     )
-    return await migrate(settings, Selection(all=True))
+    return await fleets.migrate(origin, settings)
 
 
 def figures(report: Report) -> dict[str, Any]:

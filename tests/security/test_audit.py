@@ -21,7 +21,7 @@ from bulkmig.generate import FleetSpec
 from bulkmig.ledger import audit, chain
 from bulkmig.ledger.prove import Proof
 from bulkmig.preflight import target_only
-from tests.checkpoint.support import execute, fetchval, settings
+from tests.checkpoint.support import execute, fetchval, migrated, settings
 from tests.support.fleets import Fleets
 from tests.support.programs import run as run_program
 from tests.support.servers import Databases
@@ -296,8 +296,7 @@ async def test_with_a_key_a_chain_that_somebody_else_made_anew_is_found(
     fleets: Fleets, maintenance_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BULKMIG_KEY", KEY)
-    config = settings(await fleets(SPEC), maintenance_url)
-    await migrate(config, ALL)
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
     await execute(
         maintenance_url,
         "SET session_replication_role = replica; UPDATE bulkmig.audit SET summary = 'nothing' WHERE id = 2;"
@@ -317,8 +316,7 @@ async def test_with_a_key_a_chain_that_somebody_else_made_anew_is_found(
 async def test_entries_of_a_killed_run_are_sealed_by_the_next_one(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    config = settings(await fleets(SPEC), maintenance_url)
-    await migrate(config, ALL)
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
     await execute(
         maintenance_url,
         "INSERT INTO bulkmig.runs (id, command, status, operator, host, version, selection)"
@@ -334,9 +332,7 @@ async def test_entries_of_a_killed_run_are_sealed_by_the_next_one(
 
 
 async def test_a_failing_and_a_syncing_run_are_told(fleets: Fleets, maintenance_url: str) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
     await execute(origin.url, "UPDATE vessels SET name = name || '!', updated_at = now()")
     assert (await sync(config, ALL)).status == "completed"
     told = [(e["action"], e["summary"]) for e in await audit_log.entries(config)]
@@ -347,9 +343,7 @@ async def test_a_failing_and_a_syncing_run_are_told(fleets: Fleets, maintenance_
 async def test_the_command_line_lists_proves_and_exports(
     fleets: Fleets, maintenance_url: str, tmp_path: Path
 ) -> None:
-    origin = await fleets(SPEC)
-    config = settings(origin, maintenance_url, operator='=HYPERLINK("x")')
-    await migrate(config, ALL)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, operator='=HYPERLINK("x")')
 
     async def bulkmig(*words: str) -> Any:
         return await run_program(origin.url, maintenance_url, *words)
@@ -376,8 +370,7 @@ async def test_the_command_line_lists_proves_and_exports(
 
 
 async def test_what_is_noted_outside_of_a_run_is_sealed_at_once(fleets: Fleets, maintenance_url: str) -> None:
-    config = settings(await fleets(SPEC), maintenance_url)
-    await migrate(config, ALL)
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
     async with target_only(config) as target:
         await audit.alone(target, audit.who("me"), "denied", "sync")
     proof = await audit_log.verify(config)

@@ -31,7 +31,17 @@ from tests.support.programs import LIMIT, program
 from tests.support.servers import Databases
 from tests.test_docs import COMMANDS
 
-SPEC = FleetSpec(seed=34, vessels=2, companies=2, users_per_company=4, equipment=5, nasty=0.5, least=1)
+SPEC = FleetSpec(
+    seed=34,
+    vessels=2,
+    companies=2,
+    users_per_company=4,
+    equipment=5,
+    parts=1,
+    documents=1,
+    nasty=0.5,
+    least=1,
+)
 ALWAYS = ("--all", "--on-error", "quarantine", "--continue-on-error")
 # Two users more who have a colleague's e-mail address.
 TWICE = """

@@ -26,7 +26,10 @@ from tests.support.files import portal, stored, with_rows
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases
 
-SPEC = FleetSpec(vessels=4, equipment=15, nasty=0.3, least=1, unknown_enums=True, seed=5)
+SPEC = FleetSpec(
+    vessels=4, equipment=15, parts=1, documents=1, nasty=0.3, least=1, unknown_enums=True, seed=5
+)
+WITH_THE_PORTALS = replace(SPEC, least=0, seed=6)
 ALL = Selection(all=True)
 LOGS = (
     "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description, created_at, updated_at)"
@@ -119,7 +122,7 @@ async def change_source(url: str, machines: Collection[str]) -> None:
 async def test_the_portals_own_rows_and_those_it_adopted_move_too_and_go_back_with_a_rollback(
     fleets: Fleets, databases: Databases, tmp_path: Path, maintenance_url: str
 ) -> None:
-    origin = await fleets(replace(SPEC, seed=6))
+    origin = await fleets(WITH_THE_PORTALS)
     file = await with_rows(tmp_path / "portal.db", maintenance_url, origin, origin.spec)
     before = stored(file)
     done = await migrate(settings(origin.url, file), ALL)
@@ -273,6 +276,21 @@ TWINS = {
         r"equipment\.qr_code of rows (2 and 4|4 and 2) would",
     ),
 }
+
+
+async def test_a_value_that_fits_nowhere_and_is_gone_from_the_portal_is_named_with_the_checkpoint_that_has_it(
+    fleets: Fleets, databases: Databases, tmp_path: Path
+) -> None:
+    origin = await fleets(replace(SPEC, vessels=1, nasty=0, least=0), fresh=True)
+    config = settings(origin.url, portal(tmp_path / "portal.db"))
+    await migrate(config, ALL)
+    on_file(config.target, "UPDATE equipment SET specifications = ''")
+    await execute(origin.url, "UPDATE equipment SET name = 'source', updated_at = now()")
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.verified.difference_count) == (0, 0)
+    with pytest.raises(BulkmigError, match=r"equipment\.specifications .* checkpoint \S{36} has") as raised:
+        await lift(config, config.target, databases("maintenance"))
+    assert "checkpoints prune" in raised.value.hint
 
 
 @pytest.mark.parametrize("kind", TWINS)

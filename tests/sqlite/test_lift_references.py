@@ -41,17 +41,21 @@ async def fetch(url: str, query: str) -> list[tuple[object, ...]]:
     return rows
 
 
-def moved(folder: Path) -> str:
+@pytest.fixture
+def file(tmp_path: Path) -> str:
     """A portal that has a row with references."""
-    file = portal(folder / "portal.db")
-    on_file(file, *ROWS)
-    return file
+    url = portal(tmp_path / "portal.db")
+    on_file(url, *ROWS)
+    return url
 
 
-async def test_the_targets_foreign_keys_are_made_anew_as_they_were(
-    databases: Databases, tmp_path: Path
-) -> None:
-    file, target = moved(tmp_path), databases("maintenance")
+@pytest.fixture
+def target(databases: Databases) -> str:
+    """An empty portal for it to move into."""
+    return databases("maintenance")
+
+
+async def test_the_targets_foreign_keys_are_made_anew_as_they_were(file: str, target: str) -> None:
     await execute(
         target,
         "ALTER TABLE vessels DROP CONSTRAINT vessels_company_id_fkey;"
@@ -77,10 +81,7 @@ async def test_the_targets_foreign_keys_are_made_anew_as_they_were(
     ],
     ids=["not validated", "not checked", "of a table of the portal's own"],
 )
-async def test_a_foreign_key_that_would_not_be_the_same_stays(
-    databases: Databases, tmp_path: Path, stays: str
-) -> None:
-    file, target = moved(tmp_path), databases("maintenance")
+async def test_a_foreign_key_that_would_not_be_the_same_stays(file: str, target: str, stays: str) -> None:
     await execute(target, stays)
     before, made = await fetch(target, KEYS), set(await fetch(target, MADE))
     assert (await lift(Settings(), file, target)).exit_status == 0
@@ -91,10 +92,9 @@ async def test_a_foreign_key_that_would_not_be_the_same_stays(
 
 
 async def test_no_foreign_key_is_taken_away_where_a_check_of_the_portals_own_waits_for_the_commit(
-    databases: Databases, tmp_path: Path
+    file: str, target: str
 ) -> None:
     """A table of which rows are still to be checked can't be altered."""
-    file, target = moved(tmp_path), databases("maintenance")
     await execute(
         target,
         "CREATE FUNCTION look() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;"
@@ -106,10 +106,7 @@ async def test_no_foreign_key_is_taken_away_where_a_check_of_the_portals_own_wai
     assert await fetch(target, MADE) == made
 
 
-async def test_a_lift_waits_for_nobody_who_reads_the_empty_portal(
-    databases: Databases, tmp_path: Path
-) -> None:
-    file, target = moved(tmp_path), databases("maintenance")
+async def test_a_lift_waits_for_nobody_who_reads_the_empty_portal(file: str, target: str) -> None:
     made = await fetch(target, MADE)
     reader = await asyncpg.connect(target)
     async with reader.transaction():
@@ -120,9 +117,8 @@ async def test_a_lift_waits_for_nobody_who_reads_the_empty_portal(
 
 
 async def test_a_role_that_owns_no_table_lifts_with_every_reference_checked_at_its_row(
-    databases: Databases, tmp_path: Path
+    file: str, target: str
 ) -> None:
-    file, target = moved(tmp_path), databases("maintenance")
     name = target.rpartition("/")[2].partition("?")[0]
     role = f"{name}_guest"
     await execute(
@@ -137,9 +133,8 @@ async def test_a_role_that_owns_no_table_lifts_with_every_reference_checked_at_i
 
 
 async def test_a_reference_that_the_target_itself_makes_lead_nowhere_ends_the_lift(
-    databases: Databases, tmp_path: Path
+    file: str, target: str
 ) -> None:
-    file, target = moved(tmp_path), databases("maintenance")
     await execute(
         target,
         "CREATE FUNCTION change() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"

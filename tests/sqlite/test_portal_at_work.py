@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
-import subprocess
-import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,8 +21,9 @@ from bulkmig.sync.run import sync
 from tests.oracle.file import path_of
 from tests.support.files import portal, stored, with_rows
 from tests.support.fleets import Fleets
+from tests.support.programs import program
 
-SPEC = FleetSpec(vessels=6, equipment=20, nasty=0.2, least=1, unknown_enums=True, seed=9)
+SPEC = FleetSpec(vessels=8, equipment=20, nasty=0.2, least=0, unknown_enums=True, seed=9)
 FEW = FleetSpec(vessels=2, companies=1, equipment=5)
 ALL = Selection(all=True)
 
@@ -86,8 +85,8 @@ async def test_a_file_that_stays_busy_is_waited_for_with_a_limit_and_nothing_is_
 async def test_a_number_that_the_portal_has_taken_is_left_to_it(fleets: Fleets, tmp_path: Path) -> None:
     origin = await fleets(SPEC)
     target, plain = portal(tmp_path / "portal.db"), portal(tmp_path / "plain.db")
-    await migrate(settings(origin.url, plain), ALL)
-    first = await migrate(settings(origin.url, target), ALL)
+    await fleets.migrate(origin, settings(origin.url, plain))
+    first = await fleets.migrate(origin, settings(origin.url, target))
     back = await rollback(settings(origin.url, target), run=first.run_id)
     assert back.status == "completed"
     connection = sqlite3.connect(path_of(target))
@@ -197,13 +196,12 @@ async def test_killed_and_started_again_it_ends_as_undisturbed(
 ) -> None:
     origin = await fleets(SPEC)
     target, plain = portal(tmp_path / "portal.db"), portal(tmp_path / "plain.db")
-    await migrate(settings(origin.url, plain), ALL)
-    command = [sys.executable, "-m", "bulkmig", "migrate", "--all", "--on-error", "quarantine", "--quiet"]
-    command += ["--continue-on-error", "--source", origin.url, "--target", target, "--memory", "1MB"]
-    process = _started(command)
-    _wait_for_marks(path_of(target), marks, process)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    await fleets.migrate(origin, settings(origin.url, plain))
+    command = ("migrate", "--all", "--on-error", "quarantine", "--continue-on-error", "--memory", "1MB")
+    with closing(sqlite3.connect(path_of(target))) as reader:
+        async with program(origin.url, target, *command) as started:
+            await started.until(lambda: _marks(reader) >= marks)
+            await started.kill()
     connection = sqlite3.connect(path_of(target))
     there = connection.execute("SELECT count(*) FROM bulkmig_vessels WHERE state = 'migrated'").fetchone()
     assert connection.execute("SELECT count(*) FROM vessels").fetchone() == there
@@ -214,22 +212,13 @@ async def test_killed_and_started_again_it_ends_as_undisturbed(
     assert stored(target) == stored(plain)
 
 
-def _started(command: list[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def _wait_for_marks(path: str, marks: int, process: subprocess.Popen[bytes]) -> None:
-    """Until so many vessels are done; a reader that never waits for the writer."""
-    connection = sqlite3.connect(path)
-    pause = threading.Event()
-    while process.poll() is None:
-        tables = connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'bulkmig_vessels'")
-        if tables.fetchone() == (1,):
-            (done,) = connection.execute("SELECT count(*) FROM bulkmig_vessels").fetchone()
-            if done >= marks:
-                break
-        pause.wait(0.005)
-    connection.close()
+def _marks(reader: sqlite3.Connection) -> int:
+    """How many vessels are done; -1 before there is a ledger. Never waits for the writer."""
+    tables = reader.execute("SELECT count(*) FROM sqlite_master WHERE name = 'bulkmig_vessels'")
+    if tables.fetchone() == (0,):
+        return -1
+    done: int = reader.execute("SELECT count(*) FROM bulkmig_vessels").fetchone()[0]
+    return done
 
 
 async def test_files_that_are_no_portals_are_refused(fleets: Fleets, tmp_path: Path) -> None:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from bulkmig import Settings, migrate
+from bulkmig import Settings
 from tests.checkpoint.support import settings
 from tests.support.fleets import Fleets, Origin
-from tests.sync.scene import ALL
 
 
 @pytest.fixture
 async def origin(request: pytest.FixtureRequest, fleets: Fleets) -> Origin:
-    return await fleets(request.module.SPEC, fresh=True)
+    return await fleets.changing(request.module.SPEC)
 
 
 @pytest.fixture
-async def config(origin: Origin, maintenance_url: str) -> Settings:
+async def config(fleets: Fleets, origin: Origin, maintenance_url: str) -> Settings:
     made = settings(origin, maintenance_url)
-    await migrate(made, ALL)
+    await fleets.migrate(origin, made)
     return made

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from bulkmig import Selection, Settings, UsageError, migrate, verify
+from bulkmig import Selection, Settings, UsageError, migrate, rollback, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.resolve import listed, resolve
 from bulkmig.sync.run import sync
@@ -83,14 +83,13 @@ _SOURCE = {
 @pytest.fixture
 async def pairs(fleets: Fleets, maintenance_url: str) -> list[Pair]:
     """Equipment as the page's base has it, one for each line of its table, on both sides."""
-    origin = await fleets(SPEC, fresh=True)
-    await execute(
-        origin.url,
+    origin = await fleets.changing(
+        SPEC,
         "UPDATE equipment SET name = 'base', status = 'ACTIVE', installation_date = '2020-01-01',"
         " manufacturer = 'base', model = NULL",
     )
     config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
+    await fleets.migrate(origin, config)
     both = "SELECT original_id::text, equipment_id::text FROM equipment_metadata ORDER BY original_id"
     found = await table(maintenance_url, both)
     assert len(found) >= len(expected())
@@ -150,6 +149,21 @@ async def test_what_the_source_does_while_a_conflict_is_open_comes_after_the_dec
     await resolve(pair.config, [conflict["id"]], take="source")
     await pair.sync("source_wins")
     assert await pair.value("name") == "second"
+
+
+@pytest.mark.files_too
+async def test_every_run_tells_how_many_conflicts_are_open_when_it_ends(pairs: list[Pair]) -> None:
+    config = pairs[0].config
+    for one in pairs[:2]:
+        await one.source("name = 'source'")
+        await one.portal("name = 'portal'")
+    assert (await pairs[0].sync("manual")).conflicts["open"] == 2
+    assert (await verify(config, ALL)).conflicts["open"] == 2
+    first, _ = await listed(config, "open")
+    assert (await resolve(config, [first["id"]], take="source")).conflicts == {"source_wins": 1, "open": 1}
+    assert (await migrate(config, ALL)).conflicts["open"] == 1
+    back = await rollback(config, vessel=first["vessel_id"])
+    assert (back.exit_status, back.conflicts["open"]) == (0, 2)
 
 
 @pytest.mark.parametrize("ids", [["x"], ["00000000-0000-4000-8000-000000000000"]])

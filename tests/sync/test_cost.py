@@ -35,9 +35,9 @@ async def _statements(
     fleets: Fleets, databases: Databases, vessels: int, change: str = "", *, verify: bool = True
 ) -> Statements:
     spec = FleetSpec(seed=3, vessels=vessels, companies=2, equipment=4, parts=1, documents=1)
-    origin = await fleets(spec, fresh=bool(change))
+    origin = await fleets.changing(spec)
     config = settings(origin, databases("maintenance"), verify=verify)
-    await migrate(config, ALL)
+    await fleets.migrate(origin, config)
     if change:
         await execute(origin.url, change)
     with counted() as sent:
@@ -84,6 +84,27 @@ async def test_what_was_last_written_is_read_once_and_not_of_what_hangs_on_equip
     # Companies and users before and under their lock; vessels, equipment, scores and references.
     assert len(read) == 2 + 4
     assert not [statement for statement in sent["source"] if re.search(r"\.file_path\b", statement)]
+
+
+@pytest.mark.only_postgresql("a file's session knows its types")
+async def test_no_session_asks_the_server_what_a_type_is(
+    fleets: Fleets, databases: Databases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which the driver does where an array isn't of texts, and the server goes through its types for it."""
+    asked: list[object] = []
+    ask = asyncpg.Connection._introspect_types  # type: ignore[attr-defined]
+
+    async def asks(*given: object) -> object:
+        asked.append(given[1])
+        return await ask(*given)
+
+    monkeypatch.setattr(asyncpg.Connection, "_introspect_types", asks)
+    origin = await fleets.changing(FleetSpec(seed=3, vessels=2, companies=1, equipment=4))
+    config = settings(origin, databases("maintenance"))
+    assert (await migrate(config, ALL)).done == 2
+    await execute(origin.url, CHANGE)
+    assert (await sync(config, ALL)).done == 2
+    assert asked == []
 
 
 @pytest.mark.only_postgresql("a file has no planner that would choose otherwise")

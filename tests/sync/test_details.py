@@ -6,10 +6,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bulkmig import Selection, migrate
+from bulkmig import Selection
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, settings, state, undone
+from tests.checkpoint.support import execute, fetchval, migrated, state, undone
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets
 from tests.sync.scene import lasting
@@ -33,9 +33,7 @@ DETAILS = {
 async def test_details_that_the_portal_deleted_come_back_only_where_the_strategy_says_so(
     fleets: Fleets, maintenance_url: str, strategy: str, back: bool
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url, conflict=strategy)
-    await migrate(config, ALL)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True, conflict=strategy)
     for _, detail in DETAILS.values():
         await execute(maintenance_url, f"DELETE FROM {detail}")
     report = await sync(msgspec.structs.replace(config, full=True), ALL)

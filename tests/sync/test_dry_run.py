@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bulkmig import Settings, migrate
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, rows, settings, state
+from tests.checkpoint.support import execute, migrated, rows, state
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets, Origin
 from tests.sync.changes import change
@@ -41,9 +40,7 @@ async def _changed(origin: Origin) -> None:
 
 @pytest.mark.files_too
 async def test_it_does_so_for_rows_that_change_move_and_go(fleets: Fleets, maintenance_url: str) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config: Settings = settings(origin, maintenance_url, allow_deletions=True)
-    await migrate(config, ALL)
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True, allow_deletions=True)
     await _changed(origin)
     before = await state(maintenance_url)
     dry = await sync(replace(config, dry_run=True), ALL)

@@ -10,7 +10,7 @@ import pytest
 from bulkmig import migrate, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import settings, state, undone
+from tests.checkpoint.support import migrated, settings, state, undone
 from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases
@@ -22,10 +22,8 @@ SPEC = FleetSpec(seed=7, vessels=3, companies=2, users_per_company=4, equipment=
 
 async def synced(fleets: Fleets, databases: Databases, names: list[str], seed: int) -> None:
     """Makes these changes, syncs, and compares with a fresh migration; then takes the sync back."""
-    origin = await fleets(SPEC, fresh=True)
     target = databases("maintenance")
-    config = settings(origin, target)
-    await migrate(config, ALL)
+    origin, config, _ = await migrated(fleets, SPEC, target, fresh=True)
     before = await state(target)
     touched = [await change(origin.url, name, seed + n) for n, name in enumerate(names)]
     report = await sync(config, ALL)

@@ -6,11 +6,10 @@ import asyncpg
 import msgspec
 import pytest
 
-from bulkmig import migrate
 from bulkmig.events import Event, VesselStarted
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, settings
+from tests.checkpoint.support import execute, fetchval, migrated, settings
 from tests.support.dumps import apart, dump
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases
@@ -57,11 +56,11 @@ async def test_a_sync_over_processes_ends_where_one_process_ends(
     fleets: Fleets, databases: Databases, window: float | None
 ) -> None:
     """Target, ledger and report; within a window, where each vessel starts for itself, too."""
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     one, two = databases("maintenance"), databases("maintenance")
     configs = [settings(origin, target, conflict="manual", window=window) for target in (one, two)]
     for config, target in zip(configs, (one, two), strict=True):
-        await migrate(config, ALL)
+        await fleets.migrate(origin, config)
         await execute(target, PORTAL)
     await execute(origin.url, CHANGES)
     alone = await sync(configs[0], ALL)
@@ -81,9 +80,9 @@ async def test_after_a_failure_no_new_vessel_is_started(
     fleets: Fleets, maintenance_url: str, processes: int
 ) -> None:
     """Without --continue-on-error: neither one that the target hasn't got yet, nor is one deleted."""
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url, processes=processes, parallel_vessels=1)
-    await migrate(config, ALL)
+    origin, config, _ = await migrated(
+        fleets, SPEC, maintenance_url, fresh=True, processes=processes, parallel_vessels=1
+    )
     gone, failing, *others = sorted(origin.approved)
     new = await fetchval(
         origin.url, "SELECT id::text FROM vessels WHERE onboarding_status <> 'APPROVED' LIMIT 1"

@@ -13,7 +13,7 @@ from bulkmig import Report, Selection, Settings, migrate
 from bulkmig.errors import PreflightError
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, rows, settings, state, undone
+from tests.checkpoint.support import execute, fetchval, migrated, rows, state, undone
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets, Origin
 from tests.sync.scene import ALL, lasting
@@ -110,9 +110,8 @@ async def test_one_checkpoint_has_all_companies_that_a_run_changes_one_after_the
     fleets: Fleets, maintenance_url: str
 ) -> None:
     """Those with new users, those whose users have changed, and those whose users go."""
-    origin = await fleets(replace(SPEC, vessels=3, companies=3), fresh=True)
-    config = settings(origin, maintenance_url)
-    await migrate(config, ALL)
+    several = replace(SPEC, vessels=3, companies=3)
+    origin, config, _ = await migrated(fleets, several, maintenance_url, fresh=True)
     before = await state(maintenance_url)
     first, second, third = await rows(origin.url, "SELECT id::text FROM companies ORDER BY id")
     await execute(

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import zstandard
 
-from bulkmig import Settings, migrate
+from bulkmig import Settings
 from bulkmig.generate import FleetSpec
 from bulkmig.sqlite.address import is_file
 from bulkmig.sync.run import sync
@@ -51,17 +51,17 @@ BEGIN SELECT RAISE(ABORT, 'no'); END
 """
 
 
-async def _migrated(origin: Origin, target: str) -> Settings:
+async def _migrated(fleets: Fleets, origin: Origin, target: str) -> Settings:
     config = settings(origin, target, parallel_vessels=1)
-    await migrate(config, ALL)
+    await fleets.migrate(origin, config)
     return config
 
 
 async def test_each_is_rolled_back_alone_and_all_of_them_with_the_run(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = await _migrated(origin, maintenance_url)
+    origin = await fleets.changing(SPEC)
+    config = await _migrated(fleets, origin, maintenance_url)
     before = await state(maintenance_url)
     await execute(origin.url, CHANGE)
     report = await sync(config, ALL)
@@ -79,9 +79,9 @@ async def test_each_is_rolled_back_alone_and_all_of_them_with_the_run(
 async def test_a_checkpoint_that_is_taken_with_others_holds_what_one_that_is_taken_alone_holds(
     fleets: Fleets, databases: Databases
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     targets = databases("maintenance"), databases("maintenance")
-    configs = [await _migrated(origin, target) for target in targets]
+    configs = [await _migrated(fleets, origin, target) for target in targets]
     await execute(origin.url, CHANGE)
     held = []
     # Within a window each vessel is started, and so written, alone.
@@ -106,8 +106,8 @@ async def _parts(target: str, run_id: str) -> dict[tuple[str, str, str], list[by
 
 @pytest.mark.files_too
 async def test_one_that_the_target_refuses_fails_alone(fleets: Fleets, maintenance_url: str) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = await _migrated(origin, maintenance_url)
+    origin = await fleets.changing(SPEC)
+    config = await _migrated(fleets, origin, maintenance_url)
     await execute(origin.url, CHANGE)
     refused = sorted(origin.approved)[2]
     own = await fetchval(
@@ -125,8 +125,8 @@ async def test_one_that_the_target_refuses_fails_alone(fleets: Fleets, maintenan
 
 
 async def test_one_with_an_error_fails_alone(fleets: Fleets, maintenance_url: str) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = msgspec.structs.replace(await _migrated(origin, maintenance_url), on_error="fail")
+    origin = await fleets.changing(SPEC)
+    config = msgspec.structs.replace(await _migrated(fleets, origin, maintenance_url), on_error="fail")
     await execute(origin.url, CHANGE)
     wrong = sorted(origin.approved)[1]
     await execute(

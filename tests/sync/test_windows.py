@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from bulkmig import Settings, migrate
+from bulkmig import Settings
 from bulkmig.generate import FleetSpec
 from bulkmig.sqlite.address import is_file
 from bulkmig.sync.run import sync
-from tests.checkpoint.support import execute, fetchval, settings
-from tests.support.fleets import Fleets, Origin
+from tests.checkpoint.support import execute, fetchval, migrated, settings
+from tests.support.fleets import Fleets
 from tests.sync.scene import ALL, THERE, gone_vessel
 
 SPEC = FleetSpec(seed=4, vessels=3, companies=1, users_per_company=2, equipment=4)
@@ -27,10 +27,9 @@ CHANGED = (
 HOUR = 3600.0
 
 
-async def _prepared(origin: Origin, target: str, seconds: list[float]) -> tuple[Settings, list[str]]:
+async def _prepared(fleets: Fleets, target: str, seconds: list[float]) -> tuple[Settings, list[str]]:
     """A migrated fleet of which every vessel has changed; and its vessels, the longest waiting first."""
-    config = settings(origin, target, parallel_vessels=1)
-    await migrate(config, ALL)
+    origin, config, _ = await migrated(fleets, SPEC, target, fresh=True, parallel_vessels=1)
     order = list(reversed(origin.approved[:3]))
     for day, (vessel, took) in enumerate(zip(order, seconds, strict=True), start=1):
         await execute(target, HISTORY.format(seconds=took, day=day, vessel=vessel))
@@ -42,8 +41,7 @@ async def _prepared(origin: Origin, target: str, seconds: list[float]) -> tuple[
 async def test_a_sync_starts_no_vessel_that_is_not_expected_to_finish_inside(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config, order = await _prepared(origin, maintenance_url, [0.0, 2 * HOUR, 0.0])
+    config, order = await _prepared(fleets, maintenance_url, [0.0, 2 * HOUR, 0.0])
     report = await sync(msgspec.structs.replace(config, window=HOUR), ALL)
     assert (report.status, report.exit_status) == ("stopped", 4)
     assert (report.done, report.failed, report.remaining) == (1, 0, 2)
@@ -60,8 +58,7 @@ async def test_a_sync_starts_no_vessel_that_is_not_expected_to_finish_inside(
 
 
 async def test_a_sync_whose_window_is_over_changes_no_vessel(fleets: Fleets, maintenance_url: str) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config, order = await _prepared(origin, maintenance_url, [0.0, 0.0, 0.0])
+    config, order = await _prepared(fleets, maintenance_url, [0.0, 0.0, 0.0])
     report = await sync(msgspec.structs.replace(config, window=0.0), ALL)
     assert (report.status, report.exit_status, report.remaining) == ("stopped", 4, 3)
     assert not any([await fetchval(maintenance_url, CHANGED, vessel) for vessel in order])
@@ -70,9 +67,9 @@ async def test_a_sync_whose_window_is_over_changes_no_vessel(fleets: Fleets, mai
 async def test_a_window_that_ends_amid_vanished_vessels_leaves_the_rest_to_the_next(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config = settings(origin, maintenance_url, parallel_vessels=1, allow_deletions=True)
-    await migrate(config, ALL)
+    origin, config, _ = await migrated(
+        fleets, SPEC, maintenance_url, fresh=True, parallel_vessels=1, allow_deletions=True
+    )
     first, second, stays = sorted(origin.approved[:3])
     for vessel, seconds in ((first, 0.0), (second, 2 * HOUR)):
         await execute(maintenance_url, HISTORY.format(seconds=seconds, day=1, vessel=vessel))
@@ -89,10 +86,9 @@ async def test_a_window_that_ends_amid_vanished_vessels_leaves_the_rest_to_the_n
 async def test_a_vessel_that_fails_before_the_window_ends_is_told_beside_those_that_remain(
     fleets: Fleets, maintenance_url: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
-    config, order = await _prepared(origin, maintenance_url, [0.0, 0.0, 2 * HOUR])
+    config, order = await _prepared(fleets, maintenance_url, [0.0, 0.0, 2 * HOUR])
     failing, done, remaining = order
-    await execute(origin.url, "UPDATE equipment SET name = NULL WHERE vessel_id = $1::text::uuid", failing)
+    await execute(config.source, "UPDATE equipment SET name = NULL WHERE vessel_id = $1::text::uuid", failing)
     strict = msgspec.structs.replace(config, on_error="fail", continue_on_error=True)
     report = await sync(msgspec.structs.replace(strict, window=HOUR), ALL)
     assert (report.status, report.exit_status) == ("stopped", 4)

@@ -202,6 +202,16 @@ def merged(
         ("day", "-infinity", "4713-01-01 BC"),
         ("day", "294276-12-31", "infinity"),
         ("moment", "2021-02-03 04:05:06+00", "2021-02-03 04:05:06.1+00"),
+        # The form of maintenance.sqlite.sql's defaults beside what bulkmig has read of the six digits.
+        ("moment", "2021-02-03T04:05:06.000Z", "2021-02-03 18:00:00.25+00"),
+        ("moment", "2021-02-03 04:05:06+00", "2021-02-03T18:00:00.000Z"),
+        ("moment", "2021-02-03T04:05:06.120Z", "2021-02-03 04:05:06.120001+00"),
+        ("day", "2021-02-03T04:05:06.120Z", "2021-02-04"),
+        # What a file lets in that PostgreSQL doesn't.
+        ("moment", "", "-infinity"),
+        ("day", "unknown", "4713-01-01 BC"),
+        ("count", "unknown", "-9"),
+        ("size", "unknown", "-Infinity"),
     ],
 )
 def test_of_two_numbers_the_larger_stands_and_of_two_moments_the_later(

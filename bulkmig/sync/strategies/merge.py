@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.moments import later
@@ -56,9 +56,14 @@ def _cell(
     return source
 
 
-def _order(text: str) -> tuple[bool, Decimal]:
-    # PostgreSQL's order: NaN is larger than all others, infinity too.
-    return (True, Decimal(0)) if text == "NaN" else (False, Decimal(text))
+def _order(text: str) -> tuple[int, Decimal]:
+    # PostgreSQL's order: NaN is larger than all others, infinity too. What is no number, which SQLite lets
+    # in, gives way to one.
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return -1, Decimal(0)
+    return (1, Decimal(0)) if number.is_nan() else (0, number)
 
 
 STRATEGY = Strategy("merge", both=merge, deleted_in_source=True, deleted_by_portal=True)

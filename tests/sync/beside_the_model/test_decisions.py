@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.model import package, portal_steps, source_steps
+from tests.model.history import Change
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.oracle.draft import Ref
@@ -28,6 +29,19 @@ from tests.sync.beside_the_model.scene import (
     source,
     sync,
 )
+
+
+async def changed_before(session: Session) -> Change:
+    """A change of other equipment of the crane's vessel."""
+    await source(session, "equipment", WINCH, notes="later")
+    await sync(session)
+    return session.history.changes[-1]
+
+
+async def refused(session: Session, change: Change) -> bool:
+    """Whether a way back to before a change is refused without force."""
+    await session.rollback(change, force=False)
+    return session.runs[-1].was_refused
 
 
 async def test_a_conflict_whose_row_has_no_equipment_to_hang_on_stays_open(session: Session) -> None:
@@ -144,59 +158,46 @@ async def test_a_deletion_that_a_decision_let_stand_is_none_since(session: Sessi
 async def test_what_the_portal_changed_before_a_decision_for_it_is_its_doing_since_an_earlier_change(
     session: Session,
 ) -> None:
-    await source(session, "equipment", WINCH, notes="later")
-    await sync(session)
-    change = session.history.changes[-1]
+    earlier = await changed_before(session)
     await portal(session, Ref("equipment", CRANE), manufacturer="portal")
     await source(session, "equipment", CRANE, notes="later")
     await sync(session, "target_wins")
-    await session.rollback(change, force=False)
-    assert session.runs[-1].was_refused
+    assert await refused(session, earlier)
 
 
 async def test_details_that_a_merge_leaves_to_the_portal_are_its_doing_since_an_earlier_change(
     session: Session,
 ) -> None:
-    await source(session, "equipment", WINCH, notes="later")
-    await sync(session)
-    change = session.history.changes[-1]
+    earlier = await changed_before(session)
     await details(session, Ref("equipment", CRANE), notes="portal")
     await source(session, "equipment", CRANE, name="Crane II")
     await sync(session, "merge")
-    await session.rollback(change, force=False)
-    assert session.runs[-1].was_refused
+    assert await refused(session, earlier)
 
 
 async def test_what_a_merge_leaves_to_the_portal_is_its_doing_since_an_earlier_change_and_not_since_its_own(
     session: Session,
 ) -> None:
-    await source(session, "equipment", WINCH, notes="later")
-    await sync(session)
-    earlier = session.history.changes[-1]
+    earlier = await changed_before(session)
     await portal(session, Ref("equipment", CRANE), manufacturer="portal")
     await source(session, "equipment", CRANE, name="Crane II")
     await sync(session, "merge")
     own = session.history.changes[-1]
-    await session.rollback(earlier, force=False)
-    assert session.runs[-1].was_refused
-    await session.rollback(own, force=False)
-    assert not session.runs[-1].was_refused
+    assert await refused(session, earlier)
+    assert not await refused(session, own)
 
 
 async def test_so_is_what_it_changed_in_equipment_that_is_decommissioned_for_its_logs(
     session: Session,
 ) -> None:
-    await source(session, "equipment", WINCH, notes="later")
-    await sync(session)
-    earlier, crane = session.history.changes[-1], session.state.target_id(Ref("equipment", CRANE))
+    earlier, crane = await changed_before(session), session.state.target_id(Ref("equipment", CRANE))
     await portal(session, Ref("equipment", CRANE), manufacturer="portal")
     await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": crane})
     await source_steps.delete_row(session, "equipment", CRANE)
     await sync(session)
     (log,) = session.state.tables.rows("maintenance_logs")
     await portal_steps.delete_row(session, "maintenance_logs", log["id"])
-    await session.rollback(earlier, force=False)
-    assert session.runs[-1].was_refused
+    assert await refused(session, earlier)
 
 
 async def test_details_of_a_user_who_became_inactive_are_the_portals_doing_since_an_earlier_change(
