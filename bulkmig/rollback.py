@@ -18,11 +18,12 @@ from msgspec.structs import asdict
 from bulkmig import shown
 from bulkmig._core.stop import Stop
 from bulkmig._version import __version__
-from bulkmig.checkpoint import back, changes, companies
-from bulkmig.checkpoint.back import Back, Refused, Way
+from bulkmig.checkpoint import back, changes, companies, unit
+from bulkmig.checkpoint.back import Back, Refused
 from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.restore import Restored
 from bulkmig.checkpoint.take import Checkpoints
+from bulkmig.checkpoint.way import Way
 from bulkmig.config import Settings
 from bulkmig.ends import answers
 from bulkmig.errors import BulkmigError, CheckpointError, UsageError
@@ -78,8 +79,7 @@ async def rollback(
 
 async def _allowed(connection: Connection, settings: Settings, chosen: Sequence[Change], what: str) -> None:
     """Raises Denied. Companies and users are for those who may roll back everything."""
-    vessels = {one.vessel_id for change in chosen for one in await changes.joined(connection, change)}
-    where = await access.places(connection, vessels | {change.vessel_id for change in chosen})
+    where = await access.places(connection, await changes.reached(connection, chosen))
     await access.check(connection, settings.operator, "rollback", what, where)
 
 
@@ -189,13 +189,29 @@ class _Steps:
         self.listen(RunStarted(report.command, report.run_id, report.selected, 0))
         taken: set[str] = set()
         # Backwards: companies went in before their vessels; where a rollback is undone, they come back first.
-        for change in changes.newest_first(chosen):
-            if change.vessel_id is None:
-                await self._companies(change)
-            elif change.vessel_id not in taken:
-                group = await self._vessels(change)
-                taken |= {one.vessel_id for one in group if one.vessel_id is not None}
-                report.selected = max(report.selected, len(taken))
+        for due in await self._step("rollback", lambda way: unit.cut(way.connection, chosen)):
+            together = [change for change in due if change.vessel_id not in taken]
+            if len(together) > 1 and await self._unit(together):
+                taken |= {change.vessel_id for change in together if change.vessel_id is not None}
+                continue
+            for change in together:
+                if change.vessel_id is None:
+                    await self._companies(change)
+                elif change.vessel_id not in taken:
+                    group = await self._vessels(change)
+                    taken |= {one.vessel_id for one in group if one.vessel_id is not None}
+                    report.selected = max(report.selected, len(taken))
+
+    async def _unit(self, together: Sequence[Change]) -> bool:
+        """Whether these went back, in one transaction. Where one can't none did: each has its turn."""
+        try:
+            done = await self._back(
+                together[0], lambda way, tell: back.go_back_apart(way, together, tell=tell)
+            )
+        except (Refused, CheckpointError, asyncpg.PostgresError):
+            return False
+        self._count(done)
+        return True
 
     async def _vessels(self, change: Change) -> list[Change]:
         """The checkpoints of the vessel and of those that changed with it: restored, or none of them."""
@@ -209,19 +225,20 @@ class _Steps:
                 await self._fail(one, error)
             return group
         self._count(done)
-        rows = done.restored
-        for one in done.targets:
-            self.report.done += 1
-            total = sum((rows.inserted + rows.updated + rows.deleted).values())
-            vessel = one.vessel_id or ""
-            self.listen(VesselDone(vessel, self.names.get(vessel, ""), "rolled back", total, 0.0))
         if len(done.targets) > 1:
             self.report.notes.setdefault("together", []).append([one.vessel_id for one in done.targets])
         return done.targets
 
     def _count(self, done: Back) -> None:
-        report = self.report
-        _add(report, done.restored)
+        report, rows = self.report, done.restored
+        _add(report, rows)
+        total = (rows.inserted + rows.updated + rows.deleted).total()
+        for place, one in enumerate(done.targets):
+            report.done += 1
+            vessel = one.vessel_id or ""
+            # Of the rows of several vessels each has its share: they were exchanged as one set.
+            share = (total + place) // len(done.targets)
+            self.listen(VesselDone(vessel, self.names.get(vessel, ""), "rolled back", share, 0.0))
         report.notes.setdefault("checkpoints", []).extend(done.checkpoints)
         report.notes.setdefault("undone", []).extend(
             {"checkpoint": one.id, "run_id": one.run_id, "vessel_id": one.vessel_id, "command": one.command}

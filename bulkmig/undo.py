@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from bulkmig._version import __version__
 from bulkmig.checkpoint import back, changes
-from bulkmig.checkpoint.back import Back, Refused, Way
+from bulkmig.checkpoint.back import Back, Refused
 from bulkmig.checkpoint.restore import Restored
 from bulkmig.checkpoint.take import Checkpoints
+from bulkmig.checkpoint.way import Way
 from bulkmig.ends import Ends
 from bulkmig.errors import BulkmigError, CheckpointError
 from bulkmig.ledger import audit, runs, write

@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from msgspec import Struct, field
 
 from bulkmig.checkpoint import changes, ledger, others, parts
+from bulkmig.checkpoint import hanging as hangs
 from bulkmig.checkpoint.changes import Change
+from bulkmig.checkpoint.expect import expect
 from bulkmig.checkpoint.hanging import Hanging, discard, find
+from bulkmig.checkpoint.many import Due, of_vessels
 from bulkmig.checkpoint.restore import Restored, check_unique, insert_missing, prove, restore, set_last
 from bulkmig.checkpoint.stage import Drift, Stage
-from bulkmig.checkpoint.take import Checkpoints, new_id
+from bulkmig.checkpoint.take import new_id
+from bulkmig.checkpoint.way import Way
 from bulkmig.entities import FLEET
-from bulkmig.ledger import audit
-from bulkmig.ledger.locks import lock_key
-from bulkmig.postgres.session import Connection, transaction
-from bulkmig.target.graph import Graph
+from bulkmig.ledger.locks import LOCK_VESSELS, lock_keys
+from bulkmig.postgres.session import transaction
 from bulkmig.target.scope import TargetTable
 
 MAX_LISTED = 1000
@@ -45,48 +47,6 @@ class Back(Struct):
     waiting: int = 0
 
 
-class Way(Struct):
-    """What every rollback of a run shares: the session, its stages, its own checkpoints."""
-
-    connection: Connection
-    checkpoints: Checkpoints
-    vessels: Stage
-    companies: Stage
-    who: audit.Who
-    graph: Graph
-
-    @classmethod
-    async def open(cls, connection: Connection, checkpoints: Checkpoints, who: audit.Who) -> Way:
-        """Reads what hangs together in the target and creates the temporary tables."""
-        graph = await checkpoints.read_graph(connection)
-        way = cls(
-            connection,
-            checkpoints,
-            Stage(connection, graph.vessels, "v"),
-            Stage(connection, graph.companies, "c"),
-            who,
-            graph,
-        )
-        await way.vessels.open()
-        await way.companies.open()
-        return way
-
-    def read(self, change: Change, role: parts.Role) -> parts.Parts:
-        """What a change's checkpoint holds in this role."""
-        return parts.read(self.connection, change, [role])
-
-    async def record(self, summary: str, *, forced: bool, vessel: str | None = None) -> None:
-        """Tells the audit log of a way back, in its transaction. `forced`: rows of others were given up."""
-        await audit.entry(
-            self.connection,
-            self.who,
-            "forced" if forced else "rolled back",
-            summary,
-            run_id=self.checkpoints.run_id,
-            vessel_id=vessel,
-        )
-
-
 async def go_back(
     way: Way,
     change: Change,
@@ -102,25 +62,46 @@ async def go_back(
     connection, locked = way.connection, await changes.joined(way.connection, change)
     while True:
         async with transaction(connection):
-            for key in sorted(lock_key(one.vessel_id or "") for one in locked):
-                await connection.execute("SELECT pg_advisory_xact_lock($1)", key)
+            await connection.execute(LOCK_VESSELS, lock_keys(one.vessel_id or "" for one in locked))
             # Who held a lock until now may have changed it together with vessels that are not locked.
             targets = await changes.joined(connection, change)
             if {one.vessel_id for one in targets} == {one.vessel_id for one in locked}:
-                back = await _go_back(way, targets, force=force, as_written=as_written)
+                since = await changes.since_each(connection, targets)
+                back = await _go_back(way, targets, since, force=force, as_written=as_written)
                 tell(back)
                 return back
         locked = targets
 
 
-async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_written: bool) -> Back:
+async def go_back_apart(way: Way, targets: Sequence[Change], *, tell: Callable[[Back], None]) -> Back:
+    """Restores checkpoints of vessels that have nothing to do with each other, all or none: as `go_back` does
+    one by one, where nobody else wrote since. Raises as that does."""
+    connection = way.connection
+    async with transaction(connection):
+        await connection.execute(LOCK_VESSELS, lock_keys(one.vessel_id or "" for one in targets))
+        since = await changes.since_each(connection, targets)
+        if any(changes.entangled(change, since[change.id]) for change in targets):
+            raise Refused([])  # since these were chosen
+        back = await _go_back(way, targets, since, force=False, as_written=False, apart=True)
+        tell(back)
+        return back
+
+
+async def _go_back(
+    way: Way,
+    targets: Sequence[Change],
+    since: Mapping[str, Sequence[Change]],
+    *,
+    force: bool,
+    as_written: bool,
+    apart: bool = False,
+) -> Back:
     connection, stage, run_id = way.connection, way.vessels, way.checkpoints.run_id
-    since = [await changes.since(connection, change) for change in targets]
-    undone = [later for one in since for later in one]
+    undone = [later for change in targets for later in since[change.id]]
     # A vessel of the portal's that one of them has taken over goes back to what it was as well.
-    in_force = [later for one in since for later in changes.in_force(one)]
+    in_force = [later for change in targets for later in changes.in_force(since[change.id])]
     roots = sorted({root for change in (*targets, *in_force) for root in change.roots})
-    await _expect(way, targets, roots)
+    await expect(way, targets, since, roots, apart=apart)
     waiting = await others.without_ends(stage)
     hanging = await find(stage, way.graph)
     own_writes = await changes.transactions(connection, undone) if as_written else []
@@ -128,7 +109,10 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
     if drift and not force:
         raise Refused(drift)
     own = {change.id: new_id() for change in targets}
-    await _take(way, targets, own, hanging)
+    if apart:
+        await _take_apart(way, targets, own, hanging)
+    else:
+        await _take(way, targets, own, hanging)
     for one in hanging:
         if one.keys:
             await others.let_wait(connection, one.table, one.keys, run_id)
@@ -141,13 +125,13 @@ async def _go_back(way: Way, targets: Sequence[Change], *, force: bool, as_writt
         gone = [row for row in one.drift if row.change == "added"]
         back.restored.deleted[one.table.name] += len(one.keys) + len(gone)
     back.waiting = sum(len(one.keys) for one in hanging)
+    # First, as what is to be brought back may be known to wait by the ledger of one of these vessels.
+    await ledger.set_back(connection, way.graph, targets, way.read(targets, "ledger"))
     for change in changes.newest_first(undone):
-        hung = [part async for part in way.read(change, "hanging")]
-        returned = await others.bring_back(connection, stage, way.graph, hung)
+        hung = [part async for part in way.read([change], "hanging")]
+        returned = await others.bring_back(connection, stage, way.graph, hung, roots)
         back.restored.inserted.update(returned)
         back.returned += returned.total()
-    for change in targets:
-        await ledger.set_back(connection, way.graph, change, way.read(change, "ledger"))
     for table, keys in waiting.items():
         await others.let_wait(connection, stage.tables[table], keys, run_id)
     await prove(stage, roots)
@@ -177,6 +161,18 @@ async def _take(
         )
 
 
+async def _take_apart(
+    way: Way, targets: Sequence[Change], own: Mapping[str, str], hanging: Sequence[Hanging]
+) -> None:
+    """The same where each vessel's rows are its own."""
+    due = [
+        Due(own[change.id], change.vessel_id or "", change.roots[0], False, (), restored=change.id)
+        for change in targets
+    ]
+    along = await hangs.apart(way.vessels, hanging, [one.root for one in due])
+    await of_vessels(way.checkpoints, way.connection, due, along)
+
+
 def what_is(stage: Stage, roots: Sequence[str] = ()) -> parts.Rows:
     """What is there, without what belongs to these vessels (target ids)."""
 
@@ -187,55 +183,13 @@ def what_is(stage: Stage, roots: Sequence[str] = ()) -> parts.Rows:
     return query
 
 
-async def _expect(way: Way, targets: Sequence[Change], roots: Sequence[str]) -> None:
-    """Fills the stage: `was` from the checkpoints, `now` from the target, and `due` by going through every
-    change since that is in force. What a rollback found changed by the portal, and left so, is its still."""
-    connection, stage = way.connection, way.vessels
-    for copy in ("was", "due", "now"):
-        await stage.clear(copy)
-    await stage.look(roots)
-    for change in targets:
-        await parts.complete(connection, change.id, change.parts)
-        await _state(way, stage, change)
-        await stage.add("one", "was")
-        since = await changes.since(connection, change)
-        await _given_back(way, change, changes.in_force(since))
-        for later in changes.in_force(since):
-            if later.restored is None:
-                await stage.expect_written(later.id)
-            elif later.restored not in {one.id for one in since}:
-                (to,) = await changes.find(connection, "c.id = $1::text::uuid", later.restored)
-                await _state(way, stage, to)
-        await others.with_returned(stage, change.vessel_id or "")
-        await stage.add("one", "due")
-    await others.without_waiting(stage, [change.vessel_id or "" for change in targets])
-    for copy in ("was", "due"):
-        await stage.look_for(copy)
-    await stage.look_below(roots)
-
-
-async def _given_back(way: Way, change: Change, since: Sequence[Change]) -> None:
-    """Lets `was` have the rows of the portal's that one of these changes has taken over in the place of what
-    the change is about: they are the portal's again."""
-    first = {later.roots: later for later in reversed(since) if later.roots != change.roots}
-    for later in first.values():
-        async for part in way.read(later, "state"):
-            await way.vessels.load(part, "was")
-
-
-async def _state(way: Way, stage: Stage, change: Change) -> None:
-    await stage.clear("one")
-    async for part in way.read(change, "state"):
-        await stage.load(part, "one")
-
-
 async def _restore_context(way: Way, targets: Sequence[Change]) -> None:
     """Companies and users that the restored rows refer to and that were deleted since."""
     stage = way.companies
     for copy in ("was", "now"):
         await stage.clear(copy)
     for change in targets:
-        async for part in way.read(change, "context"):
+        async for part in way.read([change], "context"):
             await stage.load(part, "one")
             # Vessels that go back together may bring the same company.
             n, table = stage.number[part.table], stage.tables[part.table]

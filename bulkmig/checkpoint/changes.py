@@ -73,6 +73,18 @@ async def since(connection: Connection, change: Change) -> list[Change]:
     return await find(connection, where, change.seq, change.vessel_id)
 
 
+async def since_each(connection: Connection, found: Sequence[Change]) -> dict[str, list[Change]]:
+    """The same for changes of vessels, one a vessel: each one's id -> what `since` finds."""
+    chains: defaultdict[str | None, list[Change]] = defaultdict(list)
+    vessels = [change.vessel_id for change in found]
+    for later in await find(connection, "c.vessel_id = ANY ($1::text[]::uuid[])", vessels):
+        chains[later.vessel_id].append(later)
+    return {
+        change.id: [later for later in chains[change.vessel_id] if later.seq >= change.seq]
+        for change in found
+    }
+
+
 async def transactions(connection: Connection, found: Sequence[Change]) -> list[str]:
     """The transactions that wrote these changes, as `xmin` names them. Only good for a change just made: a
     dump that is restored may give all rows one `xmin`."""
@@ -158,6 +170,20 @@ async def joined(connection: Connection, change: Change) -> list[Change]:
                     first[other.vessel_id] = other
                     todo.append(other)
     return sorted(first.values(), key=lambda one: one.vessel_id or NIL)
+
+
+async def reached(connection: Connection, chosen: Sequence[Change]) -> set[str | None]:
+    """The vessels of these changes, one a vessel, and all that go back with them."""
+    since = await since_each(connection, [change for change in chosen if change.vessel_id is not None])
+    tied = [change for change in chosen if entangled(change, since.get(change.id, ()))]
+    groups = [await joined(connection, change) for change in tied]
+    return {change.vessel_id for group in (chosen, *groups) for change in group}
+
+
+def entangled(change: Change, since: Sequence[Change]) -> bool:
+    """Whether a vessel goes back to before this change with others: those that changed in one commit with it,
+    or a vessel of the portal's that it has taken over. `since`: the change and all later ones."""
+    return any(later.together or later.roots != change.roots for later in since)
 
 
 def newest_first(found: Sequence[Change]) -> list[Change]:

@@ -9,10 +9,11 @@ from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig.checkpoint import changes, parts
-from bulkmig.checkpoint.back import MAX_LISTED, Refused, Way, what_is
+from bulkmig.checkpoint.back import MAX_LISTED, Refused, what_is
 from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.restore import Restored, prove, restore
 from bulkmig.checkpoint.stage import Drift, Stage
+from bulkmig.checkpoint.way import Way
 from bulkmig.encode import base
 from bulkmig.entities import FLEET, TABLES
 from bulkmig.ledger import base as ledger_base
@@ -46,7 +47,7 @@ async def go_back(
     roots = list(change.roots)
     async with transaction(connection):
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK)
-        await parts.complete(connection, change.id, change.parts)
+        await parts.complete(connection, {change.id: change.parts})
         await _expect(way, change, roots)
         drift = [row for row in await stage.drift(MAX_LISTED) if row.change != "added"]
         if drift and not force:
@@ -100,20 +101,20 @@ async def _go_through(way: Way, since: Sequence[Change]) -> None:
         if later.vessel_id is not None:
             await _came_along(way, later)
         elif later.restored is None:
-            await stage.expect_written(later.id)
+            await stage.expect_written([later.id])
         else:
             if later.restored not in known:
                 (to,) = await changes.find(way.connection, "c.id = $1::text::uuid", later.restored)
                 await _drop(stage, to.roots, others=False)
                 await _state(way, stage, to)
-            await stage.expect_written(later.id, stayed=True)
+            await stage.expect_written([later.id], stayed=True)
 
 
 async def _came_along(way: Way, later: Change) -> None:
     """Lets `one` have the companies and users that a vessel's rollback brought back, which it needs."""
     connection, stage = way.connection, way.companies
     for before in await changes.find(connection, "c.id = $1::text::uuid", later.restored):
-        async for part in way.read(before, "context"):
+        async for part in way.read([before], "context"):
             await stage.load(part, "new")
     for of in FLEET:
         parts_of = await connection.fetch(
@@ -137,7 +138,7 @@ async def _came_along(way: Way, later: Change) -> None:
 
 
 async def _state(way: Way, stage: Stage, change: Change) -> None:
-    async for part in way.read(change, "state"):
+    async for part in way.read([change], "state"):
         await stage.load(part, "one")
 
 
@@ -230,7 +231,7 @@ async def _put_back(
 ) -> None:
     """The ledger's entries as they were then. `about`: table -> target ids; what was decided since about
     others than these stays decided, and what was adopted stays adopted."""
-    async for part in way.read(change, "ledger"):
+    async for part in way.read([change], "ledger"):
         only = {"target_id": about[part.table]} if part.table in about else None
         key = way.graph.tables[part.table].key
         await parts.put_back(way.connection, part, key, rows=rows, about=only)

@@ -24,7 +24,7 @@ async def contents(connection: Connection, change: Change) -> Contents:
     """Reads every part of the checkpoint."""
     found = Contents()
     try:
-        await parts.complete(connection, change.id, change.parts)
+        await parts.complete(connection, {change.id: change.parts})
         async for part in parts.read(connection, change, parts.ROLES):
             if part.role == "state":
                 found.tables[part.table] += from_csv(part.data, part.columns).height

@@ -6,15 +6,17 @@ bulkmig's own wait; anybody else's are drift. Where they can be without it they 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 
-from bulkmig.checkpoint.others import id_of, waits
+from bulkmig.checkpoint.others import WAITING, id_of, waits
 from bulkmig.checkpoint.stage import Drift, Stage
 from bulkmig.postgres.session import Connection
+from bulkmig.source.queries import uuid_array
 from bulkmig.target.graph import Graph
-from bulkmig.target.scope import ForeignKey, TargetTable
+from bulkmig.target.scope import ForeignKey, TargetTable, rows_by
 
 
 class Hanging(Struct, frozen=True):
@@ -67,6 +69,37 @@ def _ends_on_what_goes(stage: Stage, fk: ForeignKey) -> str:
     """A condition over `t`, a row with this foreign key."""
     gone = stage.missing(stage.tables[fk.parent], "o", "was")
     return f"t.{fk.column} IN (SELECT o.{fk.parent_column} FROM now_{stage.number[fk.parent]} o WHERE {gone})"
+
+
+async def apart(
+    stage: Stage, hanging: Sequence[Hanging], roots: Sequence[str]
+) -> list[tuple[TargetTable, str]]:
+    """Queries of rows that can wait and refer to rows of these vessels (target ids) which go, each behind the
+    vessel that they go along with (`marked`): those of others, `hanging`, and those of one of them that refer
+    to another, so that each finds them again that comes back by itself."""
+    queries = []
+    outside = {one.table.name: uuid_array(one.keys) for one in hanging}
+    for name in WAITING:
+        table = stage.tables.get(name)
+        for fk in stage.scope.out_of(name) if table is not None else ():
+            if table is None or fk.parent not in stage.number:
+                continue
+            key, columns = table.key[0], f"{table.key[0]} AS id, {fk.column} AS refers"
+            rows = f"SELECT {columns} FROM now_{stage.number[name]}"
+            if name in outside:
+                rows += f" UNION ALL SELECT {columns} FROM {name} WHERE {key} = ANY ({outside[name]})"
+            theirs = stage.scope.owned(fk.parent, fk.parent_column, roots)
+            goes = _ends_on_what_goes(stage, msgspec.structs.replace(fk, column="refers"))
+            found = await stage.connection.fetch(
+                f"SELECT t.id::text, o.owner::text FROM ({rows}) t JOIN ({theirs}) o ON o.key = t.refers"
+                f" WHERE {goes} EXCEPT SELECT m.key::text, m.owner::text"
+                f" FROM ({stage.scope.owned(name, key, roots)}) m"
+            )
+            if found:
+                ids, owners = (uuid_array(row[n] for row in found) for n in (0, 1))
+                owned = f"SELECT * FROM unnest({owners}, {ids}) AS of_others (owner, key)"
+                queries.append((table, rows_by(table, key, owned)))
+    return queries
 
 
 async def discard(connection: Connection, one: Hanging) -> None:

@@ -3,16 +3,19 @@ source, and adoptions go back with the portal's rows; assigned ids, slugs and QR
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 
 from bulkmig._core.declare import Entity
 from bulkmig.checkpoint.changes import Change
-from bulkmig.checkpoint.parts import Parts, put_back
+from bulkmig.checkpoint.parts import Parts, joined, put_back
 from bulkmig.checkpoint.stage import Stage
 from bulkmig.checkpoint.take import LEDGER
 from bulkmig.encode import base as pack
 from bulkmig.ledger import base, write
 from bulkmig.postgres.session import Connection
+from bulkmig.source.queries import uuid_array
 from bulkmig.target.graph import Graph
 
 _KEEP_CODES = """
@@ -38,20 +41,21 @@ async def keep_assigned(stage: Stage) -> None:
     )
 
 
-async def set_back(connection: Connection, graph: Graph, change: Change, captured: Parts) -> None:
-    """Makes the ledger's rows of the change's vessel what they were."""
-    vessel = f"'{change.vessel_id}'::uuid"
+async def set_back(connection: Connection, graph: Graph, some: Sequence[Change], captured: Parts) -> None:
+    """Makes the ledger's rows of these changes' vessels what they were."""
+    vessels = [change.vessel_id or "" for change in some]
+    these = f"ANY ({uuid_array(vessels)})"
     for table, condition in LEDGER.items():
         # The id of a row that was taken over is the portal's; those that bulkmig derived stay recorded.
         only = " AND adopted" if table == "bulkmig.identities" else ""
-        await connection.execute(f"DELETE FROM {table} WHERE {condition.format(vessel=vessel)}{only}")
-    async for part in captured:
+        await connection.execute(f"DELETE FROM {table} WHERE {condition.format(vessel=these)}{only}")
+    async for part in joined(captured):
         await put_back(connection, part, graph.tables[part.table].key)
     await connection.execute(
         "UPDATE bulkmig.base SET holds = id = ANY ($2::bigint[])"
-        " WHERE vessel_id = $1::text::uuid AND holds <> (id = ANY ($2::bigint[]))",
-        change.vessel_id,
-        list(change.base),
+        " WHERE vessel_id = ANY ($1::text[]::uuid[]) AND holds <> (id = ANY ($2::bigint[]))",
+        vessels,
+        [id_ for change in some for id_ in change.base],
     )
 
 

@@ -26,7 +26,7 @@ _BY_INDEX = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 class Due(Struct, frozen=True):
     """A checkpoint to be taken: its id, and the vessel with its target id. `absent`: nothing of it is in the
     target; `together`: the checkpoints of vessels that change in the same commit because of each other;
-    `incidental`: the run is about others."""
+    `incidental`: the run is about others; `restored`: the change is a rollback to that checkpoint."""
 
     id: str
     vessel: str
@@ -34,10 +34,18 @@ class Due(Struct, frozen=True):
     absent: bool
     together: tuple[str, ...]
     incidental: bool = False
+    restored: str | None = None
 
 
-async def of_vessels(own: Checkpoints, connection: Connection, due: Sequence[Due]) -> dict[str, str]:
-    """Takes these checkpoints; returns their ids by vessel. Those that the run has already stand."""
+Hanging = Sequence[tuple[TargetTable, str]]
+
+
+async def of_vessels(
+    own: Checkpoints, connection: Connection, due: Sequence[Due], hanging: Hanging = ()
+) -> dict[str, str]:
+    """Takes these checkpoints; returns their ids by vessel. Those that the run has already stand. `hanging`:
+    queries of rows of others that go along, each row behind the target id of the vessel it goes along with
+    (`marked`)."""
     taken = await own.taken_of(connection, [one.vessel for one in due])
     due = [one for one in due if one.vessel not in taken]
     if len(due) == 1 or on_file(connection) is not None:  # a large vessel's rows stream
@@ -50,13 +58,16 @@ async def of_vessels(own: Checkpoints, connection: Connection, due: Sequence[Due
                 absent=one.absent,
                 together=one.together,
                 incidental=one.incidental,
+                restored=one.restored,
             )
     elif due:
-        await _take(connection, own.run_id, await own.read_graph(connection), due)
+        await _take(connection, own.run_id, await own.read_graph(connection), due, hanging)
     return taken | {one.vessel: one.id for one in due}
 
 
-async def _take(connection: Connection, run_id: str, graph: Graph, due: Sequence[Due]) -> None:
+async def _take(
+    connection: Connection, run_id: str, graph: Graph, due: Sequence[Due], hanging: Hanging
+) -> None:
     packed = {one.vessel: Packed() for one in due}
     by_root = {one.root: packed[one.vessel] for one in due}
     roots = [one.root for one in due if not one.absent]
@@ -67,6 +78,8 @@ async def _take(connection: Connection, run_id: str, graph: Graph, due: Sequence
     found = {one.vessel for one in due if packed[one.vessel].rows}
     for table, query in _context(graph, [one.root for one in due if one.vessel in found]):
         await _add(connection, "context", table, query, by_root)
+    for table, query in hanging:
+        await _add(connection, "hanging", table, query, by_root)
     rows = {vessel: one.rows for vessel, one in packed.items()}
     ids = uuid_array(packed)
     for name, condition in LEDGER.items():
@@ -93,6 +106,7 @@ async def _take(connection: Connection, run_id: str, graph: Graph, due: Sequence
                 size=size,
                 together=one.together,
                 incidental=one.incidental,
+                restored=one.restored,
             )
         )
     await store(connection, stored)

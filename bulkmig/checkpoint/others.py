@@ -77,10 +77,11 @@ async def take_along(
 
 
 async def bring_back(
-    connection: Connection, stage: Stage, graph: Graph, parts: Iterable[Part]
+    connection: Connection, stage: Stage, graph: Graph, parts: Iterable[Part], roots: Sequence[str]
 ) -> Counter[str]:
     """Inserts rows of others that went along once, and gives those that stayed their references back, where
-    all that they refer to is there again; they wait no longer. Returns how many came, by table."""
+    all that they refer to is there again; they wait no longer. Those that belong to vessels which go back as
+    well (`roots`) are in `was` from now on. Returns how many came, by table."""
     back: defaultdict[str, list[str]] = defaultdict(list)
     for part in parts:
         table = graph.tables[part.table]
@@ -115,6 +116,14 @@ async def bring_back(
                     WAITING[name][0],
                     [source for _, source in source_ids],
                 )
+        if ids and name in stage.number:
+            table = graph.tables[name]
+            columns, mine = ", ".join(f"t.{c}" for c in table.columns), stage.scope.rows(name, roots)
+            await connection.execute(
+                f"INSERT INTO was_{stage.number[name]} SELECT {columns} FROM {name} t"
+                f" WHERE t.{table.key[0]} = ANY ($1::text[]::uuid[]) AND {mine}",
+                ids,
+            )
     return Counter({name: len(ids) for name, ids in back.items()})
 
 
@@ -192,7 +201,7 @@ async def without_waiting(stage: Stage, vessels: Sequence[str]) -> None:
         )
 
 
-async def with_returned(stage: Stage, vessel: str) -> None:
+async def with_returned(stage: Stage, vessels: Sequence[str]) -> None:
     """Adds rows to `one` that had gone with rows of other vessels and came back with them."""
     for name, (entity, _) in WAITING.items():
         if name not in stage.number:
@@ -203,7 +212,7 @@ async def with_returned(stage: Stage, vessel: str) -> None:
             f" WHERE {stage.missing(table, 'o', 'one')}"
         )
         own = [row["id"] for row in rows if waits(name, row["id"])]
-        written = await base.read(stage.connection, [vessel], entity) if own else None
+        written = await base.read(stage.connection, vessels, entity) if own else None
         if written is not None:
             of = next(of for of in PER_VESSEL if of.name == entity)
             back = written.filter(pl.col(f"{name}.{table.key[0]}").is_in(own))

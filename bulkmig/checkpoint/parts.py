@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Literal
 
@@ -38,6 +39,10 @@ _SIZE = 1024 * 1024  # bytes of CSV in a part, if no single row is larger
 _READ = """
 SELECT part, role, table_name, columns, payload, digest FROM bulkmig.checkpoint_parts
  WHERE checkpoint_id = $1::text::uuid AND part > $2 AND role = ANY ($3) ORDER BY part LIMIT $4
+"""
+_COUNTED = """
+SELECT checkpoint_id::text AS id, count(*) AS parts FROM bulkmig.checkpoint_parts
+ WHERE checkpoint_id = ANY ($1::text[]::uuid[]) GROUP BY checkpoint_id
 """
 _AT_ONCE = 8  # parts in memory
 
@@ -146,16 +151,33 @@ def opened(of: Owner, row: Record, keys: Keyring) -> Part:
     return Part(role, table, columns, expand(packed, f"checkpoint {of.id}: part {number}"))
 
 
-async def complete(connection: Connection, checkpoint: str, parts: int) -> None:
-    """Raises CheckpointError where parts are missing or too many."""
-    found = await connection.fetchval(
-        "SELECT count(*) FROM bulkmig.checkpoint_parts WHERE checkpoint_id = $1::text::uuid", checkpoint
-    )
-    if found != parts:
-        raise CheckpointError(
-            f"checkpoint {checkpoint} has {found} of its {parts} parts",
-            "restore bulkmig.checkpoint_parts from a backup",
-        )
+async def joined(read: Parts) -> Parts:
+    """The same rows in fewer parts: a table's of many small checkpoints together."""
+    held: defaultdict[tuple[Role, str, tuple[str, ...]], list[bytes]] = defaultdict(list)
+    size = 0
+    async for part in read:
+        if held and size + len(part.data) > _SIZE:
+            for of, data in held.items():
+                yield Part(*of, b"".join(data))
+            held.clear()
+            size = 0
+        held[part.role, part.table, part.columns].append(part.data)
+        size += len(part.data)
+    for of, data in held.items():
+        yield Part(*of, b"".join(data))
+
+
+async def complete(connection: Connection, checkpoints: Mapping[str, int]) -> None:
+    """Raises CheckpointError where parts of these checkpoints, which should have so many, are missing or too
+    many."""
+    rows = await connection.fetch(_COUNTED, list(checkpoints))
+    found = {row["id"]: row["parts"] for row in rows}
+    for checkpoint, parts in checkpoints.items():
+        if found.get(checkpoint, 0) != parts:
+            raise CheckpointError(
+                f"checkpoint {checkpoint} has {found.get(checkpoint, 0)} of its {parts} parts",
+                "restore bulkmig.checkpoint_parts from a backup",
+            )
 
 
 async def copy_part(connection: Connection, table: str, part: Part) -> int:

@@ -21,7 +21,7 @@ SELECT NOT a.attnotnull AS nullable, t.typcategory = 'S' AS text
 """
 # So many rows are joined as sets until the end of the transaction: what statistics say of tables that were
 # emptied or filled just now is wrong, and a loop within a loop would go through all rows for each.
-_MANY = 5_000
+MANY = 5_000
 
 
 class Taken(CheckpointError):
@@ -44,7 +44,7 @@ async def restore(stage: Stage) -> Restored:
     for table in stage.scope.tables:
         await _make_room(stage, table)
     result = await _difference(stage)
-    if (result.inserted + result.updated + result.deleted).total() > _MANY:
+    if (result.inserted + result.updated + result.deleted).total() > MANY:
         await stage.connection.execute("SET LOCAL enable_nestloop = off")
     tables = stage.scope.tables
     await stage.connection.execute("SET LOCAL enable_seqscan = off")

@@ -22,7 +22,7 @@ from msgspec import Struct
 from bulkmig._core.declare import Entity, Table
 from bulkmig._core.frames import to_csv
 from bulkmig.checkpoint.parts import Part, copy_part
-from bulkmig.encode import read_base
+from bulkmig.encode import read_bases
 from bulkmig.entities import ENTITIES, entity
 from bulkmig.errors import CheckpointError
 from bulkmig.ledger import base
@@ -35,7 +35,7 @@ _NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 _COPIES = ("was", "due", "now", "one", "new")
 _WRITTEN = """
 SELECT id, entity, kind FROM bulkmig.base
- WHERE checkpoint_id = $1::text::uuid AND kind <> 'forgotten' AND (kind = 'stayed') = $2
+ WHERE checkpoint_id = ANY ($1::text[]::uuid[]) AND kind <> 'forgotten' AND (kind = 'stayed') = $2
  ORDER BY kind = 'untouched' DESC, id
 """
 
@@ -157,30 +157,48 @@ class Stage:
             if (up := self.scope.owner.get(table.name)) is not None and up.parent != self.scope.root
         )
 
-    async def expect_written(self, checkpoint: str, *, stayed: bool = False) -> None:
-        """Lets `one` go through the change that this checkpoint was taken for; or have the rows that `stayed`
-        in a rollback of companies."""
+    async def expect_written(self, checkpoints: Sequence[str], *, stayed: bool = False) -> None:
+        """Lets `one` go through the changes that these checkpoints were taken for, one a vessel; or have the
+        rows that `stayed` in a rollback of companies."""
         names = {of.name for of in ENTITIES}
         # Rows, or cells, that stayed as they were when their base changed come first: it wrote none of them.
         untouched: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for id_, name, kind in await self.connection.fetch(_WRITTEN, checkpoint, stayed):
-            if name not in names:
-                continue
-            payload = await base.payload_of(self.connection, id_)
+        written: dict[str, list[bytes]] = {}
+        size = 0
+        rows = await self.connection.fetch(_WRITTEN, list(checkpoints), stayed)
+        found = [(id_, name, kind) for id_, name, kind in rows if name in names]
+        payloads = base.payloads_of(self.connection, [id_ for id_, _, _ in found])
+        for _, name, kind in found:
+            payload = await anext(payloads)
             if kind == "untouched":
                 for entry in base.read_ids(payload):
                     cell, _, own_id = entry.rpartition("/")
                     untouched[name][cell].append(own_id)
                 continue
+            if kind == "removed" or size + len(payload) > base.TOGETHER:
+                await self._merge(written, untouched)
+                written, size = {}, 0
             if kind == "removed":
                 await self._remove(base.read_keys(payload))
-                continue
-            of = entity(name)
-            own = pl.col(f"{of.tables[0].name}.{of.tables[0].own_key}")
-            frame = read_base(payload).filter(~own.is_in(untouched[name][""]))
+            else:
+                written.setdefault(name, []).append(payload)
+                size += len(payload)
+        await self._merge(written, untouched)
+
+    async def _merge(
+        self,
+        written: Mapping[str, Sequence[bytes]],
+        untouched: Mapping[str, Mapping[str, Sequence[str]]],
+    ) -> None:
+        """Merges parts of the base by entity. Of a row in several the last counts, which is what stands."""
+        for name, payloads in written.items():
+            of, left = entity(name), untouched.get(name, _NOTHING)
+            own = f"{of.tables[0].name}.{of.tables[0].own_key}"
+            frame = read_bases(payloads)[0].filter(~pl.col(own).is_in(left.get("", ())))
+            frame = frame.unique(["source_id", own], keep="last", maintain_order=True)
             for table in of.tables:
                 if table.name in self.number:
-                    await self.merge(of, table, frame, untouched[name])
+                    await self.merge(of, table, frame, left)
 
     async def _remove(self, keys: dict[str, list[str]]) -> None:
         for name, ids in keys.items():

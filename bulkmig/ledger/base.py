@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -17,7 +17,7 @@ from bulkmig.postgres.session import Connection, keys_of
 OWNER, _PART = "~owner", "~part"  # columns of read rows: the vessel and the id of their part
 _PLACE = (OWNER, _PART)
 _AT_ONCE = 16  # parts: some megabytes, compressed
-_TOGETHER = 1024 * 1024  # bytes of them that are unpacked at once
+TOGETHER = 1024 * 1024  # bytes of them that are unpacked at once
 # What it takes to open a part.
 SEALED = "vessel_id::text, run_id::text, entity, kind, checkpoint_id::text, payload"
 _PARTS = """
@@ -36,6 +36,18 @@ _keys = msgspec.msgpack.Decoder(dict[str, list[str]])
 def place(vessel_id: str, run_id: str, entity: str, kind: str, checkpoint: str | None) -> bytes:
     """What ties a sealed part to its vessel, its run and its change."""
     return f"base/{vessel_id}/{run_id}/{entity}/{kind}/{checkpoint}".encode()
+
+
+async def payloads_of(connection: Connection, ids: Sequence[int]) -> AsyncIterator[bytes]:
+    """The payloads of these parts in their order, some in memory at once. Raises CheckpointError."""
+    for first in range(0, len(ids), _AT_ONCE):
+        some = ids[first : first + _AT_ONCE]
+        rows = await connection.fetch(
+            f"SELECT id, {SEALED} FROM bulkmig.base WHERE id = ANY ($1::bigint[])", some
+        )
+        found = {row["id"]: row for row in rows}
+        for id_ in some:
+            yield opened(connection, found[id_])
 
 
 async def payload_of(connection: Connection, id_: int) -> bytes:
@@ -130,7 +142,7 @@ def small_enough(parts: Iterable[tuple[R, bytes]]) -> Iterator[list[tuple[R, byt
     together: list[tuple[R, bytes]] = []
     size = 0
     for part in parts:
-        if together and size + len(part[1]) > _TOGETHER:
+        if together and size + len(part[1]) > TOGETHER:
             yield together
             together, size = [], 0
         together.append(part)

@@ -12,7 +12,7 @@ from bulkmig.checkpoint.many import Due, of_vessels
 from bulkmig.checkpoint.take import new_id
 from bulkmig.entities import PER_VESSEL
 from bulkmig.ledger import base, write
-from bulkmig.ledger.locks import lock_key
+from bulkmig.ledger.locks import LOCK_VESSELS, lock_keys
 from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.sync import alone, held
@@ -62,8 +62,7 @@ async def delete(
     here. Rows that the source has still, without their parents, are kept as long as those are."""
     results = {vessel.id: Loaded(vessel, "migrated") for vessel in vessels}
     async with transaction(target, commit=not options.dry_run):
-        for key in sorted(lock_key(vessel.id) for vessel in vessels):
-            await target.execute("SELECT pg_advisory_xact_lock($1)", key)
+        await target.execute(LOCK_VESSELS, lock_keys(results))
         if await alone.rolled_back(target, [*results]):
             return [Loaded(vessel, "skipped") for vessel in vessels]
         graph = await options.checkpoints.read_graph(target)

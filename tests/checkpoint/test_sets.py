@@ -9,8 +9,9 @@ import pytest
 from bulkmig import Selection, migrate
 from bulkmig._version import __version__
 from bulkmig.checkpoint import changes
-from bulkmig.checkpoint.back import Back, Way, go_back
+from bulkmig.checkpoint.back import Back, go_back
 from bulkmig.checkpoint.take import Checkpoints
+from bulkmig.checkpoint.way import Way
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger import audit, runs
 from bulkmig.postgres.dsn import parse

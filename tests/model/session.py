@@ -316,6 +316,23 @@ class Session:
             if row is not None and (self.mirror.real(id_),) not in there["cross_references"]:
                 self.state.tables.delete("cross_references", row)
                 wait(self.state, id_)
+        # Where vessels went in one transaction, each checkpoint has the references between them.
+        for source_id in list(self.state.pending):
+            ref = Ref("cross_reference", source_id)
+            if (self.mirror.real(self.state.target_id(ref)),) in there["cross_references"]:
+                self._came_back(ref)
+
+    def _came_back(self, ref: Ref) -> None:
+        """A reference that waited is as it last was, if both its ends are there."""
+        for change in reversed(self.history.changes):
+            then = change.step.before
+            row = then.tables.get("cross_references", then.target_id(ref))
+            if row is not None and ref in then.base:
+                if not self.state.tables.dangling({"cross_references": row}):
+                    self.state.tables.put("cross_references", row)
+                    self.state.base[ref] = then.base[ref]
+                    del self.state.pending[ref.source_id]
+                return
 
     async def _record(
         self, report: Report, before: State, steps: Mapping[str | None, tuple[State, State]] | None = None

@@ -117,6 +117,7 @@ KILLED: dict[str, tuple[str, ...]] = {
         "UPDATE bulkmig.runs",
         "COPY bulkmig.checkpoint_parts",
         "INSERT bulkmig.checkpoints",
+        "COPY bulkmig.base",
         "INSERT bulkmig.pending",
         "INSERT bulkmig.qr_codes",
         "DELETE bulkmig.vessels",

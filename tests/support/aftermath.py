@@ -316,7 +316,7 @@ async def ledger(url: str, keys: Keyring = NO_KEYS) -> dict[str, bytes]:
 
 def _held(kind: str, payload: bytes) -> list[object]:
     """What a part of the base holds."""
-    if kind in ("rows", "standing"):
+    if kind in ("rows", "stayed", "standing"):
         return list(read_base(payload).rows())
     ids = msgspec.msgpack.decode(payload)
     return [(table, id_) for table, of in ids.items() for id_ in of] if isinstance(ids, dict) else list(ids)
@@ -329,7 +329,7 @@ async def checkpoints(url: str, keys: Keyring = NO_KEYS) -> dict[str, bytes]:
             return {}
         found = {}
         for change in await changes.find(connection):
-            await parts.complete(connection, change.id, change.parts)
+            await parts.complete(connection, {change.id: change.parts})
             held = [
                 f"{part.role} {part.table} {row}"
                 async for part in parts.read(connection, change, parts.ROLES)

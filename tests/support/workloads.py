@@ -63,6 +63,19 @@ SELECT ('20000000-0000-4000-8000-00000000' || twin)::uuid, id, 'twin', 'TWIN', '
   FROM unnest(ARRAY['3155', '3181']) AS t (twin),
        (SELECT id FROM vessels WHERE onboarding_status = 'APPROVED' ORDER BY id LIMIT 1) AS v;
 """
+# A vessel that is not adopted, so that the companies which are not go.
+_OF_AN_ADOPTED_COMPANY = """
+SELECT i.source_id::text AS id FROM vessels v
+  JOIN bulkmig.identities i ON i.entity = 'vessel' AND i.target_id = v.id AND NOT i.adopted
+  JOIN bulkmig.identities c ON c.entity = 'company' AND c.target_id = v.company_id AND c.adopted
+ ORDER BY 1 LIMIT 1
+"""
+_THAT_OTHERS_REFER_TO = """
+SELECT DISTINCT i.source_id::text AS id FROM cross_references r
+  JOIN equipment e ON e.id IN (r.source_equipment_id, r.target_equipment_id)
+  JOIN bulkmig.identities i ON i.entity = 'vessel' AND i.target_id = e.vessel_id
+ WHERE e.vessel_id <> r.vessel_id ORDER BY 1
+"""
 # What people did to that fleet since: to a large vessel and three small ones, {v[0]} to {v[3]}, to the large
 # one's equipment {e[...]}, and to users {u[...]}.
 _CHANGED = """
@@ -390,7 +403,11 @@ class Workloads:
         return await self._on(source, target, "verify", "--all")
 
     async def _rollback(self) -> Workload:
+        """Of a run, while a vessel stays that came again since: its references to those that go will wait."""
         source, target, run_id = await self._fleet()
+        stays = (await _vessels(target, _OF_AN_ADOPTED_COMPANY))[0]
+        await _done(source, target, "rollback", "--vessel", stays, "--yes")
+        await _done(source, target, "migrate", stays, "--on-error", "quarantine", *SMALL)
         return await self._on(source, target, "rollback", "--run", run_id, "--yes")
 
     async def _sync(self) -> Workload:
@@ -406,7 +423,7 @@ class Workloads:
     async def _return(self) -> Workload:
         """The way back from a rollback, of a vessel that others' rows end on."""
         source, target, _ = await self._fleet()
-        ends = await _vessels_that_others_refer_to(target)
+        ends = await _vessels(target, _THAT_OTHERS_REFER_TO)
         run_id = await _done(source, target, "rollback", "--vessel", ends[0], "--yes")
         return await self._on(source, target, "rollback", "--run", run_id, "--yes")
 
@@ -450,15 +467,10 @@ async def _done(source: str, target: str, *command: str) -> str:
     return run_id
 
 
-async def _vessels_that_others_refer_to(target: str) -> list[str]:
+async def _vessels(target: str, query: str) -> list[str]:
     connection = await asyncpg.connect(target)
     try:
-        rows = await connection.fetch(
-            "SELECT DISTINCT i.source_id::text AS id FROM cross_references r"
-            " JOIN equipment e ON e.id IN (r.source_equipment_id, r.target_equipment_id)"
-            " JOIN bulkmig.identities i ON i.entity = 'vessel' AND i.target_id = e.vessel_id"
-            " WHERE e.vessel_id <> r.vessel_id ORDER BY 1"
-        )
+        rows = await connection.fetch(query)
     finally:
         await connection.close()
     return [row["id"] for row in rows]

@@ -22,7 +22,6 @@ pytestmark = pytest.mark.only_postgresql("a file has one writer: nobody comes be
 
 SPEC = FleetSpec(seed=12, vessels=3, companies=1, users_per_company=3, equipment=6, cross_references=0)
 OF_A_UNIT = "AS locked (key)"
-OF_ONE = "SELECT pg_advisory_xact_lock($1)"
 CHANGE = "UPDATE equipment SET model = 'changed', updated_at = now()"
 MOVE = """
 WITH one AS (UPDATE equipment SET vessel_id = $2::text::uuid, location_id = NULL, updated_at = now()
@@ -132,7 +131,7 @@ async def test_one_that_the_source_has_no_more_is_not_deleted_and_not_marked(
     origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
     vessel = await gone_vessel(origin)
     allowed = msgspec.structs.replace(config, allow_deletions=True)
-    async with about_to_lock(allowed, ALL, OF_ONE) as going:
+    async with about_to_lock(allowed, ALL, OF_A_UNIT) as going:
         await undone(config, vessel=vessel)
     report = going.result()
     assert (report.status, report.failures, report.skipped) == ("completed", [], 1)

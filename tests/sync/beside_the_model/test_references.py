@@ -216,7 +216,8 @@ async def test_a_reference_that_came_with_its_end_is_back_when_the_runs_rollback
 async def test_a_reference_that_waits_though_its_ends_are_back_comes_with_a_change_of_its_vessel(
     session: Session,
 ) -> None:
-    await session.rollback_run(session.runs[0].run_id, force=False)
+    for vessel in (THREE, ONE):
+        await session.rollback_vessel(vessel, force=False)
     for vessel in (THREE, ONE):
         (change,) = [one for one in session.history.changes if one.vessel == vessel and one.restored]
         await session.rollback(change, force=False)
