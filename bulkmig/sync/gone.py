@@ -73,13 +73,14 @@ async def delete(
             root = await target.fetchval(_TARGET, vessel.id)
             gone = await _written(source, target, vessel, stays[vessel.id])
             kept = {row["id"]: row["reason"] for row in await target.fetch(_KEPT, vessel.id, list(FOR_NOW))}
-            # What it was kept for may have gone, too.
+            # What it was kept for may have gone, too, or goes now.
+            going = any(ids - kept.keys() for ids in gone.values())
             freed = bool(await held.free(target, options.checkpoints, [vessel.id]))
             if not freed and kept.get(vessel.id) == held.ROWS_LEFT:
-                freed = not await held.anything_left(target, graph, root)
+                freed = going or not await held.anything_left(target, graph, root)
             if freed:
                 anew.add(("vessel", vessel.id))
-            elif not any(ids - kept.keys() for ids in gone.values()):  # that was done before
+            elif not going:  # that was done before
                 continue
             roots[vessel.id] = root
             for name, ids in gone.items():

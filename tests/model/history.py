@@ -190,7 +190,9 @@ def without_portal(history: History, change: Change) -> Rows:
 def _undone(to: Change, later: Change, change: Change, due: Rows, before: Mapping[str, Rows]) -> Rows:
     """What is due when `later` went back to `to`: what was due then, so that what the portal had changed by
     then it still has changed, since an earlier change. `before`: what was due before each change since."""
-    about = replace(change, roots=tuple(root for root in change.roots if root in to.roots))
+    shared = tuple(root for root in change.roots if root in to.roots)
+    # A vessel that was adopted meanwhile has another root.
+    about = change if change.vessel is not None else replace(change, roots=shared)
     then, now = part(to.step.before, about), part(later.step.after, about)
     mine = _of(due, about)
     found = {key: row for key, row in due.items() if key not in mine} | _of(before.get(to.id, now), about)

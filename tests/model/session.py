@@ -350,7 +350,7 @@ class Session:
                 Change(
                     row["id"],
                     row["vessel"],
-                    tuple(real.get(root, self._future(row["vessel"], root)) for root in row["roots"]),
+                    tuple(real.get(root, self._future(row["vessel"], root, before)) for root in row["roots"]),
                     Step(report.run_id, report.command, *(steps or {}).get(row["vessel"], whole)),
                     row["restored"],
                     tuple(row["together"]),
@@ -364,10 +364,10 @@ class Session:
             if changed - covered:
                 self.fail([f"no checkpoint has {company}" for company in changed - covered])
 
-    def _future(self, vessel: str | None, root: str) -> Cell:
-        """A root that has no id yet: a vessel that didn't come, or a row of the portal's own."""
-        adopted = set(self.state.adopted.values())
-        if root in adopted or vessel is None:
+    def _future(self, vessel: str | None, root: str, before: State) -> Cell:
+        """A root that bulkmig has given no id: a vessel that didn't come, or a row of the portal's own."""
+        of_portal = {row["id"] for state in (before, self.state) for row in state.tables.rows("vessels")}
+        if root in of_portal or vessel is None:
             return root
         return Ref("vessel", vessel)
 

@@ -9,14 +9,17 @@ from tests.oracle.draft import Ref
 from tests.sync.beside_the_model.scene import (
     ANN,
     CRANE,
+    OF_PUMP,
     OF_RADAR,
     OF_VALVE,
     OF_WINCH,
     ONE,
+    PUMP,
     RADAR,
     TWO,
     VALVE,
     WINCH,
+    move,
     portal,
     source,
     sync,
@@ -128,3 +131,14 @@ async def test_equipment_goes_as_the_document_for_which_it_stayed_moves_to_anoth
     await source(session, "vessels", ONE, imo_number="9241061")
     await sync(session)
     assert not session.state.is_there(Ref("equipment", RADAR))
+
+
+async def test_a_vessel_goes_in_the_sync_in_which_the_last_of_its_rows_does(session: Session) -> None:
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "equipment", PUMP, name=" ")
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert session.state.is_there(Ref("vessel", ONE)), "the pump stays on it"
+    await source_steps.delete_row(session, "equipment", PUMP)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("vessel", ONE))
