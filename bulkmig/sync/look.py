@@ -141,7 +141,7 @@ class Look(Struct):
             verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
             part.was[ids[source]] = was
             undecided = verdict.conflict is not None and verdict.conflict.open
-            if source in came and undecided and not self.moves.carry(entity, was or bases[source]):
+            if source in came and undecided and was is not None and not self.moves.carry(entity, was):
                 # It stays where the target has it until somebody decides.
                 self.moves.keep_there(owner_of[source], entity.name, (source, ids[source], verdict.conflict))
             else:

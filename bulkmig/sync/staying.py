@@ -1,6 +1,7 @@
 """Rows that were to move to another vessel and are kept as they were last written, or about which a conflict
 is open: they stay on the vessel where the target has them, so that whatever becomes of them later has a
-checkpoint of that vessel. What hangs on equipment goes where that goes."""
+checkpoint of that vessel. What hangs on equipment goes where that goes, and what the target has nowhere goes
+where the source has it."""
 
 from __future__ import annotations
 
@@ -32,6 +33,8 @@ async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -
                 source: then for source, then in came.items() if source in found.held or source in undecided
             }
             stay = await _staying(target, entity, left, moves) if left else {}
+            if stay and vessel not in moves.arriving:
+                stay = await _there(target, entity, stay, moves)
             moves.stay(vessel, entity.name, stay)
             for source, then in stay.items():
                 _give_back(source, found, of[then].found[entity.name], vessel, then)
@@ -54,6 +57,14 @@ async def _staying(
     rows = [] if written is None else written.iter_rows(named=True)
     along = {row["source_id"] for row in rows if moves.carry(entity, make(entity, row))}
     return {source: then for source, then in kept.items() if source not in along}
+
+
+async def _there(target: Connection, entity: Entity, rows: Mapping[str, str], moves: Moves) -> dict[str, str]:
+    """Those of these rows (source id -> vessel) that the target has."""
+    table, ids = entity.tables[0], {moves.ids[entity.name][source]: source for source in rows}
+    query = f"SELECT {table.own_key}::text FROM {table.name} WHERE {table.own_key} = ANY ($1::text[]::uuid[])"
+    found = {ids[row[0]] for row in await target.fetch(query, sorted(ids))}
+    return {source: then for source, then in rows.items() if source in found}
 
 
 def _give_back(source: str, found: Found, other: Found, vessel: str, then: str) -> None:

@@ -342,8 +342,8 @@ AFTER_A_VESSELS_ROLLBACK = {"checkpoint/companies.py:_came_along", "sync/record.
 # Where a rollback goes back past a sync that left cells of a row to the portal, as tests/sync has it: it
 # fills temporary tables alone.
 PAST_A_MERGE = {"checkpoint/stage.py:merge"}
-# Where a row in conflict goes with its equipment to another vessel, as tests/sync has it: amid the transaction
-# of both.
+# Where a row in conflict goes with its equipment to another vessel, as tests/sync has it: amid the
+# transaction of both.
 WITH_A_CONFLICT = {"sync/conflicts.py"}
 # What reads like a statement and is none that bulkmig executes on a portal.
 TEXT: dict[str, str] = {

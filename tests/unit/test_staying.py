@@ -22,8 +22,12 @@ async def test_they_count_as_rows_of_that_vessel(monkeypatch: pytest.MonkeyPatch
         assert vessels == ["old"]
         return {(SCORE, "disputed"): "1"}
 
+    async def fetch(_: str, ids: list[str]) -> list[tuple[str]]:
+        return [(id_,) for id_ in ids]
+
     monkeypatch.setattr(conflicts, "open_ones", open_ones)
-    moves, target = Moves(), cast(Any, None)
+    moves, target = Moves(), cast(Any, SimpleNamespace(fetch=fetch))
+    moves.ids[SCORE] = {name: f"id of {name}" for name in ("held", "disputed", "moving")}
     moves.came["new"][SCORE] = {"held": "old", "disputed": "old", "moving": "old"}
     moves.left["old"][SCORE] = {"held", "disputed", "moving"}
     old, new = (

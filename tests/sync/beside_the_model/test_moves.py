@@ -260,3 +260,19 @@ async def test_a_rollback_of_the_move_brings_both_back_to_where_they_were(sessio
     conflicts = await package.conflicts(session.settings(), "open")
     assert [one["vessel_id"] for one in conflicts] == [TWO]
     await session.resolve(0, "source")
+
+
+async def test_equipment_that_the_portal_deleted_and_that_is_kept_out_goes_where_the_source_has_it(
+    session: Session,
+) -> None:
+    """Its old one may be gone when it comes back: under its own id, as what the portal has deleted."""
+    pump = Ref("equipment", PUMP)
+    await portal_steps.delete_row(session, "equipment", pump)
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source(session, "equipment", PUMP, name=" ")
+    await sync(session)
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    await source(session, "equipment", PUMP, name="Pump again")
+    await sync(session, "merge")
+    assert session.state.is_there(pump)
