@@ -20,6 +20,11 @@ from bulkmig.sync.decide import Conflict
 from bulkmig.sync.row import Row, ends_of, placing
 
 
+def goes_along(entity: Entity) -> bool:
+    """Whether rows of this entity are on the vessel that their equipment is on."""
+    return entity.through is not None or placing(entity) is not None
+
+
 class Moves(Struct):
     """What goes from one vessel to another.
 
@@ -96,7 +101,7 @@ class Moves(Struct):
 
     def carry(self, entity: Entity, row: Row) -> bool:
         """Whether a row is where its equipment is, and that moves."""
-        if entity.through is None and placing(entity) is None:
+        if not goes_along(entity):
             return False
         going = {self.ids["equipment"][id_] for rows in self.came.values() for id_ in rows["equipment"]}
         return not going.isdisjoint(ends_of(entity, row))

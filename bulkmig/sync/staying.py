@@ -13,7 +13,7 @@ from bulkmig.postgres.session import Connection
 from bulkmig.sync import conflicts
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.kept import pending
-from bulkmig.sync.moves import Moves
+from bulkmig.sync.moves import Moves, goes_along
 from bulkmig.sync.row import make
 
 
@@ -48,6 +48,8 @@ async def _staying(
         # What waits is not there, and is its new vessel's.
         waiting = await pending(target, owners, entity)
         return {source: then for source, then in kept.items() if source not in waiting}
+    if not goes_along(entity):
+        return dict(kept)
     written = await base.among(target, owners, entity.name, kept)
     rows = [] if written is None else written.iter_rows(named=True)
     along = {row["source_id"] for row in rows if moves.carry(entity, make(entity, row))}
