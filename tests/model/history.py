@@ -155,8 +155,8 @@ def without_portal(history: History, change: Change) -> Rows:
     for later in history.changes[history.changes.index(change) :]:
         before[later.id] = dict(due)
         if later not in since and change.vessel is None:
-            # A vessel that went back brought along what it needs.
-            due |= {key: row for key, row in _written(later.step, change) if row is not None}
+            if later.restored is not None:  # a vessel that went back brought along what it needs
+                due |= {key: row for key, row in _written(later.step, change) if row is not None}
             continue
         if later not in since and any(later.step.before is one.step.before for one in since):
             continue  # one of these is of the same step

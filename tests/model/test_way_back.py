@@ -145,3 +145,15 @@ def test_what_came_back_is_as_the_change_found_it(case: Case) -> None:
     assert not case.is_there(blue)
     back(case, change)
     assert case.cell(blue, "name") == "Bluer"
+
+
+def test_what_a_sync_kept_of_a_company_was_changed_since_an_earlier_change(case: Case) -> None:
+    """If the portal changed or added rows ... since ..., rollback refuses and lists them"""
+    acme = case.find("companies", code="ACME")
+    first = next(change for change in case.history.changes if change.vessel is None)
+    case.portal(acme, "companies", logo_url="portal")
+    case.source("companies", acme.source_id, name="Source")
+    case.sync(strategy="merge")
+    assert case.cell(acme, "logo_url") == "portal"
+    with pytest.raises(Refused):
+        back(case, first)
