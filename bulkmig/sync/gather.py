@@ -141,8 +141,8 @@ class Gather:
             pl.col(vessel).is_in(due) & (pl.col(vessel) != pl.col("vessel_id"))
             for _, vessel in abroad(outcome.raw.columns)
         )
-        rows = outcome.raw.filter(pl.any_horizontal(*others))
-        return rows.join(outcome.image, left_on="id", right_on="source_id", how="semi", maintain_order="left")
+        sound = pl.concat([outcome.image["source_id"], outcome.waiting["id"]])
+        return outcome.raw.filter(pl.any_horizontal(*others) & pl.col("id").is_in(sound.implode()))
 
     def _held_back(self, outcome: Outcome) -> pl.DataFrame | None:
         """Rows (id, vessel) that would lose what they hang on only because that is kept as it was last
@@ -222,9 +222,11 @@ class Gather:
         return {id_ for frame in self.found["equipment"].quarantined for id_ in frame["source_id"]}
 
     def abroad(self, entity: Entity) -> pl.DataFrame | None:
-        """Source rows that are new or have changed and name equipment of other vessels of this run."""
+        """Source rows that are new, have changed or are written and wait for an end, and name equipment of
+        other vessels of this run."""
         found = self.found[entity.name]
         ids = [id_ for frame in (*found.new, *found.changed) for id_ in frame["source_id"]]
+        ids += [id_ for frame in found.waiting for id_ in frame["id"] if id_ in found.held]
         rows = [frame.filter(pl.col("id").is_in(ids)) for frame in self._abroad.get(entity.name, ())]
         rows = [frame for frame in rows if frame.height]
         return pl.concat(rows) if rows else None
@@ -244,6 +246,7 @@ class Gather:
         found, out = self.found[entity.name], quarantined["source_id"].to_list()
         found.new = [frame.filter(~pl.col("source_id").is_in(out)) for frame in found.new]
         found.changed = [frame.filter(~pl.col("source_id").is_in(out)) for frame in found.changed]
+        found.waiting = [frame.filter(~pl.col("id").is_in(out)) for frame in found.waiting]
         found.quarantined.append(quarantined)
         found.findings.append(findings)
         written = self._written.get(entity.name)

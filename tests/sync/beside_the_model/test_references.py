@@ -278,3 +278,13 @@ async def test_a_reference_that_was_listed_for_its_end_is_so_no_longer_when_it_c
     await source(session, "vessels", ONE, imo_number=None)
     await session.migrate(None)
     assert session.state.is_there(reference)
+
+
+async def test_a_reference_that_changes_to_equipment_of_a_vessel_that_is_kept_out_is_listed_at_once(
+    session: Session,
+) -> None:
+    reference = OF_PUMP["cross_references"]
+    await source(session, "cross_references", reference, target_equipment_id=ANCHOR)
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED", metadata='{"n": 1E200000}')
+    await sync(session)
+    assert Ref("cross_reference", reference) in session.state.quarantine
