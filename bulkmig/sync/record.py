@@ -121,7 +121,8 @@ def _waiting(
     }
     # What was written once waits only where a rollback took its ends, or this commit the one that it had;
     # else it is there, or the portal has deleted it.
-    went = set[str]().union(*(made.parts[entity.name].forget for made in plans.values()))
+    parts = [made.parts[entity.name] for made in plans.values()]
+    went = {s for part in parts for s in part.forget} - {s for part in parts for s in part.base}
     for lost in waiting.keys() & {*rows.held, *rows.back} - before - went:
         results[waiting.pop(lost)].unsettled = True  # it may come back with its end
     for vessel in vessels:

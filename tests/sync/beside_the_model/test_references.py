@@ -288,3 +288,14 @@ async def test_a_reference_that_changes_to_equipment_of_a_vessel_that_is_kept_ou
     await source(session, "vessels", FOUR, onboarding_status="APPROVED", metadata='{"n": 1E200000}')
     await sync(session)
     assert Ref("cross_reference", reference) in session.state.quarantine
+
+
+async def test_a_reference_that_the_portal_deleted_with_its_end_moves_and_waits_for_nothing(
+    session: Session,
+) -> None:
+    """It was written once: a reference that waits has never been, or has gone by bulkmig's doing."""
+    await portal_steps.delete_row(session, "equipment", session.state.target_id(Ref("equipment", CRANE)))
+    await move(session, VALVE, OF_VALVE, THREE)
+    await sync(session, "target_wins")
+    assert OF_VALVE["cross_references"] not in session.state.pending
+    await sync(session, "target_wins")
