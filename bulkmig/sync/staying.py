@@ -33,7 +33,10 @@ async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -
                 source: then for source, then in came.items() if source in found.held or source in undecided
             }
             stay = await _staying(target, entity, left, moves) if left else {}
-            if stay and vessel not in moves.arriving:
+            for then in stay.values():  # before the brake they count where they were
+                found.written[vessel] -= 1
+                of[then].found[entity.name].written[then] += 1
+            if stay and not (vessel in moves.arriving and vessel in gather.unit.whole):
                 stay = await _there(target, entity, stay, moves)
             moves.stay(vessel, entity.name, stay)
             for source, then in stay.items():
@@ -74,5 +77,3 @@ def _give_back(source: str, found: Found, other: Found, vessel: str, then: str) 
         other.with_parent[source] = then
         found.ids.pop(source, None)
     found.back.add(source)
-    found.written[vessel] -= 1
-    other.written[then] += 1

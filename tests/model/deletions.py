@@ -72,7 +72,12 @@ def brakes(run: Run, vessel: str, gone: list[Ref]) -> bool:
     fresh = [ref for ref in gone if not state.base[ref].gone]
     whole = any(ref.entity == "vessel" for ref in fresh)
     equipment = sum(ref.entity == "equipment" for ref in fresh)
-    share = len(fresh) / len(run.written.intersection(state.of_vessel(vessel)))
+    on = [
+        ref
+        for ref in run.written & state.base.keys()
+        if run.undecided.get(ref, state.base[ref].vessel) == vessel
+    ]
+    share = len(fresh) / len(on)
     if not whole and (share <= options.brake_share or equipment < options.brake_least):
         return False
     if options.allow_deletions:

@@ -85,6 +85,7 @@ class Run:
         self.source = onboarding.source()
         self.world = World(self.source, Target(columns=COLUMNS), year, Findings(), state.adopted)
         self.kept: set[Ref] = set()  # rows that keep their last written state, whatever the source says
+        self.undecided: dict[Ref, str | None] = {}  # with an open conflict found now -> the source's vessel
 
     @property
     def is_sync(self) -> bool:

@@ -49,8 +49,11 @@ def apply(run: Run, due: Due) -> None:
         return
     if due.ref in run.kept:
         return
-    if state.open_conflict(due.ref):
+    if conflict := state.open_conflict(due.ref):
         hits("manual, later sync")
+        if not _stays(run, due):
+            state.base[due.ref] = replace(base, vessel=due.vessel)
+            state.conflicts[conflict.number] = replace(conflict, vessel=due.vessel)
         return
     target = state.unit(due.ref)
     if due.unit == base.unit:
@@ -80,8 +83,25 @@ def apply(run: Run, due: Due) -> None:
 
 
 def _whose(run: Run, due: Due, base: Base) -> str | None:
-    """The vessel of a conflict: as long as it is open, the row stays where it was."""
-    return base.vessel if run.options.strategy == "manual" else due.vessel
+    """The vessel of a conflict that is found: as long as it is open, a row stays where it is."""
+    if run.options.strategy != "manual":
+        return due.vessel
+    run.undecided[due.ref] = due.vessel
+    if _stays(run, due):
+        return base.vessel
+    run.state.base[due.ref] = replace(base, vessel=due.vessel)
+    return due.vessel
+
+
+def _stays(run: Run, due: Due) -> bool:
+    """Whether a row about which a conflict is open is where it was: what hangs on equipment is where that
+    is, and what the target has nowhere is where the source has it."""
+    unit = run.state.unit(due.ref)
+    if unit is None or due.ref.entity not in ("critical_part", "document"):
+        return unit is not None
+    equipment = unit[THING_OF[due.ref.entity].table]["equipment_id"]
+    on = run.state.tables.get("equipment", equipment) if equipment is not None else None
+    return on is None or on["vessel_id"] != run.state.target_id(Ref("vessel", due.vessel or ""))
 
 
 def _gone_in_the_portal(run: Run, due: Due, base: Base) -> None:
