@@ -276,3 +276,14 @@ async def test_equipment_that_the_portal_deleted_and_that_is_kept_out_goes_where
     await source(session, "equipment", PUMP, name="Pump again")
     await sync(session, "merge")
     assert session.state.is_there(pump)
+
+
+async def test_a_part_that_the_source_has_on_nothing_is_where_its_equipment_goes(session: Session) -> None:
+    """As what was last written there, it doesn't keep the equipment."""
+    await source(session, "critical_parts", SHAFT, equipment_id="99999999-0000-4000-8000-000000000000")
+    await sync(session)
+    await move(session, PUMP, OF_PUMP, TWO)
+    await sync(session)
+    await source_steps.delete_row(session, "equipment", PUMP, whole=False)
+    await sync(session, "target_wins")
+    assert not session.state.is_there(Ref("equipment", PUMP))
