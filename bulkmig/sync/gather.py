@@ -19,6 +19,7 @@ from bulkmig.postgres.session import Connection
 from bulkmig.sync.hashes import HASH, hashes, index, indexed, kept_cells, normal
 from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
+from bulkmig.sync.orphans import orphans
 from bulkmig.target.postgres import ends
 from bulkmig.transform import Outcome
 
@@ -293,20 +294,6 @@ class Gather:
                     found.held[id_] = found.with_parent[id_] = vessel
                 else:
                     found.gone[id_] = vessel
-
-
-async def orphans(source: Connection, entity: Entity, gone: Collection[str]) -> set[str]:
-    """Those of these rows (source ids), which their vessel has no more, that the source has without a
-    parent."""
-    if entity.through is None or not gone:
-        return set()
-    table, column = entity.through
-    rows = await source.fetch(
-        f"SELECT t.id::text FROM {entity.source} t WHERE t.id = ANY ($1::text[]::uuid[])"
-        f" AND NOT EXISTS (SELECT FROM {table} p WHERE p.id = t.{column})",
-        sorted(gone),
-    )
-    return {row["id"] for row in rows}
 
 
 def _owned(written: pl.DataFrame) -> dict[str, str]:

@@ -17,9 +17,10 @@ from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.sync import alone, held
 from bulkmig.sync.apply import apply
-from bulkmig.sync.gather import Found, orphans
+from bulkmig.sync.gather import Found
 from bulkmig.sync.kept import FOR_NOW
 from bulkmig.sync.moves import Moves
+from bulkmig.sync.orphans import orphans
 from bulkmig.sync.parts import Plan
 from bulkmig.sync.plan import plan, release
 from bulkmig.sync.record import BRAKE

@@ -17,7 +17,8 @@ from bulkmig.selection import Vessel
 from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 from bulkmig.sync.decide import Conflict
-from bulkmig.sync.row import Row, ends_of, placing
+from bulkmig.sync.orphans import orphans
+from bulkmig.sync.row import Row, end_cells, ends_of, placing
 
 
 def goes_along(entity: Entity) -> bool:
@@ -103,8 +104,13 @@ class Moves(Struct):
         """Whether a row is where its equipment is, and that moves."""
         if not goes_along(entity):
             return False
-        going = {self.ids["equipment"][id_] for rows in self.came.values() for id_ in rows["equipment"]}
-        return not going.isdisjoint(ends_of(entity, row))
+        return not self.bound_for.keys().isdisjoint(ends_of(entity, row))
+
+    @property
+    def bound_for(self) -> dict[str, str]:
+        """Target ids of equipment that moves, with the vessels to which it does."""
+        ids = self.ids["equipment"]
+        return {ids[source]: to for to, rows in self.came.items() for source in rows["equipment"]}
 
     def decides(self, vessel: str, entity: Entity) -> bool:
         """Whether what is gone of this entity is decided with the vessel, and not when it goes itself."""
@@ -209,15 +215,29 @@ async def find(
             continue
         own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
         now = from_csv(await read_all(source, queries.keys(entity, ids)), ("source_id", "now"))
-        written = await base.read(target, there, entity.name, shape=_keys(own))
+        written = await base.read(target, there, entity.name, shape=_keys(entity, own))
         if written is None:
             continue
         if entity.name == "equipment":
             gone = written.join(now, on="source_id", how="anti")
             moves.going.update(gone.filter(~pl.col("then").is_in(list(apart)))["id"])
+        if entity.through is not None:
+            now = pl.concat([now, await _along(source, moves, entity, written, now)])
         _note(moves, entity, written, now)
     await _numbers(target, [*vessels, *(one for one in arriving if moves.receives(one.id))], moves)
     return moves
+
+
+async def _along(
+    source: Connection, moves: Moves, entity: Entity, written: pl.DataFrame, now: pl.DataFrame
+) -> pl.DataFrame:
+    """Rows without a parent in the source are where the equipment is on which they hang still: as `now` has
+    them."""
+    to = moves.bound_for
+    left = written.join(now, on="source_id", how="anti").filter(pl.col("on").is_in(list(to)))
+    alone = await orphans(source, entity, left["source_id"].to_list())
+    vessel = pl.col("on").replace_strict(to, return_dtype=pl.String)
+    return left.filter(pl.col("source_id").is_in(list(alone))).select("source_id", vessel.alias("now"))
 
 
 def _note(moves: Moves, entity: Entity, written: pl.DataFrame, now: pl.DataFrame) -> None:
@@ -250,5 +270,6 @@ async def _numbers(target: Connection, vessels: Sequence[Vessel], moves: Moves) 
             moves.join(vessel, holder)
 
 
-def _keys(own: str) -> base.Shape:
-    return base.only("source_id", pl.col(own).alias("id"), pl.col(base.OWNER).alias("then"))
+def _keys(entity: Entity, own: str) -> base.Shape:
+    on = [pl.col(cell).alias("on") for cell in end_cells(entity) if entity.through is not None]
+    return base.only("source_id", pl.col(own).alias("id"), pl.col(base.OWNER).alias("then"), *on)

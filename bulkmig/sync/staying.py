@@ -15,7 +15,7 @@ from bulkmig.sync import conflicts
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves, goes_along
-from bulkmig.sync.row import ends_of, make
+from bulkmig.sync.row import make
 
 
 async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -> None:
@@ -25,8 +25,6 @@ async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -
     before = moves.before(of)
     opened = await conflicts.open_ones(target, sorted(before)) if before else {}
     for entity in PER_VESSEL:
-        if goes_along(entity):
-            await _take_along(target, entity, of, moves)
         for vessel, gather in of.items():
             found = gather.found[entity.name]
             came = moves.came[vessel][entity.name]
@@ -45,28 +43,6 @@ async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -
                 _give_back(source, found, of[then].found[entity.name], vessel, then)
             gather.leave(entity, undecided)
             found.held |= dict.fromkeys(undecided - stay.keys(), vessel)
-
-
-async def _take_along(target: Connection, entity: Entity, of: Mapping[str, Gather], moves: Moves) -> None:
-    """Kept rows that the source has on no vessel are where their equipment goes, too."""
-    going = {
-        moves.ids["equipment"][source]: (vessel, then)
-        for vessel in of
-        for source, then in moves.came[vessel]["equipment"].items()
-    }
-    for then in {then for _, then in going.values()} & of.keys():
-        found, left = of[then].found[entity.name], moves.left[then][entity.name]
-        kept = {source for source, owner in found.held.items() if owner == then} - left
-        written = await base.among(target, [then], entity.name, kept) if kept else None
-        for values in [] if written is None else written.iter_rows(named=True):
-            row, source = make(entity, values), values["source_id"]
-            to = next((going[end][0] for end in ends_of(entity, row) if end in going), None)
-            if to is not None:
-                moves.came[to][entity.name][source] = then
-                moves.ids[entity.name][source] = values[f"{entity.tables[0].name}.{entity.tables[0].own_key}"]
-                left.add(source)
-                del found.held[source]
-                of[to].found[entity.name].held[source] = to
 
 
 async def _staying(

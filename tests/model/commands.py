@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from tests.model import people, vessels
 from tests.model.deletions import delete_rows
 from tests.model.onboarding import Onboarding
 from tests.model.rules import Hits
 from tests.model.run import Due, Options, Outcome, Run
-from tests.model.state import State
+from tests.model.state import Base, State
+from tests.model.tables import vessel_of
 from tests.model.three_way import apply
 from tests.model.vessels import Fleet
 from tests.model.waiting import end_codes, settle
@@ -305,8 +307,17 @@ def _parts_of_nothing(run: Run) -> None:
             base = run.state.base.get(ref)
             if base is not None and run.is_sync:
                 run.hits("kept by warning")
+                _go_along(run, ref, base)
             sure = base is None or run.is_sync
             run.put_aside(ref, None, {"part.orphaned"}, sure=sure)
+
+
+def _go_along(run: Run, part: Ref, base: Base) -> None:
+    """A part of nothing is its vessel's on which the equipment is by now that it hangs on in the target."""
+    unit = run.state.unit(part)
+    on = None if unit is None else vessel_of(run.state.tables, "critical_parts", unit["critical_parts"])
+    if isinstance(on, Ref):
+        run.state.base[part] = replace(base, vessel=on.source_id)
 
 
 def _forget(run: Run, fleet: Fleet) -> None:

@@ -287,3 +287,15 @@ async def test_a_part_that_the_source_has_on_nothing_is_where_its_equipment_goes
     await source_steps.delete_row(session, "equipment", PUMP, whole=False)
     await sync(session, "target_wins")
     assert not session.state.is_there(Ref("equipment", PUMP))
+
+
+async def test_a_part_of_nothing_is_known_when_its_equipment_has_left_a_vessel_that_is_gone(
+    session: Session,
+) -> None:
+    await source(session, "critical_parts", SHAFT, equipment_id=source_steps.DANGLING)
+    await move(session, PUMP, OF_PUMP, TWO)
+    await source_steps.delete_row(session, "vessels", ONE)
+    await session.sync(Options("sync", allow_deletions=True))
+    await source(session, "critical_parts", SHAFT, equipment_id=WINCH)
+    await sync(session)
+    assert session.state.is_there(Ref("critical_part", SHAFT))
