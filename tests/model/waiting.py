@@ -23,10 +23,13 @@ def end_codes(run: Run, source_id: str) -> tuple[frozenset[str], bool]:
 
 def _is_listed(run: Run, end: Ref) -> bool:
     """Whether it is in quarantine: what is there, or of a vessel that was rolled back, isn't if it only may
-    be listed still."""
+    be listed still; but with its vessel it is."""
     listed = run.state.quarantine.get(end)
     if listed is None or listed.sure:
         return listed is not None
+    whole = run.state.quarantine.get(Ref("vessel", listed.vessel or ""))
+    if whole is not None and whole.sure:
+        return True
     return not run.state.is_there(end) and run.state.marks.get(listed.vessel or "") == "migrated"
 
 
