@@ -53,8 +53,8 @@ class Foretold(Struct):
     _known: dict[tuple[str, bool], set[str] | None] = field(default_factory=dict)
 
     async def out(self, line: Line, vessel: str, ids: set[str]) -> set[str]:
-        """Those of this equipment that will be in quarantine."""
-        if vessel in self.apart:
+        """Those of this equipment that will be in quarantine: of a vessel that the run isn't about, none."""
+        if vessel in self.apart or vessel not in self.decisions.vessels_due:
             return set()
         key = vessel, vessel in self.decisions.imo_taken
         if key not in self._known:

@@ -299,3 +299,13 @@ async def test_a_reference_that_the_portal_deleted_with_its_end_moves_and_waits_
     await sync(session, "target_wins")
     assert OF_VALVE["cross_references"] not in session.state.pending
     await sync(session, "target_wins")
+
+
+async def test_a_reference_that_changes_to_equipment_of_a_vessel_that_no_run_is_about_waits(
+    session: Session,
+) -> None:
+    """Its other end is on a vessel of this run."""
+    reference = OF_VALVE["cross_references"]
+    await source(session, "cross_references", reference, source_equipment_id=ANCHOR)
+    await sync(session)
+    assert Ref("cross_reference", reference) not in session.state.quarantine
