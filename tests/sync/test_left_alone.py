@@ -66,6 +66,29 @@ async def test_equipment_stays_until_the_vessel_to_which_it_goes_is_left_alone_n
     assert (again.inserted + again.updated + again.deleted).total() == 0
 
 
+async def test_a_part_of_nothing_leaves_such_a_vessel_with_the_equipment_that_it_hangs_on(
+    origin: Origin, config: Settings, maintenance_url: str
+) -> None:
+    """So that it goes when that does."""
+    old, new = await _rolled_back(origin, config)
+    equipment = await _moved(origin, old, new)
+    await execute(
+        origin.url,
+        "UPDATE critical_parts SET equipment_id = gen_random_uuid(), updated_at = now()"
+        " WHERE equipment_id = $1::text::uuid",
+        equipment,
+    )
+    await sync(config, ALL)
+    for name, column in (
+        ("quality_scores", "equipment_id"),
+        ("documents", "equipment_id"),
+        ("equipment", "id"),
+    ):
+        await execute(origin.url, f"DELETE FROM {name} WHERE {column} = $1::text::uuid", equipment)
+    await sync(config, ALL)
+    assert await table(maintenance_url, _THERE, equipment) == []
+
+
 # Of equipment (a source id) target id, label, vessel (its source id), numbers of parts and documents.
 _THERE = """
 SELECT e.id::text, e.qr_code, i.source_id::text,
