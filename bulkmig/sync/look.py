@@ -131,6 +131,7 @@ class Look(Struct):
         types = {
             c: rules.catalogue[t.name][c.partition(".")[2]].type for c, (t, _) in cells_of(entity).items()
         }
+        moving = self.moves.taking_along(entity) if came else ()
         for source, row in sources.items():
             part, was = self.part(owner_of[source]), there.get(ids.get(source, ""))
             if source in loose:
@@ -141,7 +142,7 @@ class Look(Struct):
             verdict = decide(entity, types, rules.strategy, bases.get(source), row, was)
             part.was[ids[source]] = was
             undecided = verdict.conflict is not None and verdict.conflict.open
-            if source in came and undecided and was is not None and not self.moves.carry(entity, was):
+            if source in came and undecided and was is not None and ends_of(entity, was).isdisjoint(moving):
                 # It stays where the target has it until somebody decides.
                 self.moves.keep_there(owner_of[source], entity.name, (source, ids[source], verdict.conflict))
             else:

@@ -18,12 +18,7 @@ from bulkmig.source import queries
 from bulkmig.source.onboarding import read_all
 from bulkmig.sync.decide import Conflict
 from bulkmig.sync.orphans import orphans
-from bulkmig.sync.row import Row, end_cells, ends_of, placing
-
-
-def goes_along(entity: Entity) -> bool:
-    """Whether rows of this entity are on the vessel that their equipment is on."""
-    return entity.through is not None or placing(entity) is not None
+from bulkmig.sync.row import end_cells, placing
 
 
 class Moves(Struct):
@@ -100,11 +95,9 @@ class Moves(Struct):
         """The vessels that rows which come to these were written on."""
         return {then for vessel in vessels for rows in self.came[vessel].values() for then in rows.values()}
 
-    def carry(self, entity: Entity, row: Row) -> bool:
-        """Whether a row is where its equipment is, and that moves."""
-        if not goes_along(entity):
-            return False
-        return not self.bound_for.keys().isdisjoint(ends_of(entity, row))
+    def taking_along(self, entity: Entity) -> Collection[str]:
+        """Target ids of equipment that moves and that takes along what of this entity hangs on it."""
+        return self.bound_for.keys() if entity.through is not None or placing(entity) is not None else ()
 
     @property
     def bound_for(self) -> dict[str, str]:

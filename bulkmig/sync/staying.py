@@ -14,8 +14,8 @@ from bulkmig.postgres.session import Connection
 from bulkmig.sync import conflicts
 from bulkmig.sync.gather import Found, Gather
 from bulkmig.sync.kept import pending
-from bulkmig.sync.moves import Moves, goes_along
-from bulkmig.sync.row import make
+from bulkmig.sync.moves import Moves
+from bulkmig.sync.row import ends_of, make
 
 
 async def settle(target: Connection, gathered: Sequence[Gather], moves: Moves) -> None:
@@ -54,11 +54,12 @@ async def _staying(
         # What waits is not there, and is its new vessel's.
         waiting = await pending(target, owners, entity)
         return {source: then for source, then in kept.items() if source not in waiting}
-    if not goes_along(entity):
+    moving = moves.taking_along(entity)
+    if not moving:
         return dict(kept)
     written = await base.among(target, owners, entity.name, kept)
     rows = [] if written is None else written.iter_rows(named=True)
-    along = {row["source_id"] for row in rows if moves.carry(entity, make(entity, row))}
+    along = {row["source_id"] for row in rows if not ends_of(entity, make(entity, row)).isdisjoint(moving)}
     return {source: then for source, then in kept.items() if source not in along}
 
 
