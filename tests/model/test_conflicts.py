@@ -43,6 +43,18 @@ def test_strategies(case: Case, strategy: Strategy, name: str, notes: Cell, manu
     assert case.conflict().open == (strategy == "manual")
 
 
+@pytest.mark.parametrize("strategy", ["source_wins", "target_wins", "merge", "manual"])
+def test_both_did_the_same(case: Case, strategy: Strategy) -> None:
+    """Rows that come out identical are skipped: the base is the source's values."""
+    pump = case.find("equipment", code="P-1")
+    case.onboarding.change("equipment", pump.source_id, name="Both's")
+    unit = case.unit(pump)
+    case.state.tables.put("equipment", {**unit["equipment"], "name": "Both's"})
+    case.sync(strategy=strategy, full=True)
+    assert not case.state.conflicts
+    assert case.state.base[pump].unit == case.unit(pump)
+
+
 def test_record(case: Case) -> None:
     """Every conflict is recorded with base, source and target value of each field that differs, the decision
     and the strategy."""

@@ -73,6 +73,10 @@ def apply(run: Run, due: Due) -> None:
         if not state.tables.dangling(due.unit):  # else it would name equipment that the portal has deleted
             _write(run, due, due.unit)
         return
+    if target == due.unit:  # both came to the same
+        state.base[due.ref] = Base(due.unit, due.vessel)
+        hits("unchanged")
+        return
     values = fields.decided(strategy, base.unit, due.unit, target, hits)
     if strategy != "manual" and state.tables.dangling(written(target, values)):
         return
