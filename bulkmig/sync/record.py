@@ -129,7 +129,9 @@ def _waiting(
         waiting |= dict.fromkeys(plans[vessel].parts[entity.name].waiting, vessel)
     for vessel in waiting.values():
         results[vessel].pending += 1
-    return waiting
+    # What the source has no more and the brake holds went with its end: it is forgotten with what else waits.
+    held = {id_: vessel for id_, vessel in rows.gone.items() if plans[vessel].brake}
+    return waiting | {id_: held[id_] for id_ in held.keys() & rows.waits}
 
 
 def _joined(frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> pl.DataFrame:

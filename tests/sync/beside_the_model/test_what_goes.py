@@ -9,6 +9,7 @@ from tests.oracle.draft import Ref
 from tests.sync.beside_the_model.scene import (
     ANN,
     CRANE,
+    DAVIT,
     OF_PUMP,
     OF_RADAR,
     OF_VALVE,
@@ -142,3 +143,18 @@ async def test_a_vessel_goes_in_the_sync_in_which_the_last_of_its_rows_does(sess
     await source_steps.delete_row(session, "equipment", PUMP)
     await session.sync(Options("sync", allow_deletions=True))
     assert not session.state.is_there(Ref("vessel", ONE))
+
+
+async def test_a_reference_that_the_brake_keeps_and_that_goes_with_its_end_does_not_return(
+    session: Session,
+) -> None:
+    await source_steps.delete_row(session, "equipment", VALVE)
+    await source_steps.delete_row(session, "equipment", DAVIT)
+    await sync(session)
+    reference = Ref("cross_reference", OF_VALVE["cross_references"])
+    assert session.state.is_there(reference), "the brake holds"
+    await source_steps.delete_row(session, "equipment", CRANE)
+    await sync(session)
+    await session.rollback_vessel(TWO, force=False)
+    assert session.state.is_there(Ref("equipment", CRANE))
+    assert not session.state.is_there(reference)
