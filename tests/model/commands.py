@@ -53,8 +53,18 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
     if run.is_sync:
         delete_rows(run, fleet)
         settle(run)
+        _follow(run, fleet)
     _forget(run, fleet)
     return run.outcome
+
+
+def _follow(run: Run, fleet: Fleet) -> None:
+    """What is kept and the target has nowhere is from now on where the source has it."""
+    for ref in run.kept & run.state.base.keys():
+        now = vessels.now_on(run.onboarding, ref)
+        loaded = now in fleet.due and now not in fleet.failed and Ref("vessel", now) in run.written
+        if loaded and not run.state.is_there(ref):
+            run.state.base[ref] = replace(run.state.base[ref], vessel=now)
 
 
 def _chosen(run: Run) -> set[str]:
