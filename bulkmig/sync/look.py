@@ -165,6 +165,7 @@ class Look(Struct):
                 self.moves.keep_there(owner, self.entity.name, (source, id_, None))
                 return
         elif base is not None:
+            part.untouched.add(id_)
             return  # the portal deleted the row with it; a new one comes when that is there again
         else:
             del part.base[source]

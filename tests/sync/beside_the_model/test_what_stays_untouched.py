@@ -1,14 +1,29 @@
 """What stays although the source deleted it, as the portal has changed it, is no row that bulkmig wrote: a
-rollback of an earlier change finds it changed by others. Run beside the model."""
+rollback of an earlier change finds it changed by others. Nor is what it couldn't write. Run
+beside the model."""
 
 from __future__ import annotations
+
+import pytest
 
 from tests.model import portal_steps, source_steps
 from tests.model.history import Change
 from tests.model.run import Options
 from tests.model.session import Session
+from tests.model.state import Strategy
 from tests.oracle.draft import Ref
-from tests.sync.beside_the_model.scene import CRANE, OF_CRANE, TWO, WINCH, portal, source, sync
+from tests.sync.beside_the_model.scene import (
+    CRANE,
+    OF_CRANE,
+    ONE,
+    PUMP,
+    SHAFT,
+    TWO,
+    WINCH,
+    portal,
+    source,
+    sync,
+)
 
 
 async def _an_earlier_change(session: Session) -> Change:
@@ -68,5 +83,20 @@ async def test_so_it_is_not_where_bulkmig_has_made_it_inactive(session: Session)
     await source_steps.delete_row(session, "vessels", TWO)
     await session.sync(Options("sync", allow_deletions=True))
     assert session.state.is_there(Ref("vessel", TWO))
+    await session.rollback(change, force=False)
+    assert not session.runs[-1].was_refused
+
+
+@pytest.mark.parametrize("strategy", ["source_wins", "merge", "target_wins"])
+async def test_a_part_that_the_portal_deleted_with_its_equipment_and_that_changed_is_nobodys_drift(
+    session: Session, strategy: Strategy
+) -> None:
+    """There is nothing for it to hang on, so it isn't written, though the change counts as seen."""
+    await portal_steps.delete_row(session, "equipment", session.state.target_id(Ref("equipment", PUMP)))
+    await source(session, "critical_parts", SHAFT, name="later")
+    await sync(session, strategy)
+    change = session.history.changes[-1]
+    assert change.vessel == ONE
+    assert not session.state.is_there(Ref("critical_part", SHAFT))
     await session.rollback(change, force=False)
     assert not session.runs[-1].was_refused
