@@ -31,6 +31,7 @@ from bulkmig.fleet.run import Run
 from bulkmig.fleet.vessels import load_vessels
 from bulkmig.fleet.waiting import finish_waiting
 from bulkmig.ledger import access, write
+from bulkmig.ledger import base as ledger_base
 from bulkmig.ledger.locks import lock_key
 from bulkmig.ledger.read import values
 from bulkmig.migrate_units import add, new_unit
@@ -201,8 +202,24 @@ class _Again:
         await write.pending(self.connection, self.options.run_id, [parcel])
         await write.release(self.connection, entity.name, parcel.waiting["id"].to_list())
         returned = image.filter(pl.col("source_id").is_in(known))
-        await self._insert(entity, returned)
+        await self._insert(entity, await self._without_loaded(entity, returned))
         await self._reattach(entity, image.filter(~pl.col("source_id").is_in(known)))
+
+    async def _without_loaded(self, entity: Entity, image: pl.DataFrame) -> pl.DataFrame:
+        """Without rows that were loaded before they were listed: they are there as they were last written, or
+        the portal has deleted them, and what has become of them in the source since is for a sync."""
+        if not image.height:
+            return image
+        main = entity.tables[0]
+        rows = await self.connection.fetch(
+            f"SELECT {main.own_key}::text FROM {main.name} WHERE {main.own_key} = ANY ($1::text[]::uuid[])",
+            image["@id"].to_list(),
+        )
+        written = await ledger_base.among(self.connection, [self.vessel.id], entity.name, image["source_id"])
+        loaded = pl.col("@id").is_in([row[0] for row in rows])
+        if written is not None:
+            loaded |= pl.col("source_id").is_in(written["source_id"].to_list())
+        return image.filter(~loaded)
 
     async def _insert(self, entity: Entity, image: pl.DataFrame) -> None:
         if not image.height:
@@ -218,7 +235,8 @@ class _Again:
 
     async def _reattach(self, entity: Entity, image: pl.DataFrame) -> None:
         """Rows that were kept for the vessel while what they hang on was quarantined go back to it, if the
-        portal left them as they were written."""
+        portal left them as they were written. What else has become of them in the source is for a sync: of
+        all that, what was last written stays what it was."""
         spare = next((table for table in entity.tables if table.when is not None), None)
         if spare is None or not self._returned:
             return
@@ -229,19 +247,33 @@ class _Again:
                 continue
             column = f"{main.name}.{cell}"
             back = image.filter(pl.col(column).is_in(list(self._returned)))
+            if not back.height:
+                continue
+            vessel = [self.vessel.id]
+            written = await ledger_base.among(self.connection, vessel, entity.name, back["source_id"])
+            if written is None:
+                continue
+            now = back.select("source_id", "@id", pl.col(column).alias("~parent"))
+            written = written.join(now, on="source_id", how="inner", maintain_order="left")
             rows = await self.connection.fetch(
                 f"UPDATE {main.name} t SET {cell} = u.parent::uuid FROM unnest($1::text[], $2::text[])"
                 f" AS u (id, parent) WHERE t.{main.own_key} = u.id::uuid AND t.{cell} IS NULL"
                 f" RETURNING t.{main.own_key}::text",
-                back["@id"].to_list(),
-                back[column].to_list(),
+                written["@id"].to_list(),
+                written["~parent"].to_list(),
             )
             changed = [row[0] for row in rows]
             await self.connection.execute(
                 f"DELETE FROM {spare.name} WHERE {spare.own_key} = ANY ($1::text[]::uuid[])", changed
             )
             self.result.updated[main.name] += len(changed)
-            await self._write_base(entity, back.filter(pl.col("@id").is_in(changed)))
+            moved = written.filter(pl.col("@id").is_in(changed))
+            await self._write_base(
+                entity,
+                moved.with_columns(
+                    pl.col("~parent").alias(column), pl.lit(value=False).alias(f"?{spare.name}")
+                ),
+            )
 
     async def _write_base(self, entity: Entity, image: pl.DataFrame) -> None:
         if image.height:

@@ -267,7 +267,8 @@ class _Steps:
             )
             report.refused += [row for row in error.drift if row not in report.refused]
         else:
-            message = describe(error) if isinstance(error, asyncpg.PostgresError) else str(error)
+            said = describe(error) if isinstance(error, asyncpg.PostgresError) else str(error)
+            message = await self._step("rollback", lambda way: shown.in_text(way.connection, said))
         vessel = change.vessel_id or ""
         name = self.names.get(vessel, "")
         report.failures.append(Failure(vessel, name, None, "rollback", message))

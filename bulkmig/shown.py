@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,6 +11,9 @@ from msgspec.structs import replace
 from bulkmig.postgres.session import Connection
 from bulkmig.report import Report
 from bulkmig.sqlite.session import on_file
+
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_NOTED = ("discarded", "stayed")  # lists of rows that only some commands have
 
 
 async def in_report(target: Connection, report: Report) -> None:
@@ -20,17 +24,22 @@ async def in_report(target: Connection, report: Report) -> None:
         target,
         [v for one in listed for v in (one.id, one.expected, one.actual)]
         + [row.id for row in report.refused]
-        + [row["id"] for row in report.notes.get("discarded", ())],
+        + [row["id"] for note in _NOTED for row in report.notes.get(note, ())],
     )
     if not known:
         return
     found.differences = [_deviation(one, known) for one in found.differences]
     found.drifted = [_deviation(one, known) for one in found.drifted]
     report.refused = [replace(row, id=_key(row.id, known)) for row in report.refused]
-    if "discarded" in report.notes:
-        report.notes["discarded"] = [
-            {**row, "id": _key(row["id"], known)} for row in report.notes["discarded"]
-        ]
+    for note in _NOTED:
+        if note in report.notes:
+            report.notes[note] = [{**row, "id": _key(row["id"], known)} for row in report.notes[note]]
+
+
+async def in_text(target: Connection, text: str) -> str:
+    """The same for the rows that a message names."""
+    known = await numbers(target, _UUID.findall(text))
+    return _UUID.sub(lambda found: known.get(found[0], found[0]), text)
 
 
 async def in_conflicts(target: Connection, listed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import asyncpg
 from msgspec import Struct
 
+from bulkmig import shown
 from bulkmig._version import __version__
 from bulkmig.checkpoint import back, changes
 from bulkmig.checkpoint.back import Back, Refused
@@ -85,7 +86,7 @@ class Undo(Struct):
     async def _one(
         self, way: Way, vessel: Vessel, first: Deviation, known: Mapping[str, Vessel]
     ) -> list[Undone]:
-        why = cause(first)
+        why = await shown.in_text(way.connection, cause(first))
         try:
             done, group = await self._go_back(way, vessel)
             undone = [Undone(vessel, why, done)]
@@ -99,7 +100,8 @@ class Undo(Struct):
         except (asyncpg.PostgresError, BulkmigError) as error:
             if transient(error):
                 raise
-            held = describe(error) if not isinstance(error, CheckpointError) else str(error)
+            said = describe(error) if not isinstance(error, CheckpointError) else str(error)
+            held = await shown.in_text(way.connection, said)
         return [Undone(vessel, f"{why}; it could not be rolled back: {held}", None)]
 
     async def _go_back(self, way: Way, vessel: Vessel) -> tuple[Back, set[str]]:

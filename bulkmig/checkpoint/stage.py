@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from bulkmig._core.declare import Entity, Table
 from bulkmig._core.frames import to_csv
-from bulkmig.checkpoint.parts import Part, copy_part
+from bulkmig.checkpoint.parts import Part, copy_part, plain
 from bulkmig.encode import read_bases
 from bulkmig.entities import ENTITIES, entity
 from bulkmig.errors import CheckpointError
@@ -105,6 +105,12 @@ class Stage:
             raise CheckpointError(
                 f"the target has no table {part.table} any more, and the checkpoint holds rows of it",
                 "create the table again",
+            )
+        there = {plain(column) for column in self.tables[part.table].columns}
+        if lost := [name for name in map(plain, part.columns) if name not in there]:
+            raise CheckpointError(
+                f"{part.table} has no column {', '.join(lost)} any more, and the checkpoint holds its values",
+                "add it again, if only for as long as it takes, then roll back again",
             )
         await copy_part(self.connection, f"{copy}_{self.number[part.table]}", part)
 

@@ -37,7 +37,7 @@ def in_force(
         if given.get(flag):
             put(name, False)
     if given.get("until") is not None:
-        put("window", _seconds_until(given["until"], datetime.now().astimezone()))
+        put("window", seconds_until(given["until"], datetime.now().astimezone()))
     if isinstance(values.get("memory"), str):
         values["memory"] = config.size(values["memory"])
     if isinstance(values.get("window"), str):
@@ -75,10 +75,13 @@ def _from_file(path: Path | None) -> dict[str, Any]:
     return values
 
 
-def _seconds_until(text: str, now: datetime) -> float:
+def seconds_until(text: str, now: datetime) -> float:
+    """Seconds until it is this time of day where `now` is. Raises UsageError."""
     if not re.fullmatch("(?:[01][0-9]|2[0-3]):[0-5][0-9]", text):
         raise UsageError(f"{text!r} is no time of day", "e.g. --until 05:30")
-    end = now.replace(hour=int(text[:2]), minute=int(text[3:]), second=0, microsecond=0)
-    if end <= now:
+    # By the clock on the wall: its offset may be another one by then.
+    wall = now.replace(tzinfo=None)
+    end = wall.replace(hour=int(text[:2]), minute=int(text[3:]), second=0, microsecond=0)
+    if end <= wall:
         end += timedelta(days=1)
-    return (end - now).total_seconds()
+    return end.astimezone().timestamp() - now.timestamp()

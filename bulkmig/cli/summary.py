@@ -20,13 +20,16 @@ _WORDS = {
     "failed": "[bold red]failed[/]",
     "refused": "[bold red]refused: nothing was changed[/]",
 }
+_IN_PART = "[bold red]refused in part: the rest went back[/]"
 _SHOWN = 20
 
 
 def show(report: Report, *, next_command: str = "") -> None:
     """Prints the summary of any command that ends in a report."""
     out = console()
-    out.print(f"\n[bold]bulkmig {report.command}[/] {_WORDS[report.status]} in {report.seconds:.1f} s")
+    went_back = report.status == "refused" and report.notes.get("checkpoints")
+    word = _IN_PART if went_back else _WORDS[report.status]
+    out.print(f"\n[bold]bulkmig {report.command}[/] {word} in {report.seconds:.1f} s")
     facts = Table.grid(padding=(0, 1))
     facts.add_column(style="dim", min_width=12)
     for name, text in _facts(report):

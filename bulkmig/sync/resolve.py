@@ -96,7 +96,8 @@ async def resolve(
                 try:
                     done = await _resolve(target, own, types, vessel, of_vessel, take, fields or {}, who)
                 except VesselError as error:
-                    report.failures.append(Failure(vessel or "", "", None, error.phase, str(error)))
+                    said = await shown.in_text(target, str(error))
+                    report.failures.append(Failure(vessel or "", "", None, error.phase, said))
                     continue
                 except asyncpg.IntegrityConstraintViolationError as error:
                     # The portal has changed it since it was looked at, or has a rule of its own.

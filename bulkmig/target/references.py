@@ -73,8 +73,11 @@ async def foreign_keys(connection: Connection, decisions: Decisions) -> list[For
 
 
 async def prove(connection: Connection, vessel_id: str, decisions: Decisions) -> None:
-    """Raises VesselError naming the first reference of the vessel's rows that leads nowhere."""
-    for lost in await dangling(connection, await foreign_keys(connection, decisions), (vessel_id,)):
+    """Raises VesselError naming the first reference of the vessel's rows that leads nowhere; what the others
+    lead to stays until the commit."""
+    keys = await foreign_keys(connection, decisions)
+    await _hold(connection, keys, vessel_id)
+    for lost in await dangling(connection, keys, (vessel_id,)):
         raise VesselError(
             f"{lost.child} {lost.id}: {lost.column} names no row of {lost.parent}"
             f" [constraint {lost.constraint}]",
@@ -84,6 +87,21 @@ async def prove(connection: Connection, vessel_id: str, decisions: Decisions) ->
             entity=lost.child,
             field=lost.column,
         )
+
+
+async def _hold(connection: Connection, keys: Sequence[ForeignKey], vessel_id: str) -> None:
+    """Locks the companies and users that a vessel's rows lead to, as foreign keys would: until the commit
+    nobody deletes one, nor has anybody who hasn't committed that yet. All else was written with the rows."""
+    if on_file(connection) is not None:
+        return  # it has one writer
+    ours, own = [id_range(vessel_id)], _own_key()
+    for key in keys:
+        if key.parent not in own:
+            parent, rows = f"p.{key.parent_column}", _within(f"c.{own[key.child]}", ours)
+            await connection.execute(
+                f"SELECT FROM {key.parent} p WHERE {parent} IN"
+                f" (SELECT c.{key.column} FROM {key.child} c WHERE {rows}) ORDER BY {parent} FOR KEY SHARE"
+            )
 
 
 async def dangling(connection: Connection, keys: Sequence[ForeignKey], vessels: Sequence[str]) -> list[Lost]:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
+import pytest
 
 from bulkmig import Selection, Settings, migrate
 from bulkmig._core.unit import Decisions
 from bulkmig.generate import FleetSpec
 from bulkmig.target.references import dangling, foreign_keys
+from tests.support.aftermath import until
 from tests.support.fleets import Fleets
+from tests.support.proxy import PATIENCE, Proxy
 
 SPEC = FleetSpec(seed=3, vessels=3, equipment=30, exact=True, parts=3, documents=2)
+WAITS = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted)"
 
 
 async def test_what_leads_nowhere_is_named_once_for_each_kind_of_reference(
@@ -49,3 +55,55 @@ async def test_what_leads_nowhere_is_named_once_for_each_kind_of_reference(
         )
     finally:
         await db.close()
+
+
+@pytest.mark.only_postgresql("a file has one writer")
+async def test_nobody_deletes_what_a_vessel_refers_to_before_its_commit(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC)
+    async with Proxy(maintenance_url) as proxy:
+        settings = Settings(source=origin.url, target=proxy.url, fk_check="set", parallel_vessels=1)
+        hold = proxy.before("COMMIT after INSERT bulkmig.vessels")
+        running = asyncio.ensure_future(migrate(settings, Selection(all=True)))
+        await hold.reached()
+        deleted = [await what_becomes_of(maintenance_url, f"DELETE FROM {t}") for t in ("users", "companies")]
+        hold.release()
+        report = await running
+    assert deleted == ["waits", "waits"]
+    assert (report.status, report.verified.difference_count) == ("completed", 0)
+
+
+async def what_becomes_of(target: str, statement: str) -> str:
+    """Whether the portal's statement waits for somebody, or what its status is."""
+    db = await asyncpg.connect(target)
+    try:
+        await db.execute("SET lock_timeout = '100ms'")
+        return await db.execute(statement)
+    except asyncpg.LockNotAvailableError:
+        return "waits"
+    finally:
+        await db.close()
+
+
+@pytest.mark.only_postgresql("a file has one writer")
+async def test_a_vessel_that_refers_to_a_user_who_is_about_to_go_fails(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """The portal has deleted the users and commits that when the vessel's proof waits for it."""
+    origin = await fleets(SPEC)
+    settings = Settings(source=origin.url, target=maintenance_url, fk_check="set", continue_on_error=True)
+    first, second, *_ = origin.approved
+    assert (await migrate(settings, Selection(vessels=(first,)))).status == "completed"
+    db = await asyncpg.connect(maintenance_url)
+    await db.execute("UPDATE quality_scores SET assessed_by = NULL")
+    async with db.transaction():
+        await db.execute("DELETE FROM users")
+        running = asyncio.ensure_future(migrate(settings, Selection(vessels=(second,))))
+        assert await until(lambda: db.fetchval(WAITS), PATIENCE)
+    report = await running
+    left = await db.fetchval("SELECT count(*) FROM quality_scores WHERE assessed_by IS NOT NULL")
+    await db.close()
+    assert [(one.vessel_id, one.phase) for one in report.failures] == [(second, "load")]
+    assert "assessed_by names no row of users" in report.failures[0].error
+    assert left == 0

@@ -113,6 +113,22 @@ async def test_a_rollback_that_is_refused_lists_what_others_changed(
     assert forced.document()["discarded"] == [{"table": "equipment", "id": uuid, "change": "changed"}]
 
 
+async def test_people_read_that_a_run_was_refused_in_part_only_where_something_went_back(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    _, _, report = await migrated(fleets, SPEC, maintenance_url)
+    vessel = await a_vessel_with_equipment(maintenance_url)
+    changed = f"UPDATE equipment SET name = 'of the crew' WHERE id IN (SELECT e.id {EQUIPMENT_OF})"
+    await execute(maintenance_url, changed, vessel)
+    alone = await bulkmig(maintenance_url, "rollback", "--vessel", vessel)
+    assert (alone.status, "refused: nothing was changed" in alone.out) == (1, True)
+    most = await bulkmig(maintenance_url, "rollback", "--run", report.run_id)
+    assert (most.status, "refused in part: the rest went back" in most.out) == (1, True)
+    assert await fetchval(maintenance_url, "SELECT count(*) FROM vessels") == 1
+    again = await bulkmig(maintenance_url, "rollback", "--run", report.run_id)
+    assert (again.status, "refused: nothing was changed" in again.out) == (1, True)
+
+
 WRONG: list[dict[str, str]] = [
     {},
     {"run": "ffff", "vessel": "ffff"},

@@ -198,3 +198,23 @@ async def test_users_whom_the_portal_moved_to_a_company_of_its_own_come_back_whe
     assert await fetchval(maintenance_url, "SELECT count(*) FROM users") == 0
     await undone(config, forced)
     assert apart(before, await state(maintenance_url)) == []
+
+
+async def test_a_column_that_the_portal_has_given_up_is_named_and_what_it_held_comes_back_once_it_is_there(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """So it is with the portal's own columns after a lift, which leaves them behind."""
+    plainly = is_file(maintenance_url)
+    config = settings(await fleets(SPEC), maintenance_url)
+    report = await migrate(config, ALL)
+    await _run(maintenance_url, "ALTER TABLE equipment ADD COLUMN deck text", plainly=plainly)
+    await _run(maintenance_url, "UPDATE equipment SET deck = 'lower'", plainly=plainly)
+    before = await state(maintenance_url)
+    back = await undone(config, report)
+    await _run(maintenance_url, "ALTER TABLE equipment DROP COLUMN deck", plainly=plainly)
+    refused = await rollback(config, run=back.run_id, force=True)
+    (error,) = {one.error for one in refused.failures if "deck" in one.error}
+    assert error.startswith("equipment has no column deck any more, and the checkpoint holds its values")
+    await _run(maintenance_url, "ALTER TABLE equipment ADD COLUMN deck text", plainly=plainly)
+    await undone(config, back)
+    assert apart(before, await state(maintenance_url)) == []

@@ -6,14 +6,16 @@ import asyncio
 import json
 import re
 import subprocess
+import time
 import tomllib
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from bulkmig import Settings
 from bulkmig.cli import configuration
-from bulkmig.cli.settings import in_force
+from bulkmig.cli.settings import in_force, seconds_until
 from bulkmig.postgres.dsn import masked
 from tests.support.programs import said
 
@@ -91,3 +93,22 @@ def test_one_of_both_must_be_said(tmp_path: Path, words: tuple[str, ...]) -> Non
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("now", "hours"),
+    [
+        ("2026-03-28 22:00", 6.5),  # an hour of that night is left out
+        ("2026-10-24 22:00", 8.5),  # and of this one there are two
+        ("2026-06-01 05:29", 1 / 60),
+        ("2026-06-01 05:30", 24.0),
+    ],
+)
+def test_until_is_a_time_of_the_clock_on_the_wall_also_when_that_is_put_forward_or_back(
+    now: str, hours: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Europe/Berlin")
+        time.tzset()
+        assert seconds_until("05:30", datetime.fromisoformat(now).astimezone()) == hours * 3600
+    time.tzset()

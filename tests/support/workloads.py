@@ -116,6 +116,30 @@ SELECT '10000000-0000-4000-8000-000000000009', equipment_id, '2030-01-01', 'oil 
 UPDATE equipment SET name = 'of the portal', updated_at = '2030-01-01'
  WHERE id IN (SELECT equipment_id FROM equipment_metadata WHERE original_id IN ('{e[22]}', '{e[30]}'));
 """
+# A part of each of two vessels, whose equipment is to move to a third one.
+_THAT_MOVE = """
+SELECT DISTINCT ON (f.id)
+       p.id::text AS part, e.id::text AS equipment, f.id::text AS vessel, v.id::text AS other
+  FROM critical_parts p JOIN equipment e ON e.id = p.equipment_id AND e.name <> ' '
+  JOIN vessels f ON f.id = e.vessel_id AND f.onboarding_status = 'APPROVED'
+  JOIN vessels v ON v.id > f.id
+   AND v.id = (SELECT id FROM vessels WHERE onboarding_status = 'APPROVED' ORDER BY id DESC LIMIT 1)
+ ORDER BY f.id, p.id LIMIT 2
+"""
+_IN_THE_SOURCE = """
+UPDATE critical_parts SET current_stock = 9009, updated_at = '2031-01-01' WHERE id = '{part}';
+"""
+_IN_THE_PORTAL = """
+UPDATE critical_parts SET current_stock = 7007, updated_at = '2030-01-01'
+ WHERE equipment_id = (SELECT equipment_id FROM equipment_metadata WHERE original_id = '{equipment}');
+"""
+_MOVED = """
+UPDATE equipment SET vessel_id = '{other}', location_id = NULL, updated_at = '2031-01-01'
+ WHERE id = '{equipment}';
+UPDATE documents SET vessel_id = '{other}' WHERE equipment_id = '{equipment}';
+UPDATE quality_scores SET vessel_id = '{other}' WHERE equipment_id = '{equipment}';
+UPDATE cross_references SET vessel_id = '{other}' WHERE source_equipment_id = '{equipment}';
+"""
 _MENDED = "UPDATE equipment SET name = 'found again' WHERE name = ' '"
 
 
@@ -335,6 +359,7 @@ class Workloads:
             "return": self._return,
             "resolve": self._resolve,
             "prune": self._prune,
+            "move": self._move,
             "rotate": self._rotate,
         }
 
@@ -441,6 +466,21 @@ class Workloads:
         source, target, _ = await self._fleet(mend=True, change=True)
         await _done(source, target, *SYNC)
         return await self._on(source, target, "checkpoints", "prune", "--keep", "1", "--days", "0")
+
+    async def _move(self) -> Workload:
+        """Equipment leaves two vessels: a conflict about a part of one is open, the other was rolled back."""
+        source, target, _ = await self._fleet()
+        connection = await asyncpg.connect(source)
+        try:
+            moves = [dict(row) for row in await connection.fetch(_THAT_MOVE)]
+        finally:
+            await connection.close()
+        await execute(source, "".join(_IN_THE_SOURCE.format_map(move) for move in moves))
+        await execute(target, _IN_THE_PORTAL.format_map(moves[0]))
+        await _done(source, target, *SYNC, "--conflict", "manual")
+        await _done(source, target, "rollback", "--vessel", moves[1]["vessel"], "--yes")
+        await execute(source, "".join(_MOVED.format_map(move) for move in moves))
+        return await self._on(source, target, *SYNC, "--conflict", "manual")
 
     async def _rotate(self) -> Workload:
         """A new key for all that there is to encrypt: base, quarantine, conflicts, checkpoints."""
