@@ -217,6 +217,8 @@ async def find(
         if entity.through is not None:
             now = pl.concat([now, await _along(source, moves, entity, written, now)])
         _note(moves, entity, written, now)
+        if len(moves.vanished) > 1:
+            await _lying(target, moves, entity, written)
     await _numbers(target, [*vessels, *(one for one in arriving if moves.receives(one.id))], moves)
     return moves
 
@@ -244,6 +246,22 @@ def _note(moves: Moves, entity: Entity, written: pl.DataFrame, now: pl.DataFrame
         moves.left[then][entity.name].add(source_id)
         moves.ids[entity.name][source_id] = id_
         moves.join(then, to)
+
+
+async def _lying(target: Connection, moves: Moves, entity: Entity, written: pl.DataFrame) -> None:
+    """A vanished vessel goes with the one of which a decision left rows on it: before that, it can't."""
+    table, vanished = entity.tables[0], sorted(moves.vanished)
+    if "vessel_id" not in table.cells:
+        return
+    query = (
+        f"SELECT t.{table.own_key}, i.source_id FROM {table.name} t JOIN bulkmig.identities i"
+        " ON i.entity = 'vessel' AND i.target_id = t.vessel_id"
+        f" WHERE i.source_id = ANY ({queries.uuid_array(vanished)})"
+    )
+    lying = from_csv(await read_all(target, query), ("id", "on")).join(written, on="id")
+    apart = lying.filter((pl.col("on") != pl.col("then")) & pl.col("then").is_in(vanished))
+    for vessel, on in apart.select("then", "on").unique().iter_rows():
+        moves.join(vessel, on)
 
 
 async def _numbers(target: Connection, vessels: Sequence[Vessel], moves: Moves) -> None:

@@ -158,3 +158,13 @@ async def test_a_reference_that_the_brake_keeps_and_that_goes_with_its_end_does_
     await session.rollback_vessel(TWO, force=False)
     assert session.state.is_there(Ref("equipment", CRANE))
     assert not session.state.is_there(reference)
+
+
+async def test_a_vessel_goes_with_the_one_whose_equipment_a_decision_left_on_it(session: Session) -> None:
+    await move(session, DAVIT, {}, TWO)
+    await portal(session, Ref("equipment", DAVIT), manufacturer="portal")
+    await sync(session, "target_wins")
+    for vessel in (ONE, TWO):
+        await source_steps.delete_row(session, "vessels", vessel)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert not session.state.is_there(Ref("vessel", ONE))
