@@ -1,6 +1,6 @@
 """bulkmig: an async, actor-based bulk migrator from the Onboarding Portal to the Maintenance Portal.
 
-    cli ▶ monitor, doctor ▶ sync ▶ fleet, verification, assess, retry, rollback ▶ load ▶ workers ▶ pipeline
+    cli ▶ monitor, doctor ▶ sync, retry ▶ fleet, verification, assess, rollback ▶ load ▶ workers ▶ pipeline
         ▶ transform, verify ▶ {source, target, ledger} ▶ postgres ▶ _core ▶ {config, errors}
 
 Imports go from left to right only; `entities` says what moves and imports nothing but `_core`.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 import sys
+import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -48,7 +49,8 @@ KINDS = {
 class Job(Struct):
     """A child's share of a run. `refused`: companies that the target refused, with the reason; `due`: all
     vessels of the run, `companies`: theirs; `same_snapshot`: as for `Weigher`; `plan`: what a sync has
-    decided over the fleet (`cluster/plan.py`)."""
+    decided over the fleet (`cluster/plan.py`); `sent`: when it was handed over, by the machine's clock that
+    only goes forward."""
 
     kind: str
     settings: Settings
@@ -59,6 +61,7 @@ class Job(Struct):
     companies: frozenset[str] = frozenset()
     same_snapshot: bool = False
     plan: tuple[bytes, bytes] = (b"", b"")
+    sent: float = 0.0
 
 
 class Share(Struct):
@@ -129,7 +132,8 @@ class _Children(Struct):
         """Starts one for these vessels, and is done when it is."""
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=_child, args=(self.job, share, theirs), daemon=True)
+        job = msgspec.structs.replace(self.job, sent=time.monotonic())
+        process = context.Process(target=_child, args=(job, share, theirs), daemon=True)
         with _no_signals():
             process.start()
         theirs.close()
@@ -221,10 +225,19 @@ def _child(job: Job, vessels: list[Vessel], pipe: Pipe) -> None:
         return  # the parent is gone, and with it everyone who wanted to know
 
 
+def begun(job: Job, now: float) -> Settings:
+    """How a job's process works once it has begun, which has taken some of the window."""
+    window = job.settings.window
+    if window is None:
+        return job.settings
+    return msgspec.structs.replace(job.settings, window=max(window - (now - job.sent), 0.0))
+
+
 async def _work(job: Job, vessels: list[Vessel], pipe: Pipe) -> Share:
     module, _, name = KINDS[job.kind].partition(":")
     work: Work = getattr(import_module(module), name)
     stop = Stop()
+    job.settings = begun(job, time.monotonic())
     try:
         async with anyio.create_task_group() as group:
             group.start_soon(_obey, pipe, stop)

@@ -30,7 +30,7 @@ from bulkmig.fleet.ending import to_its_end
 from bulkmig.fleet.run import Run
 from bulkmig.fleet.vessels import load_vessels
 from bulkmig.fleet.waiting import finish_waiting
-from bulkmig.ledger import access, write
+from bulkmig.ledger import access, seen, write
 from bulkmig.ledger import base as ledger_base
 from bulkmig.ledger.locks import lock_key
 from bulkmig.ledger.read import values
@@ -42,6 +42,8 @@ from bulkmig.preflight import both, ready
 from bulkmig.report import Report
 from bulkmig.selection import Selection, Vessel, resolve
 from bulkmig.source.onboarding import SnapshotGone
+from bulkmig.sync.row import end_cells, equal, make, placing
+from bulkmig.sync.standing import standing
 from bulkmig.target import state as target_state
 from bulkmig.target.postgres import copy_in
 from bulkmig.transform import Outcome
@@ -167,6 +169,7 @@ class _Again:
         self._quarantined: defaultdict[str, set[str]] = defaultdict(set)
         self._checkpoint = ""
         self._returned: set[str] = set()  # target ids of rows that left quarantine
+        self._left: list[str] = []  # entries of rows that are in order, and wait for a sync
 
     async def begin(self) -> None:
         """Locks the vessel, takes its checkpoint and reads which of its rows are quarantined."""
@@ -201,8 +204,8 @@ class _Again:
         parcel.waiting = parcel.waiting.filter(pl.col("id").is_in(known))
         await write.pending(self.connection, self.options.run_id, [parcel])
         await write.release(self.connection, entity.name, parcel.waiting["id"].to_list())
-        returned = image.filter(pl.col("source_id").is_in(known))
-        await self._insert(entity, await self._without_loaded(entity, returned))
+        returned = await self._without_loaded(entity, image.filter(pl.col("source_id").is_in(known)))
+        await self._insert(entity, await self._with_ends(entity, returned))
         await self._reattach(entity, image.filter(~pl.col("source_id").is_in(known)))
 
     async def _without_loaded(self, entity: Entity, image: pl.DataFrame) -> pl.DataFrame:
@@ -211,15 +214,31 @@ class _Again:
         if not image.height:
             return image
         main = entity.tables[0]
-        rows = await self.connection.fetch(
-            f"SELECT {main.own_key}::text FROM {main.name} WHERE {main.own_key} = ANY ($1::text[]::uuid[])",
-            image["@id"].to_list(),
-        )
+        there = await self._there(main.name, main.own_key, image["@id"])
         written = await ledger_base.among(self.connection, [self.vessel.id], entity.name, image["source_id"])
-        loaded = pl.col("@id").is_in([row[0] for row in rows])
+        loaded = pl.col("@id").is_in(there)
         if written is not None:
             loaded |= pl.col("source_id").is_in(written["source_id"].to_list())
         return image.filter(~loaded)
+
+    async def _with_ends(self, entity: Entity, image: pl.DataFrame) -> pl.DataFrame:
+        """Without rows that name equipment which the portal has deleted: they stay listed, and a sync decides
+        about both."""
+        for cell in end_cells(entity) if image.height else ():
+            there = await self._there("equipment", "id", image[cell].drop_nulls())
+            self._left += [
+                f"{entity.name}:{source_id}"
+                for source_id in image.filter(~pl.col(cell).is_in(there))["source_id"]
+            ]
+            image = image.filter(pl.col(cell).is_null() | pl.col(cell).is_in(there))
+        return image
+
+    async def _there(self, table: str, key: str, ids: pl.Series) -> list[str]:
+        """Those of these rows (target ids) that are in the target."""
+        rows = await self.connection.fetch(
+            f"SELECT {key}::text FROM {table} WHERE {key} = ANY ($1::text[]::uuid[])", ids.to_list()
+        )
+        return [row[0] for row in rows]
 
     async def _insert(self, entity: Entity, image: pl.DataFrame) -> None:
         if not image.height:
@@ -237,43 +256,36 @@ class _Again:
         """Rows that were kept for the vessel while what they hang on was quarantined go back to it, if the
         portal left them as they were written. What else has become of them in the source is for a sync: of
         all that, what was last written stays what it was."""
-        spare = next((table for table in entity.tables if table.when is not None), None)
-        if spare is None or not self._returned:
+        column = placing(entity)
+        back = image.filter(pl.col(column).is_in(list(self._returned))) if column else image.clear()
+        if column is None or not back.height:
             return
         main = entity.tables[0]
-        for reference in entity.references:
-            cell = next((c for c, made in main.cells.items() if made.field == reference.column), None)
-            if reference.entity != "equipment" or cell is None:
-                continue
-            column = f"{main.name}.{cell}"
-            back = image.filter(pl.col(column).is_in(list(self._returned)))
-            if not back.height:
-                continue
-            vessel = [self.vessel.id]
-            written = await ledger_base.among(self.connection, vessel, entity.name, back["source_id"])
-            if written is None:
-                continue
-            now = back.select("source_id", "@id", pl.col(column).alias("~parent"))
-            written = written.join(now, on="source_id", how="inner", maintain_order="left")
-            rows = await self.connection.fetch(
-                f"UPDATE {main.name} t SET {cell} = u.parent::uuid FROM unnest($1::text[], $2::text[])"
-                f" AS u (id, parent) WHERE t.{main.own_key} = u.id::uuid AND t.{cell} IS NULL"
-                f" RETURNING t.{main.own_key}::text",
-                written["@id"].to_list(),
-                written["~parent"].to_list(),
-            )
-            changed = [row[0] for row in rows]
-            await self.connection.execute(
-                f"DELETE FROM {spare.name} WHERE {spare.own_key} = ANY ($1::text[]::uuid[])", changed
-            )
-            self.result.updated[main.name] += len(changed)
-            moved = written.filter(pl.col("@id").is_in(changed))
-            await self._write_base(
-                entity,
-                moved.with_columns(
-                    pl.col("~parent").alias(column), pl.lit(value=False).alias(f"?{spare.name}")
-                ),
-            )
+        written = await ledger_base.among(self.connection, [self.vessel.id], entity.name, back["source_id"])
+        if written is None:
+            return
+        now = back.select("source_id", "@id", pl.col(column).alias("~parent"))
+        written = written.filter(pl.col(column).is_null()).join(now, on="source_id", how="inner")
+        stands = await standing(self.connection, entity, written["@id"].to_list())
+        untouched = [
+            row["@id"]
+            for row in written.iter_rows(named=True)
+            if equal(entity, make(entity, row), stands.get(row["@id"]))
+        ]
+        moved = written.filter(pl.col("@id").is_in(untouched))
+        await self.connection.execute(
+            f"UPDATE {main.name} t SET {column.partition('.')[2]} = u.parent::uuid"
+            f" FROM unnest($1::text[], $2::text[]) AS u (id, parent) WHERE t.{main.own_key} = u.id::uuid",
+            moved["@id"].to_list(),
+            moved["~parent"].to_list(),
+        )
+        (spare,) = (table for table in entity.tables if table.when is not None)
+        await self.connection.execute(
+            f"DELETE FROM {spare.name} WHERE {spare.own_key} = ANY ($1::text[]::uuid[])", untouched
+        )
+        self.result.updated[main.name] += moved.height
+        attached = pl.col("~parent").alias(column), pl.lit(value=False).alias(f"?{spare.name}")
+        await self._write_base(entity, moved.with_columns(attached))
 
     async def _write_base(self, entity: Entity, image: pl.DataFrame) -> None:
         if image.height:
@@ -286,5 +298,8 @@ class _Again:
             )
 
     async def finish(self) -> None:
-        """Entries of rows that the source no longer has are forgotten."""
-        await write.left_quarantine(self.connection, self.options.run_id, [self.vessel.id])
+        """Entries of rows that the source no longer has are forgotten; and what was seen of the vessel, since
+        what is left to a sync may be older than that."""
+        vessel = [self.vessel.id]
+        await seen.forget(self.connection, vessel)
+        await write.left_quarantine(self.connection, self.options.run_id, vessel, but=self._left)

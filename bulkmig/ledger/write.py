@@ -65,16 +65,24 @@ async def release(connection: Connection, entity: str, source_ids: Sequence[str]
 
 
 async def left_quarantine(
-    connection: Connection, run_id: str, vessels: Sequence[str], entity: str | None = None
+    connection: Connection,
+    run_id: str,
+    vessels: Sequence[str],
+    entity: str | None = None,
+    *,
+    but: Sequence[str] = (),
 ) -> int:
-    """Forgets the entries of these vessels (or of none) that the run didn't find again; returns how many."""
+    """Forgets the entries of these vessels (or of none) that the run didn't find again, `but` these; returns
+    how many."""
     status = await connection.execute(
         "DELETE FROM bulkmig.quarantine WHERE (vessel_id = ANY ($1::text[]::uuid[])"
         " OR vessel_id IS NULL AND cardinality($1::text[]) = 0)"
-        " AND run_id <> $2::text::uuid AND ($3::text IS NULL OR entity = $3)",
+        " AND run_id <> $2::text::uuid AND ($3::text IS NULL OR entity = $3)"
+        " AND NOT entity || ':' || source_id = ANY ($4::text[])",
         list(vessels),
         run_id,
         entity,
+        list(but),
     )
     return int(status.rpartition(" ")[2])
 

@@ -25,6 +25,13 @@ RETURNING id::text
 MEND = "UPDATE equipment SET name = 'mended', updated_at = now() WHERE id = $1::text::uuid"
 RENAME = "UPDATE documents SET name = 'Rev 2.pdf', updated_at = now() WHERE equipment_id = $1::text::uuid"
 PART = "INSERT INTO critical_parts (id, equipment_id, name) VALUES (gen_random_uuid(), $1::text::uuid, 'new')"
+WRONG_SCORE = """
+INSERT INTO quality_scores (id, vessel_id, equipment_id, category, score, assessed_at)
+SELECT gen_random_uuid(), e.vessel_id, e.id, 'hull', 500, now()
+  FROM equipment e JOIN equipment broken ON broken.vessel_id = e.vessel_id
+ WHERE broken.id = $1::text::uuid AND e.id <> broken.id ORDER BY e.id LIMIT 1
+RETURNING equipment_id::text
+"""
 DELETE = """
 DELETE FROM equipment
  WHERE id IN (SELECT equipment_id FROM equipment_metadata WHERE original_id = $1::text::uuid)
@@ -106,3 +113,39 @@ async def test_so_is_one_that_the_portal_has_deleted_meanwhile(fleets: Fleets, m
     kept = await sync(replace(config, conflict="target_wins"), ALL)
     assert (kept.status, kept.conflicts["target_wins"]) == ("completed", 1)
     assert await fetchval(maintenance_url, MENDED) == 0
+
+
+@pytest.mark.files_too
+async def test_rows_of_equipment_that_the_portal_has_deleted_stay_listed_and_hold_up_no_others(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin: Origin = await fleets.changing(SPEC)
+    config = settings(origin, maintenance_url)
+    machine = await fetchval(origin.url, BREAK)
+    other = await fetchval(origin.url, WRONG_SCORE, machine)
+    await migrate(config, ALL)
+    await execute(maintenance_url, DELETE, other)
+    await execute(origin.url, MEND, machine)
+    await execute(origin.url, "UPDATE quality_scores SET score = 50, updated_at = now() WHERE score > 100")
+    report = await retried(config)
+    assert report.inserted["equipment"] == 1
+    assert report.inserted["quality_scores"] == 0
+    assert await fetchval(maintenance_url, f"{LISTED} WHERE entity = 'quality_score'") == 1
+    done = await sync(config, ALL)
+    assert (done.status, done.verified.differences) == ("completed", [])
+
+
+@pytest.mark.files_too
+async def test_a_document_that_the_portal_has_changed_goes_back_to_its_equipment_with_a_sync(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """Which knows what becomes of rows that both sides have changed."""
+    origin: Origin = await fleets.changing(SPEC)
+    config = settings(origin, maintenance_url)
+    machine = await fetchval(origin.url, BREAK)
+    await migrate(config, ALL)
+    await execute(maintenance_url, "UPDATE equipment_documents SET file_name = 'of the crew'")
+    await execute(origin.url, MEND, machine)
+    assert (await retried(config)).updated["equipment_documents"] == 0
+    done = await sync(config, ALL)
+    assert (done.status, done.conflicts["source_wins"] > 0) == ("completed", True)

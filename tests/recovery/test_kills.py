@@ -92,6 +92,7 @@ KILLED: dict[str, tuple[str, ...]] = {
         "INSERT bulkmig.checkpoints",
         "COPY bulkmig.checkpoint_parts",
         "DELETE bulkmig.quarantine",
+        "DELETE bulkmig.seen",
         "INSERT bulkmig.quarantine",
         "COPY bulkmig.findings",
         "COPY equipment",

@@ -43,12 +43,15 @@ _LEFT_OUT = """
 UPDATE vessels SET onboarding_status = 'SUBMITTED'
  WHERE id = (SELECT vessel_id FROM equipment GROUP BY 1 ORDER BY count(*), 1 LIMIT 1);
 """
-# Rows for quarantine: equipment without a name, parts of nothing, an e-mail twice, a reference to nowhere.
+# Rows for quarantine: equipment without a name, which has a document, parts of nothing, an e-mail twice, a
+# reference to nowhere.
 _BROKEN = """
 UPDATE equipment SET name = ' ' WHERE id IN (
     SELECT DISTINCT ON (vessel_id) id FROM equipment e
      WHERE vessel_id IN (SELECT id FROM vessels WHERE onboarding_status = 'APPROVED' ORDER BY id LIMIT 2)
      ORDER BY vessel_id, id DESC);
+UPDATE documents d SET equipment_id = e.id FROM equipment e
+ WHERE e.name = ' ' AND d.id = (SELECT min(id::text)::uuid FROM documents WHERE vessel_id = e.vessel_id);
 UPDATE users SET email = (SELECT min(email) FROM users) WHERE id = (SELECT max(id::text)::uuid FROM users);
 INSERT INTO critical_parts (id, equipment_id, name)
 VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-000000000002', 'of nothing');
