@@ -212,12 +212,13 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
     await connection.execute(
         "DELETE FROM bulkmig.quarantine WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])", runs
     )
-    for table in _ABOUT:  # what is known of rows that stay, stays
+    left = others.union(row.id for row in stayed if "/" not in row.id)
+    for table in _ABOUT:  # what is known of rows that stay, and of other companies', stays
         await connection.execute(
             f"DELETE FROM {table} WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])"
             " AND NOT target_id = ANY ($2::text[]::uuid[])",
             runs,
-            [row.id for row in stayed if "/" not in row.id],
+            sorted(left),
         )
     # What a rollback among them had set back goes as well.
     for later in undone:

@@ -13,6 +13,9 @@ from tests.sync.beside_the_model.scene import (
     ACME,
     ANN,
     CRANE,
+    DAN,
+    FOUR,
+    GREEN,
     OF_CRANE,
     OF_PUMP,
     OF_RADAR,
@@ -278,3 +281,18 @@ async def test_what_a_decision_left_is_no_difference_though_a_vessel_loaded_with
     await source(session, "vessels", THREE, flag="NO")
     await portal(session, Ref("vessel", THREE), image_url="portal")
     await sync(session, "target_wins")
+
+
+async def test_a_conflict_about_a_user_of_another_company_is_open_still_after_a_rollback_of_a_run(
+    session: Session,
+) -> None:
+    await source(session, "vessels", FOUR, company_id=GREEN, onboarding_status="APPROVED")
+    await sync(session)
+    await source(session, "users", DAN, first_name="Eve")
+    await portal(session, Ref("user", DAN), first_name="Eva")
+    await source(session, "companies", ACME, timezone="Europe/Oslo")
+    await sync(session, "manual")
+    assert session.state.open_conflict(Ref("user", DAN))
+    await session.rollback_run(session.runs[0].run_id, force=False)
+    (document,) = await package.conflicts(session.settings(), "open")
+    assert document["source_id"] == DAN
