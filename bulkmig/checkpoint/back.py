@@ -239,14 +239,7 @@ def _needed(way: Way, table: TargetTable) -> str:
 
 async def _own_context(way: Way, targets: Sequence[Change], own: Mapping[str, str]) -> None:
     """Companies and users that came back are bulkmig's again, as it had last written them then."""
-    stage = way.companies
     for of in FLEET:
-        main = of.tables[0]
-        rows = await way.connection.fetch(
-            f"SELECT i.source_id::text AS id FROM was_{stage.number[main.name]} w JOIN bulkmig.identities i"
-            f" ON i.entity = $1 AND i.target_id = w.{main.own_key}",
-            of.name,
-        )
-        ids = {row["id"] for row in rows}
+        ids = await ledger.come_again(way.companies, way.checkpoints.run_id, of)
         for change in targets if ids else ():
             await ledger.own_again(way.connection, way.checkpoints.run_id, of, change, own[change.id], ids)

@@ -8,7 +8,7 @@ import polars as pl
 from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
-from bulkmig.checkpoint import changes, parts
+from bulkmig.checkpoint import changes, ledger, parts
 from bulkmig.checkpoint.back import MAX_LISTED, Refused, what_is
 from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.restore import Restored, prove, restore
@@ -58,6 +58,8 @@ async def go_back(
         own = await way.checkpoints.of_companies(connection, roots, restored=change.id, rows=rows)
         back = CompaniesBack(await restore(stage), own, stayed, drift)
         await _set_back(way, change, own, stayed)
+        for of in FLEET:
+            await ledger.come_again(stage, way.checkpoints.run_id, of)
         await prove(stage, roots)
         summary = f"companies and users to checkpoint {change.id}, {len(stayed)} rows in use stay"
         await way.record(summary, forced=bool(drift))

@@ -59,6 +59,21 @@ async def set_back(connection: Connection, graph: Graph, some: Sequence[Change],
     )
 
 
+async def come_again(stage: Stage, run_id: str, of: Entity) -> set[str]:
+    """Records that this run brought the companies or users of `was` that aren't in `now`: vessels that were
+    loaded without them are looked at by the next sync. Returns their source ids."""
+    main = of.tables[0]
+    rows = await stage.connection.fetch(
+        f"SELECT i.source_id::text, i.target_id::text FROM was_{stage.number[main.name]} w"
+        f" JOIN bulkmig.identities i ON i.entity = $1 AND i.target_id = w.{main.own_key}"
+        f" WHERE {stage.missing(stage.tables[main.name], 'w', 'now')}",
+        of.name,
+    )
+    if rows:
+        await write.identities(stage.connection, run_id, of.name, [(*row, False) for row in rows])
+    return {row["source_id"] for row in rows}
+
+
 async def own_again(
     connection: Connection, run_id: str, of: Entity, change: Change, checkpoint: str, source_ids: set[str]
 ) -> None:

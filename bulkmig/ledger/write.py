@@ -149,14 +149,15 @@ async def base(
 async def identities(
     connection: Connection, run_id: str, entity: str, rows: Iterable[tuple[str, str, bool]]
 ) -> None:
-    """Records (source id, target id, adopted). An id that is recorded stays, unless its row was rolled back
-    and one of the portal's is adopted now."""
+    """Records (source id, target id, adopted) of rows that came with this run. An id that is recorded stays,
+    unless its row was rolled back and one of the portal's is adopted now."""
     await connection.executemany(
         "INSERT INTO bulkmig.identities AS i (entity, source_id, target_id, adopted, run_id) VALUES"
         " ($1, $2::text::uuid, $3::text::uuid, $4, $5::text::uuid)"
         " ON CONFLICT (entity, source_id) DO UPDATE SET target_id = excluded.target_id,"
         " adopted = excluded.adopted, run_id = excluded.run_id"
-        " WHERE excluded.adopted AND i.target_id <> excluded.target_id",
+        " WHERE excluded.adopted AND i.target_id <> excluded.target_id"
+        " OR NOT excluded.adopted AND NOT i.adopted AND i.target_id = excluded.target_id",
         [(entity, source, target, adopted, run_id) for source, target, adopted in rows],
     )
 

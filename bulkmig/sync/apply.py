@@ -10,6 +10,7 @@ from bulkmig.entities import ENTITIES
 from bulkmig.ledger import base, write
 from bulkmig.sync import conflicts
 from bulkmig.sync.deleting import delete, forget_hanging, retain, retain_for_rows
+from bulkmig.sync.parts import Part
 from bulkmig.sync.row import frame_of
 from bulkmig.sync.step import Means, Step
 from bulkmig.sync.writing import let_go, write_rows
@@ -83,11 +84,21 @@ def _part(
     return write.BasePart(means.owner, entity, rows, payload, means.checkpoint, kind, holds)
 
 
+def _came_again(entity: Entity, part: Part) -> Iterator[tuple[str, str, bool]]:
+    """Companies or users (source id, target id, not adopted) whom the portal had deleted."""
+    own = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
+    for source, row in part.base.items():
+        id_ = row[own] or ""
+        if id_ in part.write and part.was[id_] is None:
+            yield source, id_, False
+
+
 async def _record(steps: Sequence[Step], entity: Entity) -> None:
     connection, run_id = steps[0].means.connection, steps[0].means.run_id
     found: list[conflicts.Found] = []
     retained: list[tuple[object, ...]] = []
     back: list[str] = []
+    came: list[tuple[str, str, bool]] = []
     for step in steps:
         part, vessel = step.part(entity), step.means.vessel
         for source, target_id, conflict in part.conflicts:
@@ -103,7 +114,11 @@ async def _record(steps: Sequence[Step], entity: Entity) -> None:
         back += part.base.keys() | part.forget
         if vessel is not None:
             await conflicts.move(connection, vessel, part.undecided)
+        elif entity.tables:
+            came += _came_again(entity, part)
     await conflicts.record(connection, run_id, found)
+    if came:
+        await write.identities(connection, run_id, entity.name, came)
     if retained:
         await connection.executemany(_RETAINED, retained)
     # What leaves one vessel may stay on another.

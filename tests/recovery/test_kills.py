@@ -197,6 +197,7 @@ KILLED_IN_THE_LONG_FORM: dict[str, tuple[str, ...]] = {
         "INSERT bulkmig.audit",
         "COPY bulkmig.base",
         "UPDATE bulkmig.base",
+        "INSERT bulkmig.identities",
         *(f"DELETE bulkmig.{table}" for table in ("vessels", "quarantine", "pending", "conflicts")),
         *(f"DELETE bulkmig.{table}" for table in ("retained", "seen", "identities")),
         "COMMIT after INSERT bulkmig.audit",
@@ -207,7 +208,7 @@ KILLED_IN_THE_LONG_FORM: dict[str, tuple[str, ...]] = {
             for what in ("UPDATE", "DELETE")
             for table in ("equipment", "equipment_metadata")
         ),
-        *(f"UPDATE {table}" for table in ("vessels", "equipment_documents")),
+        *(f"UPDATE {table}" for table in ("companies", "users", "vessels", "equipment_documents")),
         *(f"UPDATE {table}" for table in ("quality_scores", "cross_references")),
     ),
     "return": (
@@ -235,7 +236,7 @@ KILLED_IN_THE_LONG_FORM: dict[str, tuple[str, ...]] = {
         "INSERT bulkmig.checkpoints",
         "UPDATE bulkmig.conflicts",
         "DELETE bulkmig.seen",
-        "DELETE bulkmig.retained",
+        *(f"{what} bulkmig.retained" for what in ("DELETE", "INSERT")),
         "COPY bulkmig.base",
         "INSERT bulkmig.audit",
         "COMMIT after INSERT bulkmig.audit",

@@ -26,6 +26,7 @@ OF_PUMP = {
     "quality_scores": "00000008-0000-4000-8000-000000000067",
     "cross_references": "00000009-0000-4000-8000-000000000074",
 }
+OF_TWO = {"quality_scores": "00000008-0000-4000-8000-000000000069"}  # on no equipment
 OF_WINCH = {"quality_scores": "00000008-0000-4000-8000-000000000072"}
 OF_VALVE = {"cross_references": "00000009-0000-4000-8000-000000000076"}
 OF_RADIO = {"cross_references": "00000009-0000-4000-8000-000000000080"}
