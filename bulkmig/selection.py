@@ -64,7 +64,8 @@ SELECT v.id::text AS id, v.name, v.imo_number, v.company_id::text AS company_id,
   FROM vessels v JOIN companies c ON c.id = v.company_id
  WHERE CASE WHEN $4 THEN v.onboarding_status::text = 'APPROVED'
             ELSE v.id = ANY ($1::text[]::uuid[]) OR v.imo_number = ANY ($2::text[])
-                 OR ((c.code = ANY ($3::text[]) OR c.id::text = ANY ($3::text[]))
+                 OR ((c.code = ANY ($3::text[])
+                      OR c.id::text IN (SELECT lower(name) FROM unnest($3::text[]) AS u (name)))
                      AND (v.onboarding_status::text = 'APPROVED' OR $5)) END
  ORDER BY v.id
 """
@@ -82,7 +83,7 @@ async def resolve(connection: Connection, selection: Selection) -> list[Vessel]:
         _QUERY,
         ids,
         list(selection.imo),
-        [company.lower() if _is_uuid(company) else company for company in selection.company],
+        list(selection.company),
         selection.all,
         selection.allow_unapproved,
     )
@@ -114,11 +115,3 @@ async def _check_companies(connection: Connection, selection: Selection) -> None
         )
         if not known:
             raise UsageError(f"the source has no company {company}", "use its code or its id")
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True

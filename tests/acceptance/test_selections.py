@@ -11,6 +11,7 @@ import pytest
 
 from bulkmig import Selection, Settings, UsageError, migrate
 from bulkmig.generate import FleetSpec, generate_portal
+from bulkmig.selection import resolve
 from tests.oracle.compare import compare
 from tests.oracle.draft import Cell, Ref
 from tests.oracle.expect import Expectation, expect
@@ -62,6 +63,23 @@ async def test_a_selection_brings_its_vessels_and_their_companies_and_nothing_el
     )
     report = await migrate(settings(origin, maintenance_url), selection)
     assert await differences(expected, origin.rows, report, maintenance_url) == []
+
+
+async def test_a_company_is_known_by_its_code_also_where_that_reads_like_an_id(
+    fleets: Fleets,
+) -> None:
+    origin = await fleets(CLEAN, fresh=True)
+    code = "0123456789ABCDEF0123456789ABCDEF"
+    connection = await asyncpg.connect(origin.url)
+    try:
+        company = origin.rows.vessels[0]["company_id"]
+        await connection.execute("UPDATE companies SET code = $1 WHERE id = $2::text::uuid", code, company)
+        chosen = await resolve(connection, Selection(company=(code,)))
+    finally:
+        await connection.close()
+    of_company = {row["id"] for row in origin.rows.vessels if row["company_id"] == company}
+    assert {vessel.id for vessel in chosen} == of_company & {*origin.approved}
+    assert chosen
 
 
 def forget_assessors_to_come(expected: Expectation, origin: Origin, parts: Iterable[list[str]]) -> None:

@@ -299,6 +299,9 @@ class Session:
         self.stayed = self.stayed or bool(report.notes.get("stayed"))
         if report.status == "completed":
             await self._learn_what_waits(chosen, [before, *(after for _, after in steps.values())])
+        for ref in before.base.keys() - self.state.base.keys():
+            if ref.entity == "critical_part" and now_on(self.onboarding, ref) != before.base[ref].vessel:
+                self.mirror.ids.pop(ref, None)  # it will be new on the vessel that the source has it on
         await self._record(report, before, steps)
         await self.check()
 
