@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from itertools import count
 
 import anyio
 from msgspec import Struct
@@ -21,8 +20,7 @@ from bulkmig.source.onboarding import SnapshotGone, join
 from bulkmig.units import keys_bytes
 
 SAMPLE_SECONDS = 0.5
-# Pages that are given back are taken again: done every two seconds it costs 7 % of a migration's CPU.
-GIVE_BACK_AFTER = 4  # samples
+# Pages that are given back are taken again: done all the time it costs 7 % of a migration's CPU.
 GIVE_BACK_ABOVE = 1.5  # times the bound
 # Worker threads: more than cores only push each other aside. polars itself uses one per core.
 THREADS = min(max(os.cpu_count() or 2, 2), 4)
@@ -168,9 +166,9 @@ async def run_units(site: Site, queue: Queue, parallel: int, work: Work) -> None
 async def sample(site: Site) -> None:
     """Tells of the memory in use, the last time when all workers have ended, and gives back what is free."""
     try:
-        for number in count(1):
+        while True:
             site.listen(sampled := _memory(site))
-            if number % GIVE_BACK_AFTER == 0 and sampled.resident > site.memory.bound * GIVE_BACK_ABOVE:
+            if sampled.resident > site.memory.bound * GIVE_BACK_ABOVE:
                 await anyio.to_thread.run_sync(give_back)
             await anyio.sleep(SAMPLE_SECONDS)
     finally:

@@ -43,7 +43,7 @@ async def test_a_run_gives_back_what_is_free_while_it_takes_much_more_than_its_b
 
         def listen(event: object) -> None:
             seen.append(1)
-            if len(seen) > 3 * workers.GIVE_BACK_AFTER:
+            if len(seen) > 3:
                 group.cancel_scope.cancel()
 
         site.listen = listen
