@@ -138,7 +138,8 @@ class Bystander:
     after: State
     looks: int = 0
     seen: list[str] = field(default_factory=list)
-    # Where the target refuses companies or users one by one, those come in more than one transaction.
+    # Where the target refuses companies or users one by one, or vessels bring some along, those come in more
+    # than one transaction.
     fleet: bool = True
 
     def judge(self, state: State) -> None:

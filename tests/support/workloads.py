@@ -264,6 +264,7 @@ class Workload:
     ended: Ended
     checkpoints: dict[str, bytes]  # what those that it begins with hold
     keys: Keys
+    at_once: bool = True  # companies and users change in one transaction
 
     @property
     def server(self) -> Server:
@@ -280,7 +281,7 @@ class Workload:
 
     def bystander(self, url: str) -> Bystander:
         """A reader who notices what is half there."""
-        return Bystander(url, self.before, self.after)
+        return Bystander(url, self.before, self.after, fleet=self.at_once)
 
     def points(self, key: str) -> dict[str, int]:
         """The texts of the writing statements with this key, and how often each was executed undisturbed."""
@@ -443,10 +444,13 @@ class Workloads:
         return await self._on(source, target, *SYNC)
 
     async def _undo(self) -> Workload:
-        """The way back from a sync: rows that it deleted, values that it exchanged."""
+        """The way back from a sync: rows that it deleted, values that it exchanged. A vessel brings users
+        along whom its rows name, before the others come back."""
         source, target, _ = await self._fleet(mend=True, change=True)
         run_id = await _done(source, target, *SYNC)
-        return await self._on(source, target, "rollback", "--run", run_id, "--yes")
+        work = await self._on(source, target, "rollback", "--run", run_id, "--yes")
+        work.at_once = False
+        return work
 
     async def _return(self) -> Workload:
         """The way back from a rollback, of a vessel that others' rows end on."""
