@@ -20,8 +20,6 @@ from bulkmig.source.onboarding import SnapshotGone, join
 from bulkmig.units import keys_bytes
 
 SAMPLE_SECONDS = 0.5
-# Pages that are given back are taken again: done all the time it costs 7 % of a migration's CPU.
-GIVE_BACK_ABOVE = 1.5  # times the bound
 # Worker threads: more than cores only push each other aside. polars itself uses one per core.
 THREADS = min(max(os.cpu_count() or 2, 2), 4)
 
@@ -168,7 +166,8 @@ async def sample(site: Site) -> None:
     try:
         while True:
             site.listen(sampled := _memory(site))
-            if sampled.resident > site.memory.bound * GIVE_BACK_ABOVE:
+            # Pages that are given back are taken again: done all the time it costs 7 % of a migration's CPU.
+            if site.memory.is_exceeded_by(sampled.resident):
                 await anyio.to_thread.run_sync(give_back)
             await anyio.sleep(SAMPLE_SECONDS)
     finally:

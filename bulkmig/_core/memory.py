@@ -22,12 +22,17 @@ class Memory:
 
     def __init__(self, bound: int) -> None:
         self.bound = bound
+        self._before = resident()
         self.held = ByteBudget(bound // 4)
         self.flow = ByteBudget(bound - bound // 4)
 
     @property
     def in_flight(self) -> int:
         return self.held.in_flight + self.flow.in_flight
+
+    def is_exceeded_by(self, taken: int) -> bool:
+        """Whether a process that takes so many bytes took its whole bound, and more, since this was made."""
+        return taken > self._before + self.bound
 
     @property
     def peak(self) -> int:
