@@ -217,10 +217,13 @@ async def _set_back(way: Way, change: Change, own: str, stayed: Sequence[Drift])
     left = others.union(row.id for row in stayed if "/" not in row.id)
     for table in _ABOUT:  # what is known of rows that stay, and of other companies', stays
         await connection.execute(
-            f"DELETE FROM {table} WHERE vessel_id IS NULL AND run_id = ANY ($1::text[]::uuid[])"
-            " AND NOT target_id = ANY ($2::text[]::uuid[])",
+            f"DELETE FROM {table} WHERE vessel_id IS NULL AND NOT target_id = ANY ($2::text[]::uuid[])"
+            " AND (run_id = ANY ($1::text[]::uuid[]) OR target_id = ANY ($3::text[]::uuid[]) AND run_id IN"
+            " (SELECT run_id FROM bulkmig.checkpoints WHERE vessel_id IS NULL AND seq > $4))",
             runs,
             sorted(left),
+            sorted(mine),  # among them who was another company's when a run was about him
+            change.seq,
         )
     # What a rollback among them had set back goes as well.
     for later in undone:
@@ -258,10 +261,13 @@ async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> tuple[s
         company = pl.col(f"{main.name}.{owner.column if owner else main.own_key}").is_in(roots)
         kept = pl.col(f"{main.name}.{main.own_key}").is_in(list(stayed))
         now, then = await _rows(way, of, holding), await _rows(way, of, change.base)
-        pieces = [frame.filter(~company | kept) for frame in now]
+        back = [frame.filter(company & ~kept) for frame in then]
+        # Users who have moved to other companies since are these companies' again.
+        ours = pl.col("source_id").is_in([id_ for frame in back for id_ in frame["source_id"]])
+        pieces = [frame.filter(~company & ~ours | kept) for frame in now]
         for piece in pieces:
             others.update(piece[f"{main.name}.{main.own_key}"])
-        pieces += [frame.filter(company & ~kept) for frame in then]
+        pieces += back
         stays = [frame.filter(kept) for frame in now]
         for written in (*now, *then):
             mine.update(written.filter(company)[f"{main.name}.{main.own_key}"])

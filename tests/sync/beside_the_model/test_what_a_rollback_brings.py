@@ -40,3 +40,39 @@ async def test_a_company_comes_back_with_the_name_under_which_its_vessel_was_cha
     unit = session.state.unit(Ref("company", BLUE))
     assert unit is not None
     assert unit["companies"]["name"] == "Bluer"
+
+
+async def test_who_was_let_stay_at_another_company_is_judged_anew_after_his_own_went_back(
+    session: Session,
+) -> None:
+    """He moved, and was gone from the source, in runs that his company's checkpoint isn't of."""
+    assessor = session.onboarding.of["quality_scores"][OF_PUMP["quality_scores"]]["assessed_by"]
+    assert assessor is not None
+    company = session.onboarding.of["users"][assessor]["company_id"]
+    assert company is not None
+    await source(session, "companies", company, name="Renamed")
+    await sync(session)
+    run = session.runs[-1].run_id
+    await source(session, "users", assessor, company_id=GREEN)
+    await sync(session)
+    await portal_steps.add(
+        session,
+        "maintenance_logs",
+        0,
+        0,
+        {"performed_by": Ref("user", assessor), "equipment_id": Ref("equipment", PUMP)},
+    )
+    await source_steps.delete_row(session, "users", assessor)
+    await sync(session)
+    assert not active(session, assessor)
+    await session.rollback_run(run, force=False)
+    assert active(session, assessor)
+    await sync(session)
+    assert not active(session, assessor)
+
+
+def active(session: Session, user: str) -> bool:
+    """Whether the portal lets a user of the source in."""
+    unit = session.state.unit(Ref("user", user))
+    assert unit is not None
+    return unit["users"]["is_active"] == "true"
