@@ -14,7 +14,7 @@ from bulkmig.config import Settings
 from bulkmig.errors import BulkmigError, PreflightError, Stopped, UsageError, VesselError
 from bulkmig.fleet.migrate import migrate
 from bulkmig.report import Failure, Report
-from bulkmig.retry import retry
+from bulkmig.retry.run import retry
 from bulkmig.rollback import rollback
 from bulkmig.selection import Selection
 from bulkmig.sync.resolve import listed as conflicts

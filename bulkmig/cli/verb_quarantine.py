@@ -14,7 +14,7 @@ from bulkmig.cli.running import run
 from bulkmig.errors import UsageError
 from bulkmig.ledger import read
 from bulkmig.preflight import target_only
-from bulkmig.retry import retry
+from bulkmig.retry.run import retry
 
 group = typer.Typer(help="Rows that were not loaded: why, and what the source held.", no_args_is_help=True)
 

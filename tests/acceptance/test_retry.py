@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from bulkmig import Report, Selection, Settings, migrate, sync, verify
 from bulkmig.generate import FleetSpec
-from bulkmig.retry import retry
+from bulkmig.retry.run import retry
 from tests.checkpoint.support import execute, fetchval, settings, state, undone
 from tests.support.dumps import apart
 from tests.support.fleets import Fleets, Origin

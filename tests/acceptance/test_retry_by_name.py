@@ -7,7 +7,7 @@ import pytest
 from bulkmig import Selection, migrate
 from bulkmig.errors import UsageError
 from bulkmig.generate import FleetSpec
-from bulkmig.retry import retry
+from bulkmig.retry.run import retry
 from tests.checkpoint.support import fetchval, settings
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases

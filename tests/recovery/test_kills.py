@@ -281,7 +281,7 @@ COPIES: dict[str, tuple[str, ...]] = {
     "ledger/write.py:findings": ("COPY bulkmig.findings",),
     "postgres/watch.py:copy_records_to_table": (),  # what the others call
     "postgres/watch.py:copy_to_table": (),
-    "retry.py:_insert": ("COPY equipment", "COPY critical_parts"),
+    "retry/returning.py:_insert": ("COPY equipment", "COPY critical_parts"),
     "settle.py:_load": ("COPY cross_references",),
     "shared.py:_write": ("COPY companies", "COPY company_settings", "COPY users", "COPY user_metadata"),
     "target/postgres.py:copy_in": (),  # what the others call

@@ -1,0 +1,1 @@
+"""`bulkmig quarantine retry`: what has left quarantine is loaded."""
