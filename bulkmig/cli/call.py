@@ -102,10 +102,15 @@ def _call(given: dict[str, Any], from_environment: Collection[str]) -> Call:
 def _caution(call: Call) -> None:
     """Says what is legal and ought to be known."""
     for end in ("source", "target"):
-        url: str = getattr(call.settings, end)
-        if call.origins.get(end) == "flag" and not call.quiet and masked(url) != url:
-            output.warn(
-                f"everyone on this machine can read the password in --{end} while the command runs:"
-                " use the passfile, the environment, or password_command",
-                as_json=call.log_format == "json",
-            )
+        if call.origins.get(end) == "flag":
+            caution(call, f"--{end}", getattr(call.settings, end))
+
+
+def caution(call: Call, given: str, url: str) -> None:
+    """Warns of a password in an address of the command line."""
+    if not call.quiet and masked(url) != url:
+        output.warn(
+            f"everyone on this machine can read the password in {given} while the command runs:"
+            " use the passfile, the environment, or password_command",
+            as_json=call.log_format == "json",
+        )

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bulkmig.cli import output
-from bulkmig.cli.call import Call, verb
+from bulkmig.cli.call import Call, caution, verb
 from bulkmig.cli.options import CONNECT, LOAD
 from bulkmig.cli.running import run
 from bulkmig.lift.run import lift
@@ -20,6 +20,7 @@ def command(
     postgres_url: Annotated[str, typer.Argument(metavar="POSTGRES_URL", help="An empty portal.")],
 ) -> int:
     """Moves a whole Maintenance Portal from SQLite to PostgreSQL, its own rows and the ledger included."""
+    caution(call, "POSTGRES_URL", postgres_url)
     report = run(lambda stop: lift(call.settings, sqlite_url, postgres_url, stop=stop))
     for name, rows in report.notes.get("left_behind", {}).items() if not call.json else ():
         left = f"not moved, because the contract doesn't know it: {name} ({rows:,} rows)"

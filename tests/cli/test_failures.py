@@ -49,6 +49,22 @@ async def test_a_refused_command_says_so_in_one_document_and_touches_nothing(
         await target.close()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "where"),
+    [
+        (("status", "--target", "postgresql://u:hush@127.0.0.1:1/x"), "--target"),
+        (("lift", "sqlite:////nowhere.db", "postgresql://u:hush@127.0.0.1:1/x"), "POSTGRES_URL"),
+    ],
+)
+async def test_a_password_on_the_command_line_is_warned_of(
+    onboarding_url: str, maintenance_url: str, arguments: tuple[str, ...], where: str
+) -> None:
+    ended = await run(onboarding_url, maintenance_url, *arguments)
+    warnings = [line for line in map(json.loads, ended.said.splitlines()) if line["level"] == "warning"]
+    assert any(f"the password in {where} " in line["event"] for line in warnings)
+    assert "hush" not in ended.said
+
+
 def test_the_document_of_a_command_that_is_stopped_at_once_has_every_key() -> None:
     document, full = json.loads(DOCUMENT % "migrate"), Report("migrate").document()
     assert set(full) - set(document) == {"memory", "timeline"}
