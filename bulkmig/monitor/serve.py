@@ -10,6 +10,7 @@ from concurrent.futures import wait
 from contextlib import contextmanager
 from importlib.util import find_spec
 from ipaddress import ip_address
+from urllib.parse import quote
 
 import anyio
 from anyio.from_thread import start_blocking_portal
@@ -36,7 +37,7 @@ class Place(Struct, frozen=True):
     def url(self, port: int) -> str:
         """Where to look; `port` as it was given by the system, where the place says 0."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{port}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{host}:{port}/" + (f"?token={quote(self.token, safe='')}" if self.token else "")
 
 
 def place(text: str) -> Place:
@@ -46,16 +47,19 @@ def place(text: str) -> Place:
     if not port.isdecimal() or int(port) > 65535:
         raise UsageError(f"{text!r} is no address for the dashboard", f"e.g. {DEFAULT}, or 0.0.0.0:8642")
     token = os.environ.get(TOKEN, "")
-    if not _is_loopback(host):
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError(f"{TOKEN} can't be sent in a header", "take ASCII letters, digits and signs")
+    if not is_loopback(host):
         token = token or secrets.token_urlsafe(18)
     return Place(host, int(port), token)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's alone; that of IPv6 may stand in brackets."""
     if host == "localhost":
         return True
     try:
-        return ip_address(host).is_loopback
+        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
     except ValueError:
         return False
 
