@@ -28,6 +28,7 @@ from tests.support.servers import Databases
 
 SPEC = FleetSpec(seed=32, vessels=2, companies=1, equipment=4, nasty=0.0, least=0)
 ALL = Selection(all=True)
+AT_ITS_BEGINNING = "entries = 0, mac = NULL, hash = decode(repeat('00', 32), 'hex')"
 TABLES = ("audit", "audit_chain", "audit_head")
 KEY = "07" * 32
 
@@ -192,6 +193,17 @@ async def test_whatever_is_done_to_the_chain_is_found(log: Log) -> None:
     noted = str((await audit_log.verify(log.config)).head)
     assert "head" in {p.kind for p in (await log.tampered(*cut, head=noted)).problems}
     assert (await audit_log.verify(log.config, noted)).problems == []
+
+
+async def test_a_log_that_was_made_away_with_is_no_new_one(log: Log) -> None:
+    emptied = ("DELETE FROM bulkmig.audit_chain", "DELETE FROM bulkmig.audit")
+    kinds = {p.kind for p in (await log.tampered(*emptied, "DELETE FROM bulkmig.audit_head")).problems}
+    assert "head" in kinds
+    if await log.has_key():
+        since = "UPDATE bulkmig.audit_head SET since = 'infinity', " + AT_ITS_BEGINNING
+        for after in (0, 1000):
+            kinds = {p.kind for p in (await log.tampered(*emptied, f"{since}, after = {after}")).problems}
+            assert "unsigned" in kinds, after
 
 
 # One thing done to one of the three tables, at whatever place: {} is a number from 0 to 1, * the row there.
