@@ -118,17 +118,22 @@ async def ready(ends: Ends, settings: Settings) -> None:
         await _writable(ends.target)
         ends.target_catalogue = await postgres.catalogue(ends.target, writing=True)
     if settings.fk_check == "set" and on_file(ends.target) is None:
-        try:
-            async with transaction(ends.target, commit=False):
-                await ends.target.execute("SET LOCAL session_replication_role = replica")
-        except asyncpg.InsufficientPrivilegeError:
-            raise PreflightError(
-                "the role may not turn off triggers, which --fk-check set does for the load",
-                "GRANT SET ON PARAMETER session_replication_role (from PostgreSQL 15), or --fk-check row",
-            ) from None
+        await triggers_off(ends.target)
     if not settings.dry_run and ends.ledger != schema.newest(ends.target):
         await schema.upgrade(ends.target)
         ends.ledger = schema.newest(ends.target)
+
+
+async def triggers_off(target: Connection) -> None:
+    """Raises PreflightError where the role may not load by `--fk-check set`."""
+    try:
+        async with transaction(target, commit=False):
+            await target.execute("SET LOCAL session_replication_role = replica")
+    except asyncpg.InsufficientPrivilegeError:
+        raise PreflightError(
+            "the role may not turn off triggers, which --fk-check set does for the load",
+            "GRANT SET ON PARAMETER session_replication_role (from PostgreSQL 15), or --fk-check row",
+        ) from None
 
 
 async def free_connections(connection: Connection) -> int | None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from importlib.util import find_spec
-from ipaddress import ip_address
 from urllib.parse import quote
 
 import anyio
@@ -20,6 +19,7 @@ from bulkmig.config import Settings
 from bulkmig.errors import UsageError
 from bulkmig.monitor.board import Board
 from bulkmig.monitor.feed import Feed
+from bulkmig.monitor.loopback import is_loopback
 
 DEFAULT = "127.0.0.1:8642"
 TOKEN = "BULKMIG_DASHBOARD_TOKEN"
@@ -52,16 +52,6 @@ def place(text: str) -> Place:
     if not is_loopback(host):
         token = token or secrets.token_urlsafe(18)
     return Place(host, int(port), token)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address is this machine's alone; that of IPv6 may stand in brackets."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return False
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bulkmig.monitor import metrics, page, serve
+from bulkmig.monitor import metrics, page
 from bulkmig.monitor.feed import Feed
+from bulkmig.monitor.loopback import is_loopback
 
 EVERY = 1.0  # seconds between two events
 COOKIE = "bulkmig"
@@ -145,7 +146,7 @@ class _Door:
         if not self.token:
             host = request.headers.get("host", "").lower()
             name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-            return None if serve.is_loopback(name) else PlainTextResponse("not this machine's name\n", 403)
+            return None if is_loopback(name) else PlainTextResponse("not this machine's name\n", 403)
         given = request.query_params.get("token")
         if given is not None and path == "/" and self._is_right(given):
             answer = RedirectResponse("/")  # so that the token stays out of histories and screenshots
