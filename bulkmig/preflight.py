@@ -36,7 +36,7 @@ def address(settings: Settings, role: str, *, sealed: bool = True) -> dsn.Addres
         variable = "ONBOARDING_DB_URL" if role == "source" else "MAINTENANCE_DB_URL"
         raise UsageError(f"no {role} is given", f"say --{role} URL or set {variable}")
     if role == "target" and is_file(url):
-        return replace(parse(url), keys=keys.from_settings(settings))
+        return replace(parse(url), keys=keys.from_settings(settings) if sealed else NO_KEYS)
     return dsn.parse(
         url,
         allow_insecure=settings.allow_insecure,
