@@ -183,9 +183,9 @@ async def target_only(
     current: bool = False,
     writing: bool = False,
 ) -> AsyncIterator[Connection]:
-    """The target alone, for commands that read the ledger. `unsealed`: they read what may be encrypted, and
-    must have the keys; `current`: they need what only the newest ledger has; `writing`: the target must take
-    writes."""
+    """The target alone, for commands that read the ledger. `unsealed`: they read what may be encrypted, or
+    sign what they add, and must have the keys; `current`: they need what only the newest ledger has;
+    `writing`: the target must take writes."""
     async with session(address(settings, "target"), DURABLE, role="target") as connection:
         version = await schema.version(connection)
         if version == 0 and needs_ledger:

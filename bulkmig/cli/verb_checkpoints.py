@@ -109,7 +109,7 @@ def show_command(call: Call, checkpoint: Annotated[str, typer.Argument(metavar="
 
 async def pruned(settings: Settings, keep: int, days: float) -> Pruned:
     """Prunes as an operator who may."""
-    async with target_only(settings, writing=True) as target:
+    async with target_only(settings, unsealed=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", "checkpoints prune")
         await schema.upgrade(target)
         return await prune(target, audit.who(settings.operator), keep=keep, days=days)

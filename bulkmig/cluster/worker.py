@@ -144,7 +144,7 @@ class _Shift:
             self.report.peak_in_flight = max(self.report.peak_in_flight, self.site.memory.peak)
             if self.view is not None:
                 await self.view.close()
-        if self.over:
+        if self.over and self.hands:  # with the run's key
             await self.desk.ask(self._seal)
 
     async def _seal(self, connection: Connection) -> None:

@@ -21,6 +21,7 @@ from bulkmig.generate import FleetSpec
 from bulkmig.ledger import audit, chain
 from bulkmig.ledger.prove import Proof
 from bulkmig.preflight import target_only
+from bulkmig.rotation import rotate
 from tests.checkpoint.support import execute, fetchval, migrated, settings
 from tests.support.fleets import Fleets
 from tests.support.programs import run as run_program
@@ -323,6 +324,46 @@ async def test_with_a_key_a_chain_that_somebody_else_made_anew_is_found(
     monkeypatch.setenv("BULKMIG_KEY", KEY)
     kinds = {p.kind for p in (await audit_log.verify(config)).problems}
     assert {"inserted", "unsigned"} <= kinds
+
+
+@pytest.mark.parametrize("after", ["0", "(SELECT max(id) FROM bulkmig.audit)"])
+async def test_what_is_sealed_next_does_not_vouch_for_a_chain_that_somebody_else_made_anew(
+    fleets: Fleets, maintenance_url: str, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    monkeypatch.setenv("BULKMIG_KEY", KEY)
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
+    await audit_log.export(config, "json")
+    assert (await audit_log.verify(config)).problems == []
+    await execute(
+        maintenance_url,
+        "SET session_replication_role = replica; DELETE FROM bulkmig.audit WHERE action = 'exported';"
+        f"DELETE FROM bulkmig.audit_chain; UPDATE bulkmig.audit_head SET {AT_ITS_BEGINNING}, after = {after}",
+    )
+    monkeypatch.setenv("BULKMIG_KEY", "")
+    async with target_only(config) as target:
+        runs = [row[0] for row in await target.fetch("SELECT id::text FROM bulkmig.runs")]
+        await chain.seal(target, *runs)
+    monkeypatch.setenv("BULKMIG_KEY", KEY)
+    assert (await audit_log.verify(config)).problems
+    assert (await verify(config, ALL)).status == "completed"
+    assert "unsigned" in {p.kind for p in (await audit_log.verify(config)).problems}
+
+
+async def test_a_key_that_comes_into_use_signs_from_then_on(
+    fleets: Fleets, maintenance_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULKMIG_KEY", "")
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
+    monkeypatch.setenv("BULKMIG_KEY", KEY)
+    assert [p.kind for p in (await audit_log.verify(config)).problems] == ["unsigned"]
+    for _ in range(2):
+        assert (await verify(config, ALL)).status == "completed"
+        assert (await audit_log.verify(config)).problems == []
+    monkeypatch.setenv("BULKMIG_KEY", f"{'08' * 32},{KEY}")
+    await rotate(config)
+    monkeypatch.setenv("BULKMIG_KEY", "08" * 32)
+    assert (await verify(config, ALL)).status == "completed"
+    assert (await audit_log.verify(config)).problems == []
 
 
 async def test_entries_of_a_killed_run_are_sealed_by_the_next_one(
