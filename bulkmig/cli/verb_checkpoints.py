@@ -74,7 +74,11 @@ def list_command(
             [
                 (
                     c["id"], c["created_at"][:19], c["vessel_id"] or "companies and users", c["command"],
-                    c["rows"], c["bytes"], "" if c["in_force"] else "undone",
+                    c["rows"], c["bytes"],
+                    ", ".join(
+                        ([] if c["in_force"] else ["undone"])
+                        + ([] if c["restorable"] else ["can't be restored"])
+                    ),
                 )
                 for c in found
             ],

@@ -410,6 +410,9 @@ async def test_the_command_line_lists_proves_and_exports(
     proved = await bulkmig("audit", "verify", "--head", head)
     assert (proved.status, proved.document["problems"]) == (0, [])
     (noted,) = await audit_log.entries(config, action="exported")
+    (run,) = {e["run_id"] for e in await audit_log.entries(config) if e["run_id"]}
+    for begins, there in ((run[:8].upper(), True), ("%", False), ("_" * 8, False)):
+        assert bool(await audit_log.entries(config, run=begins)) == there, begins
     assert noted["summary"] == f"{len(cells)} entries as csv"
     await execute(
         maintenance_url,
