@@ -83,7 +83,7 @@ async def _change(
 ) -> int:
     chosen = [_permission(name, where) for name in permissions]
     by, done = audit.who(settings.operator), 0
-    async with target_only(settings, current=True, writing=True) as target:
+    async with target_only(settings, unsealed=True, current=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", f"operators {action}")
         async with transaction(target):
             await target.execute("LOCK TABLE bulkmig.access, bulkmig.permissions IN SHARE ROW EXCLUSIVE MODE")
@@ -104,7 +104,7 @@ async def _change(
 async def turn(settings: Settings, *, on: bool) -> None:
     """Turns access control on or off. Raises UsageError where whoever turns it on could not turn it off."""
     by = audit.who(settings.operator)
-    async with target_only(settings, current=True, writing=True) as target:
+    async with target_only(settings, unsealed=True, current=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", f"access control {'on' if on else 'off'}")
         async with transaction(target):
             if on and not await target.fetchval(_ADMINISTERS, by.operator):

@@ -36,7 +36,7 @@ def address(settings: Settings, role: str, *, sealed: bool = True) -> dsn.Addres
         variable = "ONBOARDING_DB_URL" if role == "source" else "MAINTENANCE_DB_URL"
         raise UsageError(f"no {role} is given", f"say --{role} URL or set {variable}")
     if role == "target" and is_file(url):
-        return replace(parse(url), keys=keys.from_settings(settings))
+        return replace(parse(url), keys=keys.from_settings(settings) if sealed else NO_KEYS)
     return dsn.parse(
         url,
         allow_insecure=settings.allow_insecure,
@@ -118,17 +118,22 @@ async def ready(ends: Ends, settings: Settings) -> None:
         await _writable(ends.target)
         ends.target_catalogue = await postgres.catalogue(ends.target, writing=True)
     if settings.fk_check == "set" and on_file(ends.target) is None:
-        try:
-            async with transaction(ends.target, commit=False):
-                await ends.target.execute("SET LOCAL session_replication_role = replica")
-        except asyncpg.InsufficientPrivilegeError:
-            raise PreflightError(
-                "the role may not turn off triggers, which --fk-check set does for the load",
-                "GRANT SET ON PARAMETER session_replication_role (from PostgreSQL 15), or --fk-check row",
-            ) from None
+        await triggers_off(ends.target)
     if not settings.dry_run and ends.ledger != schema.newest(ends.target):
         await schema.upgrade(ends.target)
         ends.ledger = schema.newest(ends.target)
+
+
+async def triggers_off(target: Connection) -> None:
+    """Raises PreflightError where the role may not load by `--fk-check set`."""
+    try:
+        async with transaction(target, commit=False):
+            await target.execute("SET LOCAL session_replication_role = replica")
+    except asyncpg.InsufficientPrivilegeError:
+        raise PreflightError(
+            "the role may not turn off triggers, which --fk-check set does for the load",
+            "GRANT SET ON PARAMETER session_replication_role (from PostgreSQL 15), or --fk-check row",
+        ) from None
 
 
 async def free_connections(connection: Connection) -> int | None:
@@ -178,9 +183,9 @@ async def target_only(
     current: bool = False,
     writing: bool = False,
 ) -> AsyncIterator[Connection]:
-    """The target alone, for commands that read the ledger. `unsealed`: they read what may be encrypted, and
-    must have the keys; `current`: they need what only the newest ledger has; `writing`: the target must take
-    writes."""
+    """The target alone, for commands that read the ledger. `unsealed`: they read what may be encrypted, or
+    sign what they add, and must have the keys; `current`: they need what only the newest ledger has;
+    `writing`: the target must take writes."""
     async with session(address(settings, "target"), DURABLE, role="target") as connection:
         version = await schema.version(connection)
         if version == 0 and needs_ledger:

@@ -64,7 +64,7 @@ async def rollback(
         raise UsageError("one of a checkpoint, --run or --vessel", "see `bulkmig rollback --help`")
     keys.required(settings)
     report = Report("rollback", str(uuid4()), memory_bound=settings.memory)
-    async with target_only(settings, writing=True) as target:
+    async with target_only(settings, unsealed=True, writing=True) as target:
         what = checkpoint or (f"--run {run}" if run else f"--vessel {vessel}")
         await access.check(target, settings.operator, "rollback", f"rollback {what}", ())  # at all
         await schema.upgrade(target)

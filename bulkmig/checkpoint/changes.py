@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from bulkmig.checkpoint.parts import Owner
+from bulkmig.checkpoint.parts import ROLES, Owner
 from bulkmig.errors import UsageError
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, keys_of
@@ -50,7 +50,7 @@ async def find(connection: Connection, where: str = "true", *values: object) -> 
 _WHOLE = """
 SELECT c.id::text FROM bulkmig.checkpoints c LEFT JOIN bulkmig.checkpoint_parts p ON p.checkpoint_id = c.id
  GROUP BY c.id
-HAVING count(*) FILTER (WHERE sha256(p.payload) = p.digest
+HAVING count(*) FILTER (WHERE sha256(p.payload) = p.digest AND p.role = ANY ($2)
                           AND (NOT c.encrypted OR substr(p.payload, 2, 8) = ANY ($1::bytea[]))) = c.parts
    AND count(p.part) = c.parts
 """
@@ -58,7 +58,7 @@ HAVING count(*) FILTER (WHERE sha256(p.payload) = p.digest
 
 async def whole(connection: Connection) -> set[str]:
     """Ids of the checkpoints that have all their parts, unharmed and, where encrypted, for a key at hand."""
-    rows = await connection.fetch(_WHOLE, keys_of(connection).ids)
+    rows = await connection.fetch(_WHOLE, keys_of(connection).ids, list(ROLES))
     return {row["id"] for row in rows}
 
 

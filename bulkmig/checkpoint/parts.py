@@ -40,9 +40,10 @@ _READ = """
 SELECT part, role, table_name, columns, payload, digest FROM bulkmig.checkpoint_parts
  WHERE checkpoint_id = $1::text::uuid AND part > $2 AND role = ANY ($3) ORDER BY part LIMIT $4
 """
+# Those that are read: a part of any other role would be passed over.
 _COUNTED = """
 SELECT checkpoint_id::text AS id, count(*) AS parts FROM bulkmig.checkpoint_parts
- WHERE checkpoint_id = ANY ($1::text[]::uuid[]) GROUP BY checkpoint_id
+ WHERE checkpoint_id = ANY ($1::text[]::uuid[]) AND role = ANY ($2) GROUP BY checkpoint_id
 """
 _AT_ONCE = 8  # parts in memory
 
@@ -170,7 +171,7 @@ async def joined(read: Parts) -> Parts:
 async def complete(connection: Connection, checkpoints: Mapping[str, int]) -> None:
     """Raises CheckpointError where parts of these checkpoints, which should have so many, are missing or too
     many."""
-    rows = await connection.fetch(_COUNTED, list(checkpoints))
+    rows = await connection.fetch(_COUNTED, list(checkpoints), list(ROLES))
     found = {row["id"]: row["parts"] for row in rows}
     for checkpoint, parts in checkpoints.items():
         if found.get(checkpoint, 0) != parts:

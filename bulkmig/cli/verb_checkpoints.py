@@ -74,7 +74,11 @@ def list_command(
             [
                 (
                     c["id"], c["created_at"][:19], c["vessel_id"] or "companies and users", c["command"],
-                    c["rows"], c["bytes"], "" if c["in_force"] else "undone",
+                    c["rows"], c["bytes"],
+                    ", ".join(
+                        ([] if c["in_force"] else ["undone"])
+                        + ([] if c["restorable"] else ["can't be restored"])
+                    ),
                 )
                 for c in found
             ],
@@ -109,7 +113,7 @@ def show_command(call: Call, checkpoint: Annotated[str, typer.Argument(metavar="
 
 async def pruned(settings: Settings, keep: int, days: float) -> Pruned:
     """Prunes as an operator who may."""
-    async with target_only(settings, writing=True) as target:
+    async with target_only(settings, unsealed=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", "checkpoints prune")
         await schema.upgrade(target)
         return await prune(target, audit.who(settings.operator), keep=keep, days=days)

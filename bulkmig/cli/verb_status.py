@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
+import sys
 from typing import Annotated, Any
 
+import anyio
 import typer
 
 from bulkmig._core.stop import Stop
@@ -13,7 +14,7 @@ from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.cluster import roster
-from bulkmig.errors import UsageError
+from bulkmig.errors import Stopped, UsageError
 from bulkmig.ledger import read
 from bulkmig.preflight import target_only
 
@@ -30,7 +31,7 @@ def command(
 ) -> int:
     """Shows runs, their vessels and phases, rates and errors."""
 
-    async def look(stop: Stop) -> dict[str, Any]:
+    async def look() -> dict[str, Any]:
         async with target_only(call.settings) as target:
             runs = await read.run_list(target, run_id)
             if run_id and not runs:
@@ -39,15 +40,21 @@ def command(
             found = {"runs": runs, "vessels": await read.vessel_list(target, chosen)}
             return found | await roster.queue(target)
 
-    while True:
-        found = run(look)
-        if call.json:
-            output.document(found)
-        else:
-            _show(found)
-        if not watch:
-            return 0
-        time.sleep(EVERY)
+    async def show(stop: Stop) -> int:
+        with stop.scope():
+            while True:
+                found = await look()
+                if call.json:
+                    output.document(found)
+                else:
+                    _show(found)
+                if not watch:
+                    return 0
+                sys.stdout.flush()  # whoever watches through a pipe sees it now
+                await anyio.sleep(EVERY)
+        return Stopped.exit_status
+
+    return run(show)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from bulkmig.postgres.session import SOURCE, TARGET, Connection, close, reach, t
 
 T = TypeVar("T")
 GRACE = 1.0  # seconds at most between looking for silent workers and taking a job
+IDLE_BEAT = 5.0  # seconds between two heartbeats of a worker that has no run
 EMPTY_SECONDS = 0.5  # for which a queue that had no job for this worker isn't asked again
 
 
@@ -34,7 +35,7 @@ class Desk:
         self._connection: Connection | None = None
         self._lock = anyio.Lock()
         self.generation, self.lost = 0, False
-        self._empty_until = 0.0
+        self._empty_until = self._waits_until = 0.0
 
     @property
     def id(self) -> UUID:
@@ -77,6 +78,12 @@ class Desk:
         finally:
             if self._connection is not None:
                 await close(self._connection)
+
+    async def wait(self) -> None:
+        """Shows that the worker lives, and has no run."""
+        if anyio.current_time() >= self._waits_until:
+            await self.ask(lambda c: roster.seen(c, self.me, None))
+            self._waits_until = anyio.current_time() + IDLE_BEAT
 
     async def ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Asks anything of the target."""
@@ -143,6 +150,7 @@ class Desk:
     async def beat(self, run: QueueRun) -> None:
         """Shows that the worker and its jobs live; ends the work on those that others have by now."""
         held = dict(self.held)
+        self._waits_until = 0.0
 
         async def show(connection: Connection) -> set[int]:
             async with transaction(connection):

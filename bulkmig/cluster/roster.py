@@ -42,12 +42,13 @@ SELECT DISTINCT w.tag FROM bulkmig.queue_workers w JOIN bulkmig.pgqueuer j ON j.
 """
 _LIST = """
 SELECT tag, CASE WHEN state = 'on' AND w.seen_at < clock_timestamp() - make_interval(secs =>
-            coalesce((SELECT max(heartbeat) FROM bulkmig.queue_runs WHERE state <> 'closed'), 30))
+            coalesce((SELECT heartbeat FROM bulkmig.queue_runs r WHERE r.run_id = w.run_id), 30))
             THEN 'silent' ELSE state END AS state,
        host, pid, version, run_id::text, started_at, seen_at,
        (SELECT count(*) FROM bulkmig.pgqueuer j WHERE j.queue_manager_id = w.id) AS jobs
   FROM bulkmig.queue_workers w
- WHERE state = 'on' OR seen_at > clock_timestamp() - interval '1 hour' ORDER BY started_at
+ WHERE state = 'on' AND run_id IS NOT NULL OR seen_at > clock_timestamp() - interval '1 hour'
+ ORDER BY started_at
 """
 _JOBS = """
 SELECT count(*) FILTER (WHERE status = 'queued') AS waiting,

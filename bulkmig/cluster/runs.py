@@ -24,7 +24,8 @@ _OPEN = f"SELECT {_COLUMNS} FROM bulkmig.queue_runs WHERE state <> 'closed' ORDE
 _TAKING = """
 SELECT r.state, r.at_once, r.heartbeat, r.generation,
        EXISTS (SELECT FROM bulkmig.queue_workers WHERE state = 'lost') AS lost,
-       ARRAY (SELECT w.tag FROM bulkmig.queue_workers w WHERE w.state = 'on' AND w.id <> $2
+       ARRAY (SELECT w.tag FROM bulkmig.queue_workers w
+               WHERE w.state = 'on' AND w.run_id IS NOT NULL AND w.id <> $2
                  AND w.seen_at < clock_timestamp() - make_interval(secs => r.heartbeat)) AS silent
   FROM bulkmig.queue_runs r WHERE r.run_id = $1::text::uuid
 """

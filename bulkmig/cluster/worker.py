@@ -28,12 +28,13 @@ from bulkmig.entities import ENTITIES
 from bulkmig.errors import BulkmigError, PreflightError, UsageError
 from bulkmig.events import Listener, RunEnded, RunStarted, silent
 from bulkmig.ledger import chain, schema
+from bulkmig.ledger import keys as ledger_keys
 from bulkmig.pipeline import first_error
 from bulkmig.postgres.errors import describe
 from bulkmig.postgres.session import SOURCE, Connection, session, transaction
-from bulkmig.preflight import address, patience, target_only
+from bulkmig.preflight import address, patience, target_only, triggers_off
 from bulkmig.report import Report
-from bulkmig.security.keys import from_settings
+from bulkmig.security import keys
 from bulkmig.source import onboarding
 from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import postgres
@@ -53,6 +54,7 @@ async def work(
     check(settings)
     if settings.target.startswith("sqlite:"):
         raise UsageError("workers need a target in PostgreSQL, where the queue lies", "check --target")
+    keys.required(settings)
     source, target = address(settings, "source"), address(settings, "target")
     # Refused at once, where an end can't be reached or isn't as it must be: else every vessel would fail.
     async with session(source, SOURCE, role="source") as connection:
@@ -71,6 +73,7 @@ async def work(
             while not stop.draining:
                 run = await desk.ask(runs.current)
                 if run is None or run.state == "stopping":
+                    await desk.wait()
                     await anyio.sleep(_IDLE * random.uniform(0.5, 1.5))
                     continue
                 program.check(run.version, run.rules)
@@ -125,6 +128,7 @@ class _Shift:
         self.viewing = anyio.Lock()
         self.handing = anyio.Lock()
         try:
+            await self.desk.beat(run)  # who has a job is a worker of the run, whose silence tells
             async with anyio.create_task_group() as group:
                 group.start_soon(self._pulse, group.cancel_scope)
                 if self.listen is not silent:
@@ -140,7 +144,7 @@ class _Shift:
             self.report.peak_in_flight = max(self.report.peak_in_flight, self.site.memory.peak)
             if self.view is not None:
                 await self.view.close()
-        if self.over:
+        if self.over and self.hands:  # with the run's key
             await self.desk.ask(self._seal)
 
     async def _seal(self, connection: Connection) -> None:
@@ -151,7 +155,7 @@ class _Shift:
     async def _pulse(self, everything: anyio.CancelScope) -> None:
         """Heartbeats, and what becomes of the run."""
         pause = min(self.run.heartbeat / 4, PULSE_SECONDS)
-        beat = 0.0
+        beat = anyio.current_time() + self.run.heartbeat / 4
         while True:
             if anyio.current_time() >= beat:
                 await self.desk.beat(self.run)
@@ -230,12 +234,15 @@ class _Shift:
             generation = self.desk.generation
             if known is None or known.generation < generation:
                 found = await self.desk.ask(lambda c: plan.read(c, self.run.run_id, kind))
-                writer = from_settings(self.settings).writer
+                writer = keys.from_settings(self.settings).writer
                 if found.manner.key != (writer.id.hex() if writer is not None else ""):
                     raise PreflightError(
                         "the run encrypts with another key than this worker",
                         "give every worker the submitter's key: key_file, key_command or BULKMIG_KEY",
                     )
+                await self.desk.ask(ledger_keys.check)
+                if found.manner.fk_set:
+                    await self.desk.ask(triggers_off)
                 known = self.hands[kind] = await Hand.make(
                     kind, found, generation, self.run, self.settings, self.desk
                 )

@@ -46,10 +46,11 @@ async def examine(settings: Settings) -> list[Check]:
                 checks.append(await _apart(source, target))
                 if opened is None:
                     checks += await server.clocks(source, target)
+            encryption = await ledger.encryption(target, settings)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             checks.append(Check("connections", False, describe(error), "look again"))
-        checks.append(await ledger.encryption(target, settings))
-    return checks
+            encryption = await ledger.encryption(None, settings)
+    return [*checks, encryption]
 
 
 async def _open(

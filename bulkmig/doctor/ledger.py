@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncpg
+
 from bulkmig.config import Settings
 from bulkmig.doctor.check import Check
 from bulkmig.errors import BulkmigError, PreflightError
@@ -57,14 +59,13 @@ async def encryption(connection: Connection | None, settings: Settings) -> Check
         seal = from_settings(settings)
     except BulkmigError as error:
         return Check(name, False, error.message, error.hint)
-    if connection is not None and await _readable(connection, "bulkmig.keys"):
-        rows = await connection.fetch("SELECT id FROM bulkmig.keys ORDER BY since, id")
-        if lacking := [row["id"] for row in rows if row["id"] not in seal.ids]:
-            told = missing(lacking, seal)
-            return Check(name, False, f"the ledger holds values {told.message}", told.hint)
-    plain = 0
-    if connection is not None and await _readable(connection, "bulkmig.checkpoints"):
-        plain = await connection.fetchval("SELECT count(*) FROM bulkmig.checkpoints WHERE NOT encrypted")
+    try:
+        in_use, plain = await _in_use(connection) if connection is not None else ([], 0)
+    except (PreflightError, asyncpg.PostgresError):  # no ledger as it should be: that is for another check
+        in_use, plain = [], 0
+    if lacking := [id_ for id_ in in_use if id_ not in seal.ids]:
+        told = missing(lacking, seal)
+        return Check(name, False, f"the ledger holds values {told.message}", told.hint)
     detail = (
         "a key is configured: what the ledger keeps of rows is encrypted"
         if seal
@@ -79,6 +80,16 @@ async def encryption(connection: Connection | None, settings: Settings) -> Check
         "bulkmig keys rotate" if seal else remedy,
         needed=False,
     )
+
+
+async def _in_use(connection: Connection) -> tuple[list[bytes], int]:
+    """The keys of the ledger, and how many of its checkpoints lie in the clear."""
+    ids, plain = [], 0
+    if await _readable(connection, "bulkmig.keys"):
+        ids = [row["id"] for row in await connection.fetch("SELECT id FROM bulkmig.keys ORDER BY since, id")]
+    if await _readable(connection, "bulkmig.checkpoints"):
+        plain = await connection.fetchval("SELECT count(*) FROM bulkmig.checkpoints WHERE NOT encrypted")
+    return ids, plain
 
 
 async def _readable(connection: Connection, table: str) -> bool:

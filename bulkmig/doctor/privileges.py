@@ -164,7 +164,8 @@ async def _ledger(connection: Connection, *, may_create: bool) -> list[str]:
         for row in rows
         if (missing := (_APPENDED if row["name"] in _ADDED else _WRITES) - set(row["may"] or ()))
     ]
-    version = await connection.fetchval("SELECT max(version) FROM bulkmig.migrations") if not problems else 0
+    begun = not problems and "migrations" in {row["name"] for row in rows}
+    version = await connection.fetchval("SELECT max(version) FROM bulkmig.migrations") if begun else 0
     if (version or 0) < schema.migrations()[-1][0] and not all(row["owned"] for row in rows):
         problems.append("the ledger must be brought up to date, and the role doesn't own it")
     return problems

@@ -27,6 +27,12 @@ SELECT {COLUMNS} FROM bulkmig.audit a
    AND a.id > (SELECT after FROM bulkmig.audit_head)
    AND NOT EXISTS (SELECT FROM bulkmig.audit_chain c WHERE c.audit_id = a.id) ORDER BY a.id
 """
+# Whether a key was in use before: then the head was signed.
+_SIGNED_BEFORE = """
+SELECT EXISTS (SELECT FROM bulkmig.audit a LEFT JOIN bulkmig.audit_chain c ON c.audit_id = a.id
+                WHERE a.mac IS NOT NULL
+                  AND (c.seq IS NOT NULL OR a.id <= (SELECT after FROM bulkmig.audit_head)))
+"""
 # As texts, for the reason that `LOCK_VESSELS` has.
 _APPEND = """
 WITH linked AS (INSERT INTO bulkmig.audit_chain (seq, audit_id, digest, hash)
@@ -112,6 +118,15 @@ async def seal(connection: Connection, *run_ids: str, entry: int | None = None) 
         [f"\\x{hash_.hex()}" for hash_ in hashes],
         new.entries,
         new.hash,
-        keys_of(connection).sign(new.signed_text()),
+        keys_of(connection).sign(new.signed_text()) if await _is_ours(connection, now) else None,
     )
     return new
+
+
+async def _is_ours(connection: Connection, now: Head) -> bool:
+    """Whether the head is as a key left it: who has none could make the chain anew, and what is sealed next
+    must not vouch for that."""
+    mac = await connection.fetchval("SELECT mac FROM bulkmig.audit_head")
+    if mac is None:
+        return not await connection.fetchval(_SIGNED_BEFORE)
+    return keys_of(connection).signed(now.signed_text(), mac) is True

@@ -18,6 +18,10 @@ SELECT {COLUMNS} FROM bulkmig.audit a
  WHERE (a.id > (SELECT after FROM bulkmig.audit_head) OR a.id < 1)
    AND NOT EXISTS (SELECT FROM bulkmig.audit_chain c WHERE c.audit_id = a.id) ORDER BY a.id
 """
+# Whoever sets the chain back to its beginning leaves the runs: the first one that ended has sealed something.
+_SIGNED = """
+SELECT mac, EXISTS (SELECT FROM bulkmig.runs WHERE finished_at IS NOT NULL) AS ran FROM bulkmig.audit_head
+"""
 # Sealed at their end, or by the run that finds them dead.
 _OPEN = "SELECT id::text FROM bulkmig.runs WHERE status IN ('running', 'interrupted')"
 # What else the ledger says has happened, and the log must tell of.
@@ -130,11 +134,15 @@ class _Walk:
             proof.add(
                 "head", f"entry {self.first} is sealed, and the head says that none before {head.after} is"
             )
-        mac = await self.connection.fetchval("SELECT mac FROM bulkmig.audit_head")
+        row = await self.connection.fetchrow(_SIGNED)
+        if row is None:
+            proof.add("head", "the head is gone, and with it what is known of the chain's end")
+            return
+        mac = row["mac"]
         right = self.keys.signed(head.signed_text(), mac) if mac is not None else None
         if right is False:
             proof.add("head", "the head's signature is not that of the key")
-        elif self.keys and head.entries and right is None:
+        elif self.keys and right is None and (head.entries or head.after or row["ran"]):
             why = (
                 "is gone, or nothing was written with a key yet"
                 if mac is None

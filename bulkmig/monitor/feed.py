@@ -5,6 +5,7 @@ watching must not cost the run anything."""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -23,6 +24,8 @@ from bulkmig.preflight import address
 FRESH = 2.0  # seconds that an answer of the ledger is good for
 MOST_SHARE = 0.05  # of the time that its queries may take
 
+_ID = re.compile("[0-9a-fA-F-]{1,36}")  # of a run, or how that begins
+_FAILURES = (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _LOOK = {**TARGET, "default_transaction_read_only": "on", "application_name": "bulkmig dashboard"}
 _NOTHING: dict[str, Any] = {"quarantine": [], "conflicts": [], "checkpoints": [], "audit": [], "counts": {}}
 
@@ -59,14 +62,18 @@ class Feed:
         }
 
     async def run(self, run_id: str) -> dict[str, Any] | None:
-        """A run of the ledger."""
+        """A run of the ledger; None where there is none, and where `error` says why it can't be looked up."""
+        if _ID.fullmatch(run_id) is None:  # a text that a server refuses is no error of the ledger
+            return None
         async with self._lock:
             try:
                 connection = await self._open()
-                return await history.run(connection, run_id) if connection is not None else None
-            except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-                self.error = describe(error)
+                found = await history.run(connection, run_id) if connection is not None else None
+                self.error = ""
+            except _FAILURES as error:
+                self.error = f"the ledger can't be read: {describe(error)}"
                 return None
+            return found
 
     async def is_well(self) -> bool:
         """Whether the ledger can be read."""
@@ -85,7 +92,7 @@ class Feed:
             try:
                 await self._read()
                 self.error = ""
-            except (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except _FAILURES as error:
                 self.error = f"the ledger can't be read: {describe(error)}"
             self._took = time.monotonic() - self._asked
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager
 from importlib.util import find_spec
-from ipaddress import ip_address
+from urllib.parse import quote
 
 import anyio
 from anyio.from_thread import start_blocking_portal
@@ -19,6 +19,7 @@ from bulkmig.config import Settings
 from bulkmig.errors import UsageError
 from bulkmig.monitor.board import Board
 from bulkmig.monitor.feed import Feed
+from bulkmig.monitor.loopback import is_loopback
 
 DEFAULT = "127.0.0.1:8642"
 TOKEN = "BULKMIG_DASHBOARD_TOKEN"
@@ -36,7 +37,7 @@ class Place(Struct, frozen=True):
     def url(self, port: int) -> str:
         """Where to look; `port` as it was given by the system, where the place says 0."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{port}/" + (f"?token={self.token}" if self.token else "")
+        return f"http://{host}:{port}/" + (f"?token={quote(self.token, safe='')}" if self.token else "")
 
 
 def place(text: str) -> Place:
@@ -46,18 +47,11 @@ def place(text: str) -> Place:
     if not port.isdecimal() or int(port) > 65535:
         raise UsageError(f"{text!r} is no address for the dashboard", f"e.g. {DEFAULT}, or 0.0.0.0:8642")
     token = os.environ.get(TOKEN, "")
-    if not _is_loopback(host):
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError(f"{TOKEN} can't be sent in a header", "take ASCII letters, digits and signs")
+    if not is_loopback(host):
         token = token or secrets.token_urlsafe(18)
     return Place(host, int(port), token)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 @contextmanager

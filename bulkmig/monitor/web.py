@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bulkmig.monitor import metrics, page
 from bulkmig.monitor.feed import Feed
+from bulkmig.monitor.loopback import is_loopback
 
 EVERY = 1.0  # seconds between two events
 COOKIE = "bulkmig"
-LOOPBACK = {"localhost", "127.0.0.1", "[::1]"}
 _HEADERS = {
     "Content-Security-Policy": page.POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -49,7 +49,9 @@ def build(feed: Feed, *, token: str, closing: anyio.Event) -> Starlette:
 
     async def one_run(request: Request) -> Response:
         found = await feed.run(request.path_params["run"])
-        return _json(found if found is not None else {"error": "no such run"}, 200 if found else 404)
+        if found is not None:
+            return _json(found)
+        return _json({"error": feed.error}, 503) if feed.error else _json({"error": "no such run"}, 404)
 
     async def events(request: Request) -> Response:
         return StreamingResponse(_events(feed, closing), media_type="text/event-stream")
@@ -138,14 +140,15 @@ class _Door:
         await (answer or self.app)(scope, receive, with_headers)
 
     def _refusal(self, request: Request) -> Response | None:
-        if request.url.path == "/healthz":
+        path = request.scope["path"]  # not `request.url`, in which whoever asks has written the host
+        if path == "/healthz":
             return None
         if not self.token:
             host = request.headers.get("host", "").lower()
             name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-            return None if name in LOOPBACK else PlainTextResponse("not this machine's name\n", 403)
+            return None if is_loopback(name) else PlainTextResponse("not this machine's name\n", 403)
         given = request.query_params.get("token")
-        if given is not None and request.url.path == "/" and self._is_right(given):
+        if given is not None and path == "/" and self._is_right(given):
             answer = RedirectResponse("/")  # so that the token stays out of histories and screenshots
             answer.set_cookie(COOKIE, given, httponly=True, samesite="strict")
             return answer

@@ -231,6 +231,9 @@ async def test_a_checkpoint_without_its_key_and_a_damaged_one_are_not_restorable
     ended = await bulkmig(maintenance_url, "checkpoints", "list", "--json", BULKMIG_KEY=other)
     assert {(one["encrypted"], one["restorable"]) for one in ended.document["checkpoints"]} >= {(True, False)}
     assert own in {one["id"] for one in ended.document["checkpoints"] if not one["restorable"]}
+    for word, there in (("key", key), ("other", other)):
+        shown = await bulkmig(maintenance_url, "checkpoints", "list", BULKMIG_KEY=there)
+        assert ("can't be restored" in shown.out) == (word == "other"), shown.out
     wrong = await bulkmig(maintenance_url, "checkpoints", "show", own, "--json", BULKMIG_KEY=other)
     assert (wrong.status, wrong.document["restorable"]) == (1, False)
     assert "key" in wrong.document["problem"]

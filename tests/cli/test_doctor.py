@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bulkmig import Selection, Settings, migrate, plan, rollback, verify
 from bulkmig.doctor import Check, examine, grants
 from bulkmig.doctor.grants import READER, WRITER
 from bulkmig.embedded import Server
 from bulkmig.generate import FleetSpec, generate_fleet
+from bulkmig.ledger import schema
+from bulkmig.preflight import target_only
 from tests.checkpoint.support import execute
+from tests.support.files import portal, tamper
 from tests.support.programs import run as run_program
 
 SPEC = FleetSpec(seed=11, vessels=2, equipment=4)
@@ -171,6 +176,34 @@ async def test_a_key_for_checkpoints_counts(
     assert "encrypted with the key" in other.detail
     monkeypatch.setenv("BULKMIG_KEY", "short")
     assert named(await examine(settings))[NO_KEY].needed
+
+
+async def test_what_bears_the_names_of_a_ledger_and_is_none_is_a_check_beside_all_others(
+    onboarding_url: str, maintenance_url: str
+) -> None:
+    await execute(
+        maintenance_url,
+        "CREATE SCHEMA bulkmig; CREATE TABLE bulkmig.keys (); CREATE TABLE bulkmig.checkpoints ()",
+    )
+    checks = await examine(Settings(source=onboarding_url, target=maintenance_url))
+    assert bad(checks) == {*OWNER, "ledger version", NO_KEY}
+    assert "names of its tables: bulkmig.checkpoints" in named(checks)["ledger version"].detail
+
+
+async def test_of_a_file_a_damaged_ledger_and_a_wrong_key_are_checks_too(
+    onboarding_url: str, tmp_path: Path
+) -> None:
+    config = Settings(source=onboarding_url, target=portal(tmp_path / "portal.db"))
+    async with target_only(config, needs_ledger=False) as target:
+        await schema.upgrade(target)
+    expected = {"source least privilege", NO_KEY}
+    (tmp_path / "key").write_text("short")
+    checks = await examine(replace(config, key_file=str(tmp_path / "key")))
+    assert (bad(checks), named(checks)[NO_KEY].needed) == (expected, True)
+    tamper(config.target, "DROP TABLE bulkmig_keys")
+    checks = await examine(config)
+    assert bad(checks) == {*expected, "ledger version"}
+    assert "table keys is missing" in named(checks)["ledger version"].detail
 
 
 async def test_an_end_that_is_not_there_is_a_check_and_the_other_end_is_looked_at(

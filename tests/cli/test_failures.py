@@ -85,6 +85,18 @@ async def test_a_signal_while_the_program_is_being_loaded_ends_it_with_a_documen
     assert (ended.document["command"], ended.document["status"]) == ("migrate", "stopped")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_whoever_watches_ends_it_in_good_order(
+    onboarding_url: str, maintenance_url: str, number: int
+) -> None:
+    assert (await run(onboarding_url, maintenance_url, "init")).status == 0
+    async with program(onboarding_url, maintenance_url, "status", "--watch", cold=True) as watching:
+        await watching.until(lambda: watching.printed.endswith("}\n"))
+        await watching.kill(number)
+        ended = await watching.ended()
+    assert (ended.status, ended.document["runs"], ended.said) == (4, [], "")
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_what_ended_a_run_before_its_end_is_said_whatever_the_command(
     capsys: pytest.CaptureFixture[str], as_json: bool

@@ -26,10 +26,12 @@ from bulkmig.events import (
     VesselStarted,
 )
 from bulkmig.generate import FleetSpec, generate_fleet
+from bulkmig.ledger import schema
 from bulkmig.monitor import page, serve
 from bulkmig.monitor.board import Board
 from bulkmig.monitor.history import shortened
 from bulkmig.monitor.web import changes
+from bulkmig.preflight import target_only
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a-secret-that-is-long-enough"
@@ -89,7 +91,7 @@ def url(settings: Settings) -> Iterator[str]:
 def test_it_answers_this_machine_under_its_own_names_only(url: str) -> None:
     port = urlsplit(url).port
     assert ask(url, "/").status == 200
-    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}", "localhost"):
+    for host in (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}", "localhost", "127.0.0.5:80"):
         assert ask(url, "/api/state", Host=host).status == 200, host
     for host in (f"evil.example.org:{port}", "192.0.2.7", f"localhost.example.org:{port}", ""):
         assert ask(url, "/api/state", Host=host).status == 403, host
@@ -131,6 +133,30 @@ def test_off_loopback_a_token_is_wanted(settings: Settings, monkeypatch: pytest.
         assert ask(url, "/api/state", Cookie=cookie.partition(";")[0], Host="ship.example.org").status == 200
 
 
+def test_a_host_that_names_another_path_opens_no_door(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(serve.TOKEN, SECRET)
+    with serve.serving(serve.place("127.0.0.1:0"), settings, board()) as url:
+        for host in ("x/healthz?", "x/healthz#", "[", "[::1"):
+            assert ask(url, "/api/state", Host=host).status == 401, host
+
+
+def test_the_url_that_is_printed_opens_whatever_the_token_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for token in ("b+a/s=e64", 'two words;&#%22"'):
+        monkeypatch.setenv(serve.TOKEN, token)
+        with serve.serving(serve.place("127.0.0.1:0"), settings, board()) as url:
+            entered = ask(url, f"/?{urlsplit(url).query}")
+            cookie = entered.headers["set-cookie"].partition("; ")[0]
+            assert ask(url, "/api/state", Cookie=cookie).status == 200, token
+    for token in ("ähnlich", "a\nb", "a\udcff"):
+        monkeypatch.setenv(serve.TOKEN, token)
+        with pytest.raises(UsageError, match=serve.TOKEN):
+            serve.place("127.0.0.1:0")
+
+
 @pytest.mark.parametrize("text", ["", "here", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000"])
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no address"):
@@ -152,6 +178,15 @@ def test_the_json_is_what_the_board_has(url: str) -> None:
     assert ask(url, "/api/runs").json() == {"runs": []}
     assert ask(url, "/api/runs/0c5b").status == 404
     assert ask(url, "/events").body == b"event: state\n"
+
+
+async def test_whatever_is_asked_for_as_a_run_the_ledger_is_well(settings: Settings) -> None:
+    async with target_only(settings, needs_ledger=False) as target:
+        await schema.upgrade(target)
+    with serve.serving(serve.place("127.0.0.1:0"), settings) as url:
+        for run in ("x", "%00", "%ed%a0%80", "%25"):
+            assert ask(url, f"/api/runs/{run}").status == 404
+            assert ask(url, "/healthz").status == 200
 
 
 def metrics(url: str) -> dict[str, dict[tuple[str, ...], float]]:
@@ -201,6 +236,7 @@ def test_health_tells_whether_the_ledger_can_be_read(settings: Settings) -> None
     with serve.serving(serve.place("127.0.0.1:0"), nowhere, board()) as url:
         assert ask(url, "/healthz").status == 503
         assert "can't be read" in str(ask(url, "/api/state").json()["error"])
+        assert ask(url, "/api/runs/0c5b").status == 503
 
 
 def test_a_change_holds_only_what_is_new() -> None:

@@ -21,6 +21,7 @@ from bulkmig.generate import FleetSpec
 from bulkmig.ledger import audit, chain
 from bulkmig.ledger.prove import Proof
 from bulkmig.preflight import target_only
+from bulkmig.rotation import rotate
 from tests.checkpoint.support import execute, fetchval, migrated, settings
 from tests.support.fleets import Fleets
 from tests.support.programs import run as run_program
@@ -28,6 +29,7 @@ from tests.support.servers import Databases
 
 SPEC = FleetSpec(seed=32, vessels=2, companies=1, equipment=4, nasty=0.0, least=0)
 ALL = Selection(all=True)
+AT_ITS_BEGINNING = "entries = 0, mac = NULL, hash = decode(repeat('00', 32), 'hex')"
 TABLES = ("audit", "audit_chain", "audit_head")
 KEY = "07" * 32
 
@@ -194,6 +196,17 @@ async def test_whatever_is_done_to_the_chain_is_found(log: Log) -> None:
     assert (await audit_log.verify(log.config, noted)).problems == []
 
 
+async def test_a_log_that_was_made_away_with_is_no_new_one(log: Log) -> None:
+    emptied = ("DELETE FROM bulkmig.audit_chain", "DELETE FROM bulkmig.audit")
+    kinds = {p.kind for p in (await log.tampered(*emptied, "DELETE FROM bulkmig.audit_head")).problems}
+    assert "head" in kinds
+    if await log.has_key():
+        since = "UPDATE bulkmig.audit_head SET since = 'infinity', " + AT_ITS_BEGINNING
+        for after in (0, 1000):
+            kinds = {p.kind for p in (await log.tampered(*emptied, f"{since}, after = {after}")).problems}
+            assert "unsigned" in kinds, after
+
+
 # One thing done to one of the three tables, at whatever place: {} is a number from 0 to 1, * the row there.
 AT = "(SELECT {key} FROM bulkmig.{table} ORDER BY {key} LIMIT 1 OFFSET (SELECT floor(count(*) * {place})::int"
 AT += " FROM bulkmig.{table}))"
@@ -313,6 +326,46 @@ async def test_with_a_key_a_chain_that_somebody_else_made_anew_is_found(
     assert {"inserted", "unsigned"} <= kinds
 
 
+@pytest.mark.parametrize("after", ["0", "(SELECT max(id) FROM bulkmig.audit)"])
+async def test_what_is_sealed_next_does_not_vouch_for_a_chain_that_somebody_else_made_anew(
+    fleets: Fleets, maintenance_url: str, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    monkeypatch.setenv("BULKMIG_KEY", KEY)
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
+    await audit_log.export(config, "json")
+    assert (await audit_log.verify(config)).problems == []
+    await execute(
+        maintenance_url,
+        "SET session_replication_role = replica; DELETE FROM bulkmig.audit WHERE action = 'exported';"
+        f"DELETE FROM bulkmig.audit_chain; UPDATE bulkmig.audit_head SET {AT_ITS_BEGINNING}, after = {after}",
+    )
+    monkeypatch.setenv("BULKMIG_KEY", "")
+    async with target_only(config) as target:
+        runs = [row[0] for row in await target.fetch("SELECT id::text FROM bulkmig.runs")]
+        await chain.seal(target, *runs)
+    monkeypatch.setenv("BULKMIG_KEY", KEY)
+    assert (await audit_log.verify(config)).problems
+    assert (await verify(config, ALL)).status == "completed"
+    assert "unsigned" in {p.kind for p in (await audit_log.verify(config)).problems}
+
+
+async def test_a_key_that_comes_into_use_signs_from_then_on(
+    fleets: Fleets, maintenance_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BULKMIG_KEY", "")
+    _, config, _ = await migrated(fleets, SPEC, maintenance_url)
+    monkeypatch.setenv("BULKMIG_KEY", KEY)
+    assert [p.kind for p in (await audit_log.verify(config)).problems] == ["unsigned"]
+    for _ in range(2):
+        assert (await verify(config, ALL)).status == "completed"
+        assert (await audit_log.verify(config)).problems == []
+    monkeypatch.setenv("BULKMIG_KEY", f"{'08' * 32},{KEY}")
+    await rotate(config)
+    monkeypatch.setenv("BULKMIG_KEY", "08" * 32)
+    assert (await verify(config, ALL)).status == "completed"
+    assert (await audit_log.verify(config)).problems == []
+
+
 async def test_entries_of_a_killed_run_are_sealed_by_the_next_one(
     fleets: Fleets, maintenance_url: str
 ) -> None:
@@ -357,6 +410,9 @@ async def test_the_command_line_lists_proves_and_exports(
     proved = await bulkmig("audit", "verify", "--head", head)
     assert (proved.status, proved.document["problems"]) == (0, [])
     (noted,) = await audit_log.entries(config, action="exported")
+    (run,) = {e["run_id"] for e in await audit_log.entries(config) if e["run_id"]}
+    for begins, there in ((run[:8].upper(), True), ("%", False), ("_" * 8, False)):
+        assert bool(await audit_log.entries(config, run=begins)) == there, begins
     assert noted["summary"] == f"{len(cells)} entries as csv"
     await execute(
         maintenance_url,

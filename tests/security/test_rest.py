@@ -17,6 +17,7 @@ from bulkmig import (
     Selection,
     Settings,
     UsageError,
+    audit_log,
     migrate,
     resolve,
     retry,
@@ -26,9 +27,11 @@ from bulkmig import (
 )
 from bulkmig import conflicts as listed
 from bulkmig._core.stop import Stop
+from bulkmig.cli.verb_checkpoints import pruned
 from bulkmig.errors import Stopped
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger import read
+from bulkmig.operators import Scope, grant, turn
 from bulkmig.preflight import target_only
 from bulkmig.rotation import rotate
 from bulkmig.security import keys
@@ -158,6 +161,8 @@ async def test_without_the_key_nothing_is_read_and_nothing_touched(
     other = under(config, key_file(*wrong) if wrong else "")
     before = await state(config.target)
     some = [one["id"] for one in await listed(config, "open")][:1]
+    run = await fetchval(config.target, "SELECT run_id::text FROM bulkmig.checkpoints ORDER BY seq LIMIT 1")
+    log = await fetchval(config.target, "SELECT count(*) FROM bulkmig.audit")
 
     async def quarantined() -> None:
         async with target_only(other, unsealed=True) as target:
@@ -171,11 +176,17 @@ async def test_without_the_key_nothing_is_read_and_nothing_touched(
         lambda: listed(other),
         lambda: resolve(other, some, take="source"),
         lambda: rotate(other),
+        lambda: rollback(other, run=run, force=True),
+        lambda: pruned(other, 1, 0.0),
+        lambda: grant(other, "mate", ["sync"], Scope()),
+        lambda: turn(other, on=False),
+        lambda: audit_log.export(other, "json"),
         quarantined,
     ):
         with pytest.raises(PreflightError, match="encrypted with the key"):
             await attempt()
     assert apart(before, await state(config.target)) == []
+    assert await fetchval(config.target, "SELECT count(*) FROM bulkmig.audit") == log
 
 
 async def test_a_value_in_another_s_place_is_an_error_and_never_an_answer(
