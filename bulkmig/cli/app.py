@@ -83,7 +83,9 @@ def main() -> None:
         fail(wrong, as_json="--json" in arguments)
         status = wrong.exit_status
     except asyncpg.InsufficientPrivilegeError as error:
-        refused = PreflightError(f"a privilege is missing: {describe(error)}", "GRANT it to the role")
+        refused = PreflightError(
+            f"a privilege is missing: {describe(error)}", "`bulkmig doctor` names what the role lacks"
+        )
         fail(refused, as_json="--json" in arguments)
         status = refused.exit_status
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
