@@ -13,7 +13,6 @@ from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.cluster import roster
-from bulkmig.errors import UsageError
 from bulkmig.ledger import read
 from bulkmig.preflight import target_only
 
@@ -32,10 +31,8 @@ def command(
 
     async def look(stop: Stop) -> dict[str, Any]:
         async with target_only(call.settings) as target:
-            runs = await read.run_list(target, run_id)
-            if run_id and not runs:
-                raise UsageError(f"the ledger has no run {run_id}", "see `bulkmig status`")
-            chosen = runs[0]["id"] if run_id else None
+            chosen = await read.one_run(target, run_id) if run_id else None
+            runs = await read.run_list(target, chosen)
             found = {"runs": runs, "vessels": await read.vessel_list(target, chosen)}
             return found | await roster.queue(target)
 
