@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+import asyncpg
 import polars as pl
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -19,6 +20,7 @@ from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import parcels
 from bulkmig.ends import Ends
+from bulkmig.errors import VesselError
 from bulkmig.events import (
     Listener,
     PhaseStarted,
@@ -33,6 +35,8 @@ from bulkmig.fleet.beginning import decided, site
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.orphans import find
 from bulkmig.pipeline import Tally, run
+from bulkmig.postgres.errors import describe
+from bulkmig.postgres.transient import transient
 from bulkmig.preflight import both, joined
 from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Failure, Report
@@ -180,7 +184,16 @@ async def _vessels(
                 await lane.close()
                 raise
 
-        counter, tally = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
+        try:
+            counter, tally = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, VesselError) as error:
+            if transient(error):
+                raise
+            if len(vessels) > 1:
+                queue.split(vessels)  # as in a migration: alone, each fails or succeeds for itself
+            else:
+                _cannot_be_read(vessels[0], error, between, report, listen)
+            return
         add(report, tally)
         counter.tell(vessels, time.perf_counter() - started, listen)
 
@@ -190,6 +203,18 @@ async def _vessels(
     if queue.renew:
         raise SnapshotGone("the source's snapshot is lost: it was restarted", "run the same command again")
     report.peak_in_flight = place.memory.peak
+
+
+def _cannot_be_read(
+    vessel: Vessel, error: Exception, between: Between, report: Report, listen: Listener
+) -> None:
+    """A vessel that would fail in a migration, too."""
+    phase = error.phase if isinstance(error, VesselError) else "extract"
+    why = str(error) if isinstance(error, VesselError) else describe(error)
+    between.failing.add(vessel.id)
+    report.failed += 1
+    report.failures.append(Failure(vessel.id, vessel.name, vessel.imo_number, phase, why))
+    listen(VesselFailed(vessel.id, vessel.name, phase, why))
 
 
 class _Counter(Struct):

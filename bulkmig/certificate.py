@@ -26,7 +26,7 @@ from bulkmig.config import Settings
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import UsageError
 from bulkmig.ledger import access, audit, base, chain
-from bulkmig.ledger.read import run_list
+from bulkmig.ledger.read import one_run, run_list
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import target_only
 
@@ -43,11 +43,7 @@ async def make(settings: Settings, run_id: str, key_file: Path) -> bytes:
     key = _private(key_file)
     async with target_only(settings, unsealed=True, current=True) as target:
         await access.check(target, settings.operator, "administer", f"certificate of {run_id}")
-        runs = await run_list(target, run_id)
-        if len(runs) != 1:
-            many = "several" if runs else "no"
-            raise UsageError(f"the ledger has {many} runs {run_id}", "see `bulkmig status`")
-        run = runs[0]
+        (run,) = await run_list(target, await one_run(target, run_id))
         report = run["report"] or {}
         said = {
             **{name: run[name] for name in _OF_RUN},

@@ -19,8 +19,10 @@ MIN_BATCH = 128 * 1024
 # What a batch's rows become at once, as a multiple of their CSV text: frame, image, CSV again, base.
 EXPANSION = 6
 
-Count = Annotated[int, Meta(ge=1)]
-Number = Annotated[int, Meta(ge=0)]
+MOST = 2**31 - 1  # of anything that is counted: what every database holds
+Count = Annotated[int, Meta(ge=1, le=MOST)]
+Number = Annotated[int, Meta(ge=0, le=MOST)]
+Size = Annotated[int, Meta(le=2**60)]  # bytes, as JSON and databases hold them; `check` has the least
 Share = Annotated[float, Meta(ge=0, le=1)]
 # Bounds also keep out what is no number, with which no comparison is true, and what has no end.
 Span = Annotated[float, Meta(ge=0, le=1e9)]
@@ -47,7 +49,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     continue_on_error: bool = False
     parallel_vessels: Count = 4
     processes: Count = 1
-    memory: int = 256 * MEBIBYTE
+    memory: Size = 256 * MEBIBYTE
     dry_run: bool = False
     verify: bool = True
     fk_check: FkCheck = "row"

@@ -63,6 +63,8 @@ def install() -> None:
 def _text(stream: _Stream, before: TextIO | None) -> TextIO:
     """The stream with the encoding of the one in whose place it comes."""
     encoding, errors = (before.encoding, before.errors) if before is not None else ("utf-8", "replace")
+    if errors == "strict":
+        errors = "backslashreplace"  # a name that a terminal has no letters for ends no command
     at_once = stream.fileno() == 2 or stream.isatty()
     return io.TextIOWrapper(
         io.BufferedWriter(stream), encoding=encoding, errors=errors, line_buffering=at_once

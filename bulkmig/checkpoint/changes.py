@@ -10,6 +10,7 @@ import msgspec
 
 from bulkmig.checkpoint.parts import ROLES, Owner
 from bulkmig.errors import UsageError
+from bulkmig.ledger.read import one_run
 from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection, keys_of
 
@@ -134,13 +135,7 @@ async def last_of(connection: Connection, vessel: str) -> Change:
 async def of_run(connection: Connection, run_id: str) -> tuple[str, list[Change]]:
     """The run's full id, and its changes that are in force, the oldest first: none where all are undone, by
     the same command before. Raises UsageError for a run that there isn't or that changed nothing."""
-    runs = await connection.fetch(
-        "SELECT id::text FROM bulkmig.runs WHERE substr(id::text, 1, length($1)) = $1", run_id.lower()
-    )
-    if len(runs) != 1:
-        several = "several runs begin with" if runs else "the ledger has no run"
-        raise UsageError(f"{several} {run_id}", "see `bulkmig status`")
-    full: str = runs[0]["id"]
+    full = await one_run(connection, run_id)
     if not await find(connection, "c.run_id = $1::text::uuid", full):
         raise UsageError(f"run {full} has changed nothing", "see `bulkmig checkpoints list`")
     return full, [change for change in await all_in_force(connection) if change.run_id == full]

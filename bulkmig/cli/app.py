@@ -83,7 +83,9 @@ def main() -> None:
         fail(wrong, as_json="--json" in arguments)
         status = wrong.exit_status
     except asyncpg.InsufficientPrivilegeError as error:
-        refused = PreflightError(f"a privilege is missing: {describe(error)}", "GRANT it to the role")
+        refused = PreflightError(
+            f"a privilege is missing: {describe(error)}", "`bulkmig doctor` names what the role lacks"
+        )
         fail(refused, as_json="--json" in arguments)
         status = refused.exit_status
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
@@ -105,17 +107,21 @@ def main() -> None:
 
 def _internal(error: Exception, *, as_json: bool) -> int:
     """A bug: says so, and where the trace lies. Messages of errors can quote rows, so the trace has none."""
-    with tempfile.NamedTemporaryFile(
-        "w", prefix="bulkmig-", suffix=".trace", delete=False, encoding="utf-8"
-    ) as trace:
-        for part in _chain(error):
-            trace.writelines(traceback.format_tb(part.__traceback__))
-            trace.write(f"{type(part).__module__}.{type(part).__qualname__}\n\n")
-    reason = describe(error) if hasattr(error, "sqlstate") else type(error).__name__
-    fail(
-        BulkmigError(f"internal error: {reason}", f"a bug of bulkmig; the trace lies in {trace.name}"),
-        as_json=as_json,
+    trace = "".join(
+        f"{''.join(traceback.format_tb(part.__traceback__))}{type(part).__module__}.{type(part).__qualname__}\n\n"
+        for part in _chain(error)
     )
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="bulkmig-", suffix=".trace", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(trace)
+        where = f"the trace lies in {file.name}"
+    except OSError:  # nothing can be written here, or the disk is full
+        sys.stderr.write(trace)
+        where = "the trace stands on standard error"
+    reason = describe(error) if hasattr(error, "sqlstate") else type(error).__name__
+    fail(BulkmigError(f"internal error: {reason}", f"a bug of bulkmig; {where}"), as_json=as_json)
     return INTERNAL
 
 

@@ -14,11 +14,16 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
+
+import anyio
+import anyio.lowlevel
+from anyio import to_thread
 
 import bulkmig
 from bulkmig.cli.measure import Cost, run
@@ -32,10 +37,11 @@ from bulkmig.schemas import read
 #: Equipment of a vessel -> the seconds that the strategy expects its migration to take.
 EXPECTED = {500: 20.0, 1500: 60.0, 5000: 180.0}
 CHANGES, SYNC_EXPECTED = 100, 7.0
+# Names that get no longer, however often that is repeated.
 _CHANGES = """
-UPDATE equipment SET name = name || ' II', updated_at = now()
+UPDATE equipment SET name = reverse(name), updated_at = now()
  WHERE id IN (SELECT id FROM equipment ORDER BY id LIMIT {half});
-UPDATE documents SET name = name || ' (new)', updated_at = now()
+UPDATE documents SET name = reverse(name), updated_at = now()
  WHERE id IN (SELECT id FROM documents ORDER BY id LIMIT {half});
 """
 _PREFIX = "bulkmig_bench_"
@@ -161,8 +167,8 @@ def _rows(cost: Cost) -> int:
 
 
 async def _run(servers: Servers, verb: str, source: str, target: str) -> Cost:
-    """A command in a process of its own. The addresses are in its environment, where nobody else reads them,
-    and its directory has no configuration file."""
+    """A command in a process of its own, which is waited for in any case. The addresses are in its
+    environment, where nobody else reads them, and its directory has no configuration file."""
     package = str(Path(bulkmig.__file__).parent.parent)
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     inherited = {
@@ -174,9 +180,11 @@ async def _run(servers: Servers, verb: str, source: str, target: str) -> Cost:
     extra = ["--allow-insecure"] if servers.allow_insecure else []
     command = [sys.executable, "-m", "bulkmig", verb, "--all", "--json", "--quiet", *extra]
     with tempfile.TemporaryDirectory(prefix="bulkmig-bench-") as directory:
+        work = partial(run, command, {}, environment=inherited, directory=Path(directory))
         try:
-            return run(command, {}, environment=inherited, directory=Path(directory))
+            return await to_thread.run_sync(work)
         except RuntimeError as error:
+            await anyio.lowlevel.checkpoint()  # a terminal's signal ends that process as well as this one
             raise BulkmigError(f"`bulkmig {verb}` failed: {error}", "see what it says") from None
 
 
@@ -185,12 +193,13 @@ async def _database(servers: Servers, server_url: str, role: str) -> AsyncIterat
     """The URL of a new database, dropped at the end."""
     name = _PREFIX + uuid4().hex[:12]
     async with servers.connect(server_url, role) as connection:
-        # template0: nothing that somebody has added to new databases is in the way.
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
         try:
+            # template0: nothing that somebody has added to new databases is in the way.
+            await connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
             yield _renamed(server_url, name)
         finally:
-            await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            with anyio.CancelScope(shield=True):
+                await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
 
 def _renamed(url: str, database: str) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from bulkmig._core import early
-from bulkmig.errors import BulkmigError
+from bulkmig.errors import BulkmigError, Stopped
 from bulkmig.report import Report
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ def fail(error: BulkmigError, *, as_json: bool) -> None:
     say(error)
     if as_json:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-        skeleton = Report(command, status="failed").document()
+        status = "stopped" if isinstance(error, Stopped) else "failed"
+        skeleton = Report(command, status=status).document()
         said = {"error": without_secrets(error.message), "hint": without_secrets(error.hint)}
         with suppress(BrokenPipeError, BulkmigError):  # where nobody takes it, the exit status tells
             document({**skeleton, **said})

@@ -49,19 +49,20 @@ def in_force(
 
 def _from_file(path: Path | None) -> dict[str, Any]:
     file = path or DEFAULT_FILE
-    if path is None and not file.is_file():
-        return {}
     import difflib
     import tomllib
 
     try:
+        if path is None and not file.is_file():
+            return {}
         with file.open("rb") as opened:
             text = opened.read(_LARGEST_FILE + 1)
         if len(text) > _LARGEST_FILE:
             raise UsageError(f"{file} is too large for a configuration file", "check --config")
         values = tomllib.loads(text.decode("utf-8-sig"))
     except OSError as error:
-        raise UsageError(f"can't read {file}: {error.strerror}", "check --config") from None
+        hint = "check --config" if path else "start it where it may read this file, or name one by --config"
+        raise UsageError(f"can't read {file}: {error.strerror}", hint) from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{file} is no TOML: {error}", "correct the file") from None
     except (ValueError, RecursionError):

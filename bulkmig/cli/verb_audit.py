@@ -93,7 +93,7 @@ def export_command(
     text, count = run(lambda stop: audit_log.export(call.settings, form))
     text = text if form == "csv" else output.harmless(text)
     if file is None:
-        sys.stdout.write(text)
+        sys.stdout.buffer.write(text.encode("utf-8", "replace"))  # as in a file, whatever the locale
         return 0
     size = files.write(file, text, "--file")
     if call.json:

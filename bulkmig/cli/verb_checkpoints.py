@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from msgspec.structs import asdict
 
 from bulkmig._core.stop import Stop
 from bulkmig.checkpoint import changes
@@ -15,7 +16,7 @@ from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
-from bulkmig.config import MOST_DAYS, Settings
+from bulkmig.config import MOST_DAYS, Settings, made
 from bulkmig.ledger import access, audit, schema
 from bulkmig.preflight import target_only
 
@@ -128,10 +129,12 @@ def prune_command(
     ] = None,
 ) -> int:
     """Deletes old checkpoints by the rule of retention; --keep and --days override the configuration."""
-    settings = call.settings
-    least = settings.keep_checkpoints if keep is None else keep
-    youngest = settings.keep_days if days is None else days
-    gone = run(lambda stop: pruned(settings, least, youngest))
+    settings = made(
+        asdict(call.settings)
+        | ({} if keep is None else {"keep_checkpoints": keep})
+        | ({} if days is None else {"keep_days": days})
+    )
+    gone = run(lambda stop: pruned(settings, settings.keep_checkpoints, settings.keep_days))
     if call.json:
         output.document({"pruned": list(gone.checkpoints)})
     else:

@@ -14,6 +14,7 @@ from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import PRINT
 from bulkmig.cli.running import run
 from bulkmig.cli.watching import watching
+from bulkmig.errors import UsageError
 from bulkmig.fleet.migrate import migrate
 from bulkmig.postgres.dsn import parse
 from bulkmig.postgres.session import TARGET, session
@@ -59,6 +60,8 @@ def command(
         if not (call.json or call.quiet):
             output.console().print(text)
 
+    if not 0 <= nasty <= 1:  # no number at all passes the option's bounds
+        raise UsageError("--nasty is a share", "e.g. --nasty 0.02")
     spec = FleetSpec(seed=seed, vessels=vessels, equipment=equipment, nasty=nasty, least=0)
     with server() as embedded:
         say(f"PostgreSQL {embedded.install.release} runs on port {embedded.port} ({embedded.install.origin})")

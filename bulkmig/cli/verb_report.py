@@ -13,7 +13,7 @@ from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
-from bulkmig.errors import UsageError
+from bulkmig.ledger import read
 from bulkmig.monitor import history, page
 from bulkmig.preflight import target_only
 
@@ -30,9 +30,8 @@ def command(
 
     async def look(stop: Stop) -> dict[str, Any]:
         async with target_only(call.settings) as target:
-            found = await history.run(target, run_id)
-            if found is None:
-                raise UsageError(f"the ledger has no run {run_id}", "see `bulkmig status`")
+            found = await history.run(target, await read.one_run(target, run_id))
+            assert found is not None
             return {**found, "ledger": await history.records(target, found["run"]["id"], MOST)}
 
     found = run(look)

@@ -14,7 +14,7 @@ from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
 from bulkmig.cluster import roster
-from bulkmig.errors import Stopped, UsageError
+from bulkmig.errors import Stopped
 from bulkmig.ledger import read
 from bulkmig.preflight import target_only
 
@@ -33,10 +33,8 @@ def command(
 
     async def look() -> dict[str, Any]:
         async with target_only(call.settings) as target:
-            runs = await read.run_list(target, run_id)
-            if run_id and not runs:
-                raise UsageError(f"the ledger has no run {run_id}", "see `bulkmig status`")
-            chosen = runs[0]["id"] if run_id else None
+            chosen = await read.one_run(target, run_id) if run_id else None
+            runs = await read.run_list(target, chosen)
             found = {"runs": runs, "vessels": await read.vessel_list(target, chosen)}
             return found | await roster.queue(target)
 

@@ -33,7 +33,7 @@ _TOO_MUCH = {
 _TABLES = """
 SELECT c.oid::regclass::text AS name, c.relname, pg_has_role(c.relowner, 'USAGE') AS owned,
        coalesce(c.oid = to_regclass(quote_ident(c.relname)), false) AS plain,
-       row_security_active(c.oid) AS hidden,
+       row_security_active(c.oid) AS hidden, c.relrowsecurity AS secured,
        (SELECT array_agg(p)
           FROM unnest('{SELECT,INSERT,UPDATE,DELETE,TRUNCATE,REFERENCES,TRIGGER}'::text[]) p
          WHERE has_table_privilege(c.oid, p)) AS may
@@ -78,11 +78,7 @@ async def source(connection: Connection) -> list[Check]:
         for table, column in sorted(refused)
         if column in wanted[table]
     ]
-    problems += [
-        f"row security hides rows of {t['name']}"
-        for t in tables
-        if t["hidden"] and t["plain"] and t["relname"] in wanted
-    ]
+    problems += _hidden(tables, {t["name"] for t in tables if t["plain"] and t["relname"] in wanted})
     log = next((t for t in tables if t["relname"] == AUDIT_LOG and t["plain"]), None)
     unread = (
         [f"{AUDIT_LOG} may not be read"] if log is not None and "SELECT" not in (log["may"] or ()) else []
@@ -109,7 +105,7 @@ async def target(connection: Connection, settings: Settings) -> list[Check]:
     # Where these are missing, or the way to them, it is not known what hangs on them.
     scopes = await _scopes(connection) if {"vessels", "companies"} <= filled else ()
     problems, temporary = await _around(connection, written_columns())
-    problems += _without(filled, may, _WRITES)
+    problems += _without(filled, may, _WRITES) + _hidden(tables, filled)
     hanging = {t.name for scope in scopes for t in scope.tables} - filled
     excess = await _excess(connection, tables, dict.fromkeys(filled | hanging, _WRITES))
     may_create = await connection.fetchrow(_MAY_CREATE)
@@ -121,7 +117,9 @@ async def target(connection: Connection, settings: Settings) -> list[Check]:
         lacking("target privileges", problems, "every table may be read and written", GRANTS),
         lacking(
             "target privileges for rollback",
-            _without(hanging, may, _WRITES) + ([] if temporary else ["the database: no TEMPORARY"]),
+            _without(hanging, may, _WRITES)
+            + _hidden(tables, hanging)
+            + ([] if temporary else ["the database: no TEMPORARY"]),
             "the portal's own tables that hang on vessels may be read and written",
             GRANTS,
             needed=False,
@@ -132,6 +130,14 @@ async def target(connection: Connection, settings: Settings) -> list[Check]:
     if settings.fk_check == "set":
         checks.append(await _replica(connection))
     return checks
+
+
+def _hidden(tables: Iterable[asyncpg.Record], names: set[str]) -> list[str]:
+    return [
+        f"row security hides rows of {table['name']}: the role needs BYPASSRLS"
+        for table in tables
+        if table["hidden"] and table["name"] in names
+    ]
 
 
 async def _scopes(connection: Connection) -> tuple[Scope, ...]:
@@ -178,7 +184,13 @@ async def _excess(
     assert role is not None
     if role["rolsuper"]:
         return ["the role is a superuser"]
-    problems = [text for attribute, text in _TOO_MUCH.items() if role[attribute]]
+    tables = list(tables)
+    may_bypass = any(table["secured"] and table["relname"] in wanted for table in tables)
+    problems = [
+        text
+        for attribute, text in _TOO_MUCH.items()
+        if role[attribute] and not (attribute == "rolbypassrls" and may_bypass)
+    ]
     for table in tables:
         allowed = wanted.get(table["relname"], set()) if table["plain"] else set()
         more = sorted(set(table["may"] or ()) - allowed)

@@ -8,11 +8,25 @@ from asyncpg import Record
 
 from bulkmig._core.stored import document
 from bulkmig.entities import entity
+from bulkmig.errors import UsageError
 from bulkmig.ledger.write import quarantine_place
 from bulkmig.postgres.session import Connection, keys_of
 
 MASK = "(masked)"
 NEWEST = 50  # runs that are listed
+
+
+async def one_run(connection: Connection, beginning: str) -> str:
+    """The id of the only run whose id begins so. Raises UsageError."""
+    rows = await connection.fetch(
+        "SELECT id::text FROM bulkmig.runs WHERE substr(id::text, 1, length($1)) = lower($1) LIMIT 2",
+        beginning,
+    )
+    if len(rows) != 1:
+        several = "several runs begin with" if rows else "the ledger has no run"
+        raise UsageError(f"{several} {beginning}", "see `bulkmig status`")
+    found: str = rows[0]["id"]
+    return found
 
 
 async def run_list(connection: Connection, run_id: str | None = None) -> list[dict[str, Any]]:

@@ -39,6 +39,8 @@ _TEXT = {
     "transform_null_equals": "off",
     "array_nulls": "on",
     "default_transaction_isolation": "read committed",
+    # Rows that a policy hides would be missing without a word, from a copy or before a deletion: refused.
+    "row_security": "off",
     # When this end is gone without a word, the server's side goes too, with its locks and its snapshot.
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -48,8 +50,6 @@ SOURCE = {
     **_TEXT,
     "application_name": "bulkmig source",
     "default_transaction_read_only": "on",
-    # Rows that a policy hides would be missing without a word: refused instead.
-    "row_security": "off",
     "jit": "off",
     "max_parallel_workers_per_gather": "0",
     "statement_timeout": "0",

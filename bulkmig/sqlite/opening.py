@@ -12,9 +12,11 @@ from anyio import to_thread
 from bulkmig.errors import PreflightError
 from bulkmig.sqlite import functions
 from bulkmig.sqlite.address import FileAddress
+from bulkmig.sqlite.errors import translated
 from bulkmig.sqlite.session import BUSY_SECONDS, Session
 
 _LOG_PAGES = 16_384  # 64 MiB of the write-ahead log
+_CHECK = "check the path (an absolute one has four slashes) and the rights to the file and its directory"
 _OLDEST = (3, 39)  # FULL JOIN, IS DISTINCT FROM
 
 
@@ -27,7 +29,7 @@ async def connect(address: FileAddress, *, durable: bool) -> Session:
     except BaseException as error:
         session.terminate()
         if isinstance(error, asyncpg.PostgresError):
-            raise _unusable(address, str(error)) from None
+            raise _failed(address, error) from None
         raise
     return session
 
@@ -73,12 +75,15 @@ def _open(address: FileAddress, durable: bool) -> Session:
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
-        raise _unusable(address, str(error)) from None
+        raise _failed(address, translated(error)) from None
     return Session(connection, address)
 
 
-def _unusable(address: FileAddress, why: str) -> PreflightError:
-    return PreflightError(
-        f"can't open the target {address.shown}: {why}",
-        "check the path (an absolute one has four slashes) and the rights to the file and its directory",
-    )
+def _failed(address: FileAddress, error: asyncpg.PostgresError) -> PreflightError:
+    if isinstance(error, asyncpg.LockNotAvailableError):
+        return _unusable(address, str(error), "end the program that has it for itself, or wait for that")
+    return _unusable(address, str(error))
+
+
+def _unusable(address: FileAddress, why: str, hint: str = _CHECK) -> PreflightError:
+    return PreflightError(f"can't open the target {address.shown}: {why}", hint)

@@ -106,8 +106,9 @@ async def resolve(
                 done.count_into(report)
                 report.conflicts.update({_WINS[take or "merge"]: len(of_vessel)})
                 report.done += len(of_vessel)
-        except BaseException:
-            report.status = "failed"
+        except BaseException as error:
+            stopped = isinstance(error, anyio.get_cancelled_exc_class())
+            report.status = "stopped" if stopped else "failed"
             raise
         finally:
             report.finish()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 
+import asyncpg
 import pytest
 
 from bulkmig.cli import app as program
+from bulkmig.cli import bench
 from bulkmig.cli.bench import EXPECTED, SYNC_EXPECTED, Result
 from bulkmig.cli.measure import Cost
 from bulkmig.embedded import Server
+from bulkmig.generate import FleetSpec
+from tests.support.fleets import Fleets
 from tests.support.programs import run as run_program
 
 
 async def databases_of(pg: Server) -> list[str]:
-    import asyncpg
-
     connection = await asyncpg.connect(pg.url())
     try:
         return [row[0] for row in await connection.fetch("SELECT datname FROM pg_database ORDER BY 1")]
@@ -52,6 +54,20 @@ async def test_it_measures_on_the_servers_that_are_named_and_leaves_nothing_ther
     met = migrated["met"] and synced["met"]
     assert ended.status == (0 if met else 1)
     assert document["status"] == ("completed" if met else "completed_with_failures")
+
+
+async def test_its_changes_fit_however_often_they_are_repeated(fleets: Fleets) -> None:
+    origin = await fleets.changing(FleetSpec(seed=0, vessels=1, equipment=3, exact=True))
+    connection = await asyncpg.connect(origin.url)
+    try:
+        for _ in range(101):
+            await connection.execute(bench._CHANGES.format(half=bench.CHANGES // 2))
+        names = "SELECT string_agg(name, '' ORDER BY id) FROM equipment"
+        before = await connection.fetchval(names)
+        await connection.execute(bench._CHANGES.format(half=bench.CHANGES // 2))
+        assert await connection.fetchval(names) != before
+    finally:
+        await connection.close()
 
 
 def test_an_expectation_is_missed_by_the_median_not_by_one_run() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
 import re
 import subprocess
 import time
@@ -16,6 +18,7 @@ import pytest
 from bulkmig import Settings
 from bulkmig.cli import configuration
 from bulkmig.cli.settings import in_force, seconds_until
+from bulkmig.errors import UsageError
 from bulkmig.postgres.dsn import masked
 from tests.support.programs import said
 
@@ -43,6 +46,20 @@ def test_the_example_uncommented_is_a_file_that_bulkmig_reads(tmp_path: Path) ->
     for name in set(Settings.__struct_fields__) - set(configuration._SAMPLES):
         assert getattr(read, name) == getattr(default, name)
     assert set(origins.values()) == {f"file {file}"}
+
+
+def test_a_default_file_that_cannot_be_looked_for_is_no_file_that_is_not_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It might ask for encryption."""
+
+    def refuses(path: Path) -> bool:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuses)  # a directory that its user may not enter; root may all
+    with pytest.raises(UsageError, match=r"can't read bulkmig\.toml: Permission denied") as caught:
+        in_force({})
+    assert "--config" in caught.value.hint
 
 
 def test_show_tells_where_each_setting_is_from(tmp_path: Path) -> None:

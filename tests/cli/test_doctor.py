@@ -108,6 +108,12 @@ async def test_a_superuser_is_more_than_is_needed_and_only_advised_against(
         ("source", "DROP INDEX equipment_vessel", "source indexes for extraction", "equipment (vessel_id)"),
         ("target", f"REVOKE DELETE ON part_details FROM {WRITER}", "target privileges", "no DELETE"),
         ("target", f"REVOKE ALL ON maintenance_logs FROM {WRITER}", "target privileges for rollback", "no"),
+        ("target", "ALTER TABLE users ENABLE ROW LEVEL SECURITY", "target privileges", "hides rows of users"),
+        (
+            "target", "ALTER TABLE maintenance_logs ENABLE ROW LEVEL SECURITY",
+            "target privileges for rollback", "hides rows of maintenance_logs",
+        ),
+        ("target", f"ALTER ROLE {WRITER} BYPASSRLS", "target least privilege", "passes by row security"),
         ("target", f"GRANT TRUNCATE ON equipment TO {WRITER}", "target least privilege", "TRUNCATE"),
         ("target", f"ALTER TABLE users OWNER TO {WRITER}", "target least privilege", "it owns users"),
         ("target", "DROP SCHEMA bulkmig", "target ledger privileges", "may not create one"),
@@ -131,6 +137,17 @@ async def test_one_thing_that_is_wrong_is_the_one_that_is_named(
     assert bad(list(checks.values())) == {check, NO_KEY}
     assert detail in checks[check].detail
     assert checks[check].remedy
+
+
+async def test_a_role_that_passes_by_row_security_is_right_where_there_is_some(
+    pg: Server, least: Callable[[], Settings], maintenance_url: str
+) -> None:
+    settings = least()
+    pg.execute(
+        f"ALTER TABLE users ENABLE ROW LEVEL SECURITY; ALTER ROLE {WRITER} BYPASSRLS",
+        database(maintenance_url),
+    )
+    assert bad(await examine(settings)) == {NO_KEY}
 
 
 async def test_the_indexes_that_the_source_lacks_for_sync_are_named(

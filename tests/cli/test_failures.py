@@ -29,6 +29,10 @@ NOWHERE = "postgresql://127.0.0.1:1/x"
         (("migrate", str(uuid4())), 2),
         (("sync", str(uuid4())), 2),
         (("conflicts", "resolve", "x", "--take", "source"), 2),
+        (("migrate", "--all", "--memory", "99999999999999GB"), 2),
+        (("checkpoints", "prune", "--days", "nan"), 2),
+        (("checkpoints", "prune", "--keep", "99999999999999999999"), 2),
+        (("demo", "--nasty", "nan"), 2),
         (("verify", "--all"), 3),
         (("migrate", "--all", "--source", NOWHERE), 3),
     ],
@@ -63,6 +67,33 @@ async def test_a_password_on_the_command_line_is_warned_of(
     warnings = [line for line in map(json.loads, ended.said.splitlines()) if line["level"] == "warning"]
     assert any(f"the password in {where} " in line["event"] for line in warnings)
     assert "hush" not in ended.said
+
+
+_ANOTHER = """
+INSERT INTO bulkmig.runs SELECT (jsonb_populate_record(r, jsonb_build_object('id', left(id::text, 35)
+       || CASE right(id::text, 1) WHEN '0' THEN '1' ELSE '0' END))).* FROM bulkmig.runs r
+RETURNING id::text
+"""
+
+
+async def test_a_beginning_that_several_runs_have_names_none(
+    onboarding_url: str, maintenance_url: str, tmp_path: Path
+) -> None:
+    migrated = await run(onboarding_url, maintenance_url, "migrate", "--all")
+    id_ = migrated.document["run_id"]
+    target = await asyncpg.connect(maintenance_url)
+    try:
+        other = await target.fetchval(_ANOTHER)
+    finally:
+        await target.close()
+    both = id_[:35]
+    assert other.startswith(both)
+    page = str(tmp_path / "run.html")
+    for words in (("status", both), ("report", both, "--html", page), ("rollback", "--run", both)):
+        ended = await run(onboarding_url, maintenance_url, *words)
+        assert (ended.status, ended.document["error"]) == (2, f"several runs begin with {both}")
+    for words in (("status", id_), ("report", id_.upper(), "--html", page)):
+        assert (await run(onboarding_url, maintenance_url, *words)).status == 0
 
 
 def test_the_document_of_a_command_that_is_stopped_at_once_has_every_key() -> None:

@@ -66,6 +66,29 @@ def test_what_standard_output_does_not_take_is_said_and_is_no_success(arguments:
     assert ended.stderr.startswith(f"error: {wrong}")
 
 
+async def test_a_name_that_a_terminal_has_no_letters_for_ends_no_command(
+    fleets: Fleets, maintenance_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = await fleets.changing(SPEC, "UPDATE vessels SET name = 'MV \u0416ar-\u9f8d'")
+    monkeypatch.setenv("PYTHONIOENCODING", "iso8859-1")
+    ended = in_a_shell(origin.url, maintenance_url, "migrate --all", "")
+    assert (ended.returncode, await vessels(maintenance_url)) == (0, 2), ended.stderr
+    assert "MV \\u0416ar-\\u9f8d" in ended.stdout
+
+
+async def test_an_exported_audit_log_is_the_same_whatever_the_terminal(
+    onboarding_url: str, maintenance_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert in_a_shell(onboarding_url, maintenance_url, "init", "").returncode == 0
+    granted = in_a_shell(onboarding_url, maintenance_url, "operators grant \u0416ar@x.org sync", "")
+    assert granted.returncode == 0, granted.stderr
+    monkeypatch.setenv("PYTHONIOENCODING", "iso8859-1")
+    for form in ("csv", "json"):
+        ended = in_a_shell(onboarding_url, maintenance_url, f"audit export --format {form}", "")
+        assert ended.returncode == 0, ended.stderr
+        assert "\u0416ar@x.org" in ended.stdout
+
+
 async def test_a_terminal_that_goes_away_ends_a_run_in_good_order(
     fleets: Fleets, maintenance_url: str
 ) -> None:

@@ -58,6 +58,27 @@ def least(pg: Server, onboarding_url: str, maintenance_url: str) -> Iterator[Set
         pg.execute(f"DROP ROLE {role}")
 
 
+async def test_rows_that_a_policy_hides_are_not_taken_for_rows_that_are_not_there(
+    least: Settings, onboarding_url: str, maintenance_url: str
+) -> None:
+    """Equipment with maintenance logs stays, and its logs went along with it."""
+    await generate_fleet(onboarding_url, SPEC)
+    assert (await migrate(least, ALL)).failures == []
+    logs = "SELECT count(*) FROM maintenance_logs"
+    await execute(
+        maintenance_url,
+        "INSERT INTO maintenance_logs (id, equipment_id, performed_at, description)"
+        " SELECT gen_random_uuid(), id, now(), 'oil' FROM equipment",
+    )
+    before = await fetchval(maintenance_url, logs)
+    await execute(maintenance_url, "ALTER TABLE maintenance_logs ENABLE ROW LEVEL SECURITY")
+    loaded = await fetchval(maintenance_url, "SELECT min(original_id::text) FROM equipment_metadata")
+    await execute(onboarding_url, f"DELETE FROM equipment WHERE id = '{loaded}'")
+    report = await sync(least, ALL)
+    assert ["maintenance_logs" in failure.error for failure in report.failures] == [True]
+    assert await fetchval(maintenance_url, logs) == before
+
+
 async def test_the_printed_roles_are_enough_for_every_command(
     least: Settings, onboarding_url: str, maintenance_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,6 +142,23 @@ def test_a_trace_holds_no_value(heard: Heard, monkeypatch: pytest.MonkeyPatch) -
         trace.unlink()
 
 
+def test_a_trace_that_no_file_takes_is_told_on_standard_error(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: Any, **__: Any) -> Any:
+        raise ValueError(SECRET)
+
+    heard("init")
+    with monkeypatch.context() as broken:
+        broken.setattr("bulkmig.cli.verb_status.read.run_list", breaks)
+        broken.setattr(tempfile, "tempdir", "/nowhere/at-all")
+        status, said = heard("status", "--json")
+    assert status == 5, said
+    assert "in breaks" in said
+    assert "the trace stands on standard error" in said
+    assert not CANARY.search(said)
+
+
 @pytest.mark.parametrize(
     ("place", "command"),
     [

@@ -13,10 +13,10 @@ import pytest
 from msgspec.structs import asdict
 from msgspec.structs import replace as replace_settings
 
-from bulkmig import PreflightError, Selection, Settings, migrate, rollback
+from bulkmig import PreflightError, Selection, Settings, migrate, rollback, validate
 from bulkmig.events import VesselReached
 from bulkmig.generate import FleetSpec
-from bulkmig.sqlite import session
+from bulkmig.sqlite import opening, session
 from bulkmig.sync.run import sync
 from tests.oracle.file import path_of
 from tests.support.files import portal, stored, with_rows
@@ -80,6 +80,24 @@ async def test_a_file_that_stays_busy_is_waited_for_with_a_limit_and_nothing_is_
     connection.execute("ROLLBACK")
     connection.close()
     assert (await migrate(config, ALL)).verified.difference_count == 0
+
+
+async def test_a_file_that_another_program_has_for_itself_is_no_wrong_path(
+    fleets: Fleets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "BUSY_SECONDS", 0.05)
+    origin = await fleets(FEW)
+    target = portal(tmp_path / "portal.db")
+    connection = sqlite3.connect(path_of(target), isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(PreflightError, match="locked") as caught:
+            await validate(settings(origin.url, target), ALL)
+    finally:
+        connection.close()
+    assert "path" not in caught.value.hint
+    assert "program" in caught.value.hint
 
 
 async def test_a_number_that_the_portal_has_taken_is_left_to_it(fleets: Fleets, tmp_path: Path) -> None:

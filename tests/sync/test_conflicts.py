@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import msgspec
 import pytest
 
@@ -164,6 +166,28 @@ async def test_every_run_tells_how_many_conflicts_are_open_when_it_ends(pairs: l
     assert (await migrate(config, ALL)).conflicts["open"] == 1
     back = await rollback(config, vessel=first["vessel_id"])
     assert (back.exit_status, back.conflicts["open"]) == (0, 2)
+
+
+async def test_a_decision_that_is_interrupted_is_none_and_its_run_was_stopped(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pair.source("name = 'source'")
+    await pair.portal("name = 'portal'")
+    await pair.sync("manual")
+    (conflict,) = await listed(pair.config, "open")
+
+    async def interrupted(*_: object) -> None:
+        scope.cancel()
+        await anyio.lowlevel.checkpoint()
+
+    monkeypatch.setitem(resolve.__globals__, "_carry_out", interrupted)
+    with anyio.CancelScope() as scope:
+        await resolve(pair.config, [conflict["id"]], take="source")
+    assert scope.cancelled_caught
+    assert len(await listed(pair.config, "open")) == 1
+    assert await pair.value("name") == "portal"
+    last = "SELECT status FROM bulkmig.runs WHERE command = 'conflicts resolve'"
+    assert await fetchval(pair.config.target, last) == "stopped"
 
 
 @pytest.mark.parametrize("ids", [["x"], ["00000000-0000-4000-8000-000000000000"]])
