@@ -38,21 +38,25 @@ def command(
             found = {"runs": runs, "vessels": await read.vessel_list(target, chosen)}
             return found | await roster.queue(target)
 
-    async def show(stop: Stop) -> int:
+    async def show() -> None:
+        found = await look()
+        if call.json:
+            output.document(found)
+        else:
+            _show(found)
+        sys.stdout.flush()  # whoever watches through a pipe sees it now
+
+    async def keep_showing(stop: Stop) -> int:
+        if not watch:
+            await show()
+            return 0
         with stop.scope():
             while True:
-                found = await look()
-                if call.json:
-                    output.document(found)
-                else:
-                    _show(found)
-                if not watch:
-                    return 0
-                sys.stdout.flush()  # whoever watches through a pipe sees it now
+                await show()
                 await anyio.sleep(EVERY)
         return Stopped.exit_status
 
-    return run(show)
+    return run(keep_showing)
 
 
 def _show(found: dict[str, Any]) -> None:
