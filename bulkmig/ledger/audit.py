@@ -9,7 +9,7 @@ import platform
 import orjson
 from msgspec import Struct
 
-from bulkmig.ledger import chain
+from bulkmig.ledger import chain, keys
 from bulkmig.postgres.session import Connection, keys_of, transaction
 from bulkmig.security.seal import Keyring
 
@@ -56,6 +56,9 @@ async def entry(
         signature(connection, by, action, summary, run_id, vessel_id),
     )
     if run_id is None:
+        await keys.register(
+            connection
+        )  # a run has done so: what is signed is not gone on with without the key
         await chain.seal(connection, entry=id_)
 
 
@@ -71,15 +74,15 @@ def signature(
     connection: Connection, by: Who, action: str, summary: str, run_id: str | None, vessel_id: str | None
 ) -> bytes | None:
     """With a key: what shows that whoever wrote an entry had it; no two are alike."""
-    keys = keys_of(connection)
-    if not keys:
+    ring = keys_of(connection)
+    if not ring:
         return None
     nonce = os.urandom(16)
     said = _said(nonce, run_id, vessel_id, action, by.operator, by.host, summary)
-    return nonce + (keys.sign(said) or b"")
+    return nonce + (ring.sign(said) or b"")
 
 
-def signed(keys: Keyring, entry: chain.Entry) -> bool | None:
+def signed(ring: Keyring, entry: chain.Entry) -> bool | None:
     """Whether an entry's signature is right; None where there is none, or its key isn't here."""
     if entry.mac is None:
         return None
@@ -87,7 +90,7 @@ def signed(keys: Keyring, entry: chain.Entry) -> bool | None:
         *(entry.mac[:16], entry.run_id, entry.vessel_id),
         *(entry.action, entry.operator, entry.host, entry.summary),
     )
-    return keys.signed(said, entry.mac[16:])
+    return ring.signed(said, entry.mac[16:])
 
 
 def _said(nonce: bytes, *values: str | None) -> bytes:

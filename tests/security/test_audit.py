@@ -16,7 +16,17 @@ from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from bulkmig import Selection, Settings, UsageError, audit_log, migrate, rollback, sync, verify
+from bulkmig import (
+    PreflightError,
+    Selection,
+    Settings,
+    UsageError,
+    audit_log,
+    migrate,
+    rollback,
+    sync,
+    verify,
+)
 from bulkmig.generate import FleetSpec
 from bulkmig.ledger import audit, chain
 from bulkmig.ledger.prove import Proof
@@ -356,6 +366,11 @@ async def test_a_key_that_comes_into_use_signs_from_then_on(
     _, config, _ = await migrated(fleets, SPEC, maintenance_url)
     monkeypatch.setenv("BULKMIG_KEY", KEY)
     assert [p.kind for p in (await audit_log.verify(config)).problems] == ["unsigned"]
+    await audit_log.export(config, "json")
+    monkeypatch.setenv("BULKMIG_KEY", "")
+    with pytest.raises(PreflightError):
+        await verify(config, ALL)
+    monkeypatch.setenv("BULKMIG_KEY", KEY)
     for _ in range(2):
         assert (await verify(config, ALL)).status == "completed"
         assert (await audit_log.verify(config)).problems == []
