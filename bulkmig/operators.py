@@ -28,6 +28,8 @@ _REVOKE = """
 DELETE FROM bulkmig.permissions
  WHERE operator = lower($1) AND permission = $2 AND scope = $3 AND scope_id = $4::text::uuid
 """
+# Whoever looks at who administers decides before anybody else changes that.
+_ALONE = "LOCK TABLE bulkmig.access, bulkmig.permissions IN SHARE ROW EXCLUSIVE MODE"
 _ADMINISTERS = """
 SELECT EXISTS (SELECT FROM bulkmig.permissions WHERE permission = 'administer' AND scope = 'all'
                   AND ($1::text IS NULL OR operator = lower($1)))
@@ -86,7 +88,7 @@ async def _change(
     async with target_only(settings, unsealed=True, current=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", f"operators {action}")
         async with transaction(target):
-            await target.execute("LOCK TABLE bulkmig.access, bulkmig.permissions IN SHARE ROW EXCLUSIVE MODE")
+            await target.execute(_ALONE)
             for permission in chosen:
                 values = [operator, permission, where.kind, where.id]
                 query = _GRANT if action == "granted" else _REVOKE
@@ -107,6 +109,7 @@ async def turn(settings: Settings, *, on: bool) -> None:
     async with target_only(settings, unsealed=True, current=True, writing=True) as target:
         await access.check(target, settings.operator, "administer", f"access control {'on' if on else 'off'}")
         async with transaction(target):
+            await target.execute(_ALONE)
             if on and not await target.fetchval(_ADMINISTERS, by.operator):
                 raise UsageError(
                     f"{by.operator} could not administer any more",

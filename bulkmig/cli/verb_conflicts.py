@@ -82,8 +82,6 @@ def resolve_command(
 ) -> int:
     """Decides open conflicts; fields that are not named are taken as --take says, else merged."""
     fields = dict(_field(text) for text in field or ())
-    if take is None and not fields:
-        raise UsageError("nothing is decided", "say --take source, target or merge, or --field NAME=source")
     report = run(lambda stop: resolve(call.settings, [one.lower() for one in ids], take=take, fields=fields))
     call.tell(report)
     return report.exit_status

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from bulkmig.generate import FleetSpec, FleetSummary
 
 SOURCE, PORTAL = "onboarding", "maintenance"
-# What people do to an Onboarding Portal between two maintenance windows.
+# What people do to an Onboarding Portal between two maintenance windows. A made-up name may have all the 255
+# characters that there is room for.
 _CHANGES = """
-UPDATE equipment SET name = name || ' II', updated_at = now()
+UPDATE equipment SET name = left(name, 252) || ' II', updated_at = now()
  WHERE id IN (SELECT id FROM equipment ORDER BY id LIMIT 25);
 DELETE FROM critical_parts WHERE id IN (SELECT id FROM critical_parts ORDER BY id LIMIT 25);
-UPDATE locations SET name = name || ' aft', updated_at = now()
+UPDATE locations SET name = left(name, 251) || ' aft', updated_at = now()
  WHERE id IN (SELECT id FROM locations ORDER BY id LIMIT 25);
 """
 

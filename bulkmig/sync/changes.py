@@ -12,6 +12,7 @@ from bulkmig.fleet.vessels import load_vessels
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.sync import along, gone, held
+from bulkmig.sync.allowed import without_denied
 from bulkmig.sync.chosen import Chosen
 from bulkmig.sync.detect import detect
 from bulkmig.sync.moves import Moves, find
@@ -35,6 +36,7 @@ class Changes:
         self.moves = Moves()
         self.due: list[Vessel] = []
         self._taken: set[str] = set()  # vessels that are brought up to date, and those that change with them
+        self._left: set[str] = set()  # vessels that are left alone, since one of them may not change
 
     async def look(self, gone_users: Collection[str]) -> None:
         """Which vessels have anything to be brought up to date. `gone_users`: source ids."""
@@ -95,13 +97,18 @@ class Changes:
             [vessel.id for vessel in (*self.due, *arriving)],
             [*chosen.others, *chosen.vanished, *chosen.apart],
         )
-        run.report.selected += sum(vessel.id not in moves.giving for vessel in along)
         changed = {vessel.id for vessel in self.due}
         unchanged = tuple(vessel.id for vessel in chosen.old if vessel.id not in changed)
         run.report.done += len(unchanged)
         if unchanged:
             run.listen(VesselsUnchanged(unchanged))
         due = [*self.due, *along, *arriving]
+        if along:
+            self._left = await without_denied(run, moves.groups(due), {vessel.id for vessel in along})
+            due, along = ([v for v in vessels if v.id not in self._left] for vessels in (due, along))
+            if run.ends_early:
+                return
+        run.report.selected += sum(vessel.id not in moves.giving for vessel in along)
         self._taken = {vessel.id for vessel in due}
         run.listen(PhaseStarted("vessels", len(due)))
         if len(due) >= MANY and not run.settings.dry_run:
@@ -166,7 +173,7 @@ class Changes:
             *(result.vessel for result in counted.done if result.state == "migrated"),
         }
         moves = self.moves.still_due()
-        known = sorted(there, key=lambda vessel: vessel.id)
+        known = sorted((vessel for vessel in there if vessel.id not in self._left), key=lambda v: v.id)
         freed -= moves.apart
         due = [vessel for vessel in known if vessel.id in freed]
         due += moves.joined(freed, [vessel for vessel in known if vessel.id not in freed])

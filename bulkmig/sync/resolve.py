@@ -69,7 +69,8 @@ async def resolve(
 ) -> Report:
     """Decides open conflicts: every field as `take` says, single ones as `fields` does. What was decided in
     the same way before is skipped, so that the command can be repeated. Raises UsageError for what is no open
-    conflict or no field of it."""
+    conflict, no field of it or no side."""
+    _check_sides(take, fields or {})
     keys.required(settings)
     ids = _canonical(ids)
     report = Report(COMMAND, str(uuid4()), selected=len(ids), memory_bound=settings.memory)
@@ -133,6 +134,14 @@ async def _open_ones(
     for row in rows:
         _check_fields(entity(row["entity"]), row["kind"], fields)
     return rows, len(decided)
+
+
+def _check_sides(take: str | None, fields: Mapping[str, str]) -> None:
+    if take is None and not fields:
+        raise UsageError("nothing is decided", "say --take source, target or merge, or --field NAME=source")
+    wrong = ({take} - {None, *_WINS}) | (set(fields.values()) - {"source", "target"})
+    if wrong:
+        raise UsageError(f"{wrong.pop()!r} is no side", "source or target; for whole rows also merge")
 
 
 def _canonical(ids: Sequence[str]) -> list[str]:

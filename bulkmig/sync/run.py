@@ -24,6 +24,7 @@ from bulkmig.ledger import access
 from bulkmig.preflight import both, ready
 from bulkmig.report import Report
 from bulkmig.selection import Selection, listed, resolve
+from bulkmig.sync.allowed import PERMISSION
 from bulkmig.sync.alone import rolled_back
 from bulkmig.sync.changes import Changes
 from bulkmig.sync.chosen import Chosen, choose
@@ -64,7 +65,7 @@ async def _run(
         await access.check(
             ends.target,
             settings.operator,
-            "sync" if command == "sync" else "migrate_vessel",
+            PERMISSION[command],
             f"{command} {selection}",
             # All of them: also what is gone from the source, and users of whatever company.
             None if selection.all else [(vessel.id, vessel.company_id) for vessel in selected],

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
 
@@ -274,6 +275,65 @@ async def test_a_permission_for_a_vessel_or_a_company_is_for_nothing_else(
     with pytest.raises(Denied, match="administer"):
         await listed(replace(hand, reveal=True))
     assert await listed(replace(boss, reveal=True)) == []
+
+
+async def test_a_vessel_does_not_change_along_with_another_without_a_permission_for_it(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets.changing(SPEC)
+    boss = settings(origin, maintenance_url, operator=BOSS)
+    hand = replace(boss, operator=HAND)
+    await migrate(boss, ALL)
+    mine, other = origin.approved[:2]
+    await grant(boss, BOSS, ["administer"], Scope())
+    await grant(boss, HAND, ["sync"], operators.scope(vessel=mine))
+    await turn(boss, on=True)
+    await execute(
+        origin.url,
+        f"UPDATE equipment SET vessel_id = '{mine}', location_id = NULL, updated_at = now()"
+        f" WHERE vessel_id = '{other}'",
+    )
+    lies = (
+        "SELECT string_agg(e.id || e.vessel_id::text, ',' ORDER BY e.id) FROM equipment e"
+        " JOIN equipment_metadata m ON m.equipment_id = e.id"
+    )
+    before = await fetchval(maintenance_url, lies)
+    ours = Selection(vessels=(mine,))
+    for config in (replace(hand, dry_run=True), hand):
+        report = await sync(config, ours)
+        assert (report.done, report.selected, [one.vessel_id for one in report.failures]) == (0, 1, [mine])
+        assert f"vessel {other}, for which the operator has no permission sync" in report.failures[0].error
+        assert await fetchval(maintenance_url, lies) == before
+    denied = await audit_log.entries(boss, action="denied")
+    assert {one["summary"] for one in denied} == {f"sync {mine}: no permission sync for vessel {other}"}
+    await grant(boss, HAND, ["sync"], operators.scope(vessel=other))
+    report = await sync(hand, ours)
+    assert (report.status, report.done, report.failures) == ("completed", 2, [])
+    assert await fetchval(maintenance_url, lies) != before
+
+
+async def test_whoever_turns_access_control_on_waits_for_a_change_of_who_administers(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    origin = await fleets(SPEC)
+    boss = settings(origin, maintenance_url, operator=BOSS)
+    await migrate(boss, Selection(vessels=(origin.approved[0],)))
+    await grant(boss, BOSS, ["administer"], Scope())
+    connection = await asyncpg.connect(maintenance_url)
+    try:
+        async with connection.transaction():  # as `revoke` does
+            await connection.execute(operators._ALONE)
+            await connection.execute("DELETE FROM bulkmig.permissions")
+            turning = asyncio.create_task(turn(boss, on=True))
+            waits = (
+                "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'bulkmig.access'::regclass"
+            )
+            while not (turning.done() or await fetchval(maintenance_url, waits)):
+                pass
+    finally:
+        await connection.close()
+    with pytest.raises(UsageError, match="could not administer"):
+        await turning
 
 
 async def test_nobody_locks_himself_out(fleets: Fleets, maintenance_url: str) -> None:

@@ -207,6 +207,18 @@ async def test_a_field_that_there_is_not_is_wrong_usage_and_begins_no_run(pair: 
     assert await fetchval(pair.config.target, runs) == 0
 
 
+async def test_what_names_no_side_decides_nothing(pair: Pair) -> None:
+    await pair.source("name = 'source'")
+    await pair.portal("name = 'portal'")
+    await pair.sync("manual")
+    (conflict,) = await listed(pair.config, "open")
+    wrong: tuple[dict[str, Any], ...] = ({}, {"take": "both"}, {"fields": {"name": "portal"}})
+    for decision in wrong:
+        with pytest.raises(UsageError, match=r"nothing is decided|is no side"):
+            await resolve(pair.config, [conflict["id"]], **decision)
+    assert [one["id"] for one in await listed(pair.config, "open")] == [conflict["id"]]
+
+
 @pytest.mark.parametrize("way", ["merge", "field"])
 async def test_a_document_that_both_sides_put_elsewhere_is_in_one_place(pairs: list[Pair], way: str) -> None:
     """A value beats NULL: where it has equipment, it is not listed for the vessel as well."""
