@@ -23,8 +23,9 @@ from bulkmig import (
     verify,
 )
 from bulkmig.embedded import Server
-from bulkmig.generate import FleetSpec, generate_fleet
+from bulkmig.generate import FleetSpec
 from tests.support.dumps import dump, objects
+from tests.support.fleets import Fleets, Origin
 
 SPEC = FleetSpec(seed=10, vessels=1, equipment=3)
 ALL = Selection(all=True)
@@ -86,9 +87,13 @@ class Ends:
 
 
 @pytest.fixture
-async def ends(pg: Server, onboarding_url: str, maintenance_url: str) -> Ends:
-    await generate_fleet(onboarding_url, SPEC)
-    return Ends(pg, onboarding_url, maintenance_url)
+async def origin(fleets: Fleets) -> Origin:
+    return await fleets.changing(SPEC)
+
+
+@pytest.fixture
+async def ends(pg: Server, origin: Origin, maintenance_url: str) -> Ends:
+    return Ends(pg, origin.url, maintenance_url)
 
 
 @pytest.mark.parametrize("command", [migrate, plan, validate])
@@ -201,9 +206,9 @@ async def test_what_bears_the_names_of_the_ledgers_tables_and_is_none_is_named(
     ],
 )
 async def test_a_ledger_that_has_lost_a_part_is_named_and_left_alone(
-    ends: Ends, command: Command, lost: str, named: str
+    fleets: Fleets, origin: Origin, ends: Ends, command: Command, lost: str, named: str
 ) -> None:
-    await migrate(Settings(source=ends.source, target=ends.target), ALL)
+    await fleets.migrate(origin, Settings(source=ends.source, target=ends.target))
     ends.change(ends.target, lost)
     assert named in (await ends.refuse(command=command)).message
 
