@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from bulkmig.embedded import Server
-from tests.support import lane, warm
+from tests.support import cores, lane, warm
 from tests.support.fleets import Fleets
 from tests.support.servers import Databases, EmbeddedServers, by_major
 
+cores.stay_on_one()
 ON_SQLITE = os.environ.get("BULKMIG_TARGET") == "sqlite"
 if ON_SQLITE:
     lane.begin()

@@ -23,8 +23,9 @@ from bulkmig import (
     verify,
 )
 from bulkmig.embedded import Server
-from bulkmig.generate import FleetSpec, generate_fleet
+from bulkmig.generate import FleetSpec
 from tests.support.dumps import dump, objects
+from tests.support.fleets import Fleets, Origin
 
 SPEC = FleetSpec(seed=10, vessels=1, equipment=3)
 ALL = Selection(all=True)
@@ -76,30 +77,43 @@ class Ends:
         self, *, source: str = "", target: str = "", command: Command = migrate
     ) -> PreflightError:
         """The error in which a command ends; nothing has changed at either end."""
-        before = [(await dump(url), await objects(url)) for url in (self.source, self.target)]
-        with pytest.raises(PreflightError) as caught:
-            await command(Settings(source=source or self.source, target=target or self.target), ALL)
-        assert [(await dump(url), await objects(url)) for url in (self.source, self.target)] == before
-        assert caught.value.hint
-        assert caught.value.exit_status == 3
-        return caught.value
+        [error] = await self.refuse_each(command, source=source, target=target)
+        return error
+
+    async def refuse_each(
+        self, *commands: Command, source: str = "", target: str = ""
+    ) -> list[PreflightError]:
+        """The same for one command after the other."""
+        before, errors = await self._whole(), []
+        for command in commands:
+            with pytest.raises(PreflightError) as caught:
+                await command(Settings(source=source or self.source, target=target or self.target), ALL)
+            assert await self._whole() == before
+            assert caught.value.hint
+            assert caught.value.exit_status == 3
+            errors.append(caught.value)
+        return errors
+
+    async def _whole(self) -> list[tuple[dict[str, bytes], list[str]]]:
+        return [(await dump(url), await objects(url)) for url in (self.source, self.target)]
 
 
 @pytest.fixture
-async def ends(pg: Server, onboarding_url: str, maintenance_url: str) -> Ends:
-    await generate_fleet(onboarding_url, SPEC)
-    return Ends(pg, onboarding_url, maintenance_url)
+async def origin(fleets: Fleets) -> Origin:
+    return await fleets.changing(SPEC)
 
 
-@pytest.mark.parametrize("command", [migrate, plan, validate])
-async def test_a_source_table_that_may_not_be_read_is_named(
-    ends: Ends, role: NewRole, command: Command
-) -> None:
+@pytest.fixture
+async def ends(pg: Server, origin: Origin, maintenance_url: str) -> Ends:
+    return Ends(pg, origin.url, maintenance_url)
+
+
+async def test_a_source_table_that_may_not_be_read_is_named(ends: Ends, role: NewRole) -> None:
     limited = role(ends.source, READ_ALL + "REVOKE SELECT ON documents FROM {role};")
-    error = await ends.refuse(source=limited, command=command)
-    assert "documents.file_path may not be read" in error.message
-    assert "equipment" not in error.message.replace("documents.equipment_id", "")
-    assert "GRANT SELECT" in error.hint
+    for error in await ends.refuse_each(migrate, plan, validate, source=limited):
+        assert "documents.file_path may not be read" in error.message
+        assert "equipment" not in error.message.replace("documents.equipment_id", "")
+        assert "GRANT SELECT" in error.hint
 
 
 async def test_a_source_column_that_may_not_be_read_is_named(ends: Ends, role: NewRole) -> None:
@@ -166,7 +180,6 @@ async def test_what_the_role_may_not_do_in_the_target_is_named(
     assert named in (await ends.refuse(target=role(ends.target, grants))).message
 
 
-@pytest.mark.parametrize("command", [migrate, plan])
 @pytest.mark.parametrize(
     ("made", "named"),
     [
@@ -180,13 +193,13 @@ async def test_what_the_role_may_not_do_in_the_target_is_named(
     ],
 )
 async def test_what_bears_the_names_of_the_ledgers_tables_and_is_none_is_named(
-    ends: Ends, command: Command, made: str, named: str
+    ends: Ends, made: str, named: str
 ) -> None:
     ends.change(ends.target, f"CREATE SCHEMA bulkmig; {made}")
-    assert named in (await ends.refuse(command=command)).message
+    for error in await ends.refuse_each(migrate, plan):
+        assert named in error.message
 
 
-@pytest.mark.parametrize("command", [migrate, sync, verify])
 @pytest.mark.parametrize(
     ("lost", "named"),
     [
@@ -201,11 +214,12 @@ async def test_what_bears_the_names_of_the_ledgers_tables_and_is_none_is_named(
     ],
 )
 async def test_a_ledger_that_has_lost_a_part_is_named_and_left_alone(
-    ends: Ends, command: Command, lost: str, named: str
+    fleets: Fleets, origin: Origin, ends: Ends, lost: str, named: str
 ) -> None:
-    await migrate(Settings(source=ends.source, target=ends.target), ALL)
+    await fleets.migrate(origin, Settings(source=ends.source, target=ends.target))
     ends.change(ends.target, lost)
-    assert named in (await ends.refuse(command=command)).message
+    for error in await ends.refuse_each(migrate, sync, verify):
+        assert named in error.message
 
 
 @pytest.mark.parametrize("command", [plan, validate])

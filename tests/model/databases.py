@@ -42,4 +42,4 @@ class Databases:
             if url.startswith("sqlite:"):
                 shutil.rmtree(Path(path_of(url)).parent)
                 continue
-            self.server.drop_database(url.rpartition("/")[2])
+            self.servers.drop(self.servers.newest, url.rpartition("/")[2])

@@ -13,6 +13,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, async_playwright, expect
 
+from tests.support import cores
+
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 NEEDED = "BULKMIG_NEEDS_BROWSER"
 PATIENCE = 30  # seconds that a page may take to show what happened
@@ -68,14 +70,16 @@ async def browser() -> AsyncIterator[Browser]:
         if os.environ.get(NEEDED):
             pytest.fail(why)
         pytest.skip(why)
-    async with async_playwright() as playwright:
+    with cores.all_of_them():
+        playwright = await async_playwright().start()
         running = await playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         )
-        try:
-            yield running
-        finally:
-            await running.close()
+    try:
+        yield running
+    finally:
+        await running.close()
+        await playwright.stop()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

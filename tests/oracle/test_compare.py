@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from copy import deepcopy
 from typing import NamedTuple
 
 import asyncpg
@@ -18,8 +18,7 @@ from tests.oracle.rules import ERRORS, FIELDS, LOSSY, QUARANTINING
 from tests.oracle.sample import YEAR, Sample
 from tests.oracle.source import read_source
 from tests.oracle.target import read_rows, read_target
-
-Databases = Callable[[str], str]
+from tests.support.servers import Databases, EmbeddedServers
 
 JSON = r'{"b": {"x": 1E+2, "y": 1.50}, "a": ["\u0000", 12345678901234567890.123456789], "b2": "\\u0000 😀"}'
 
@@ -104,8 +103,24 @@ class Planted(NamedTuple):
     ids: dict[Ref, str]
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[int, Planted]:
+    """By major version, once one was."""
+    return {}
+
+
 @pytest.fixture
-async def planted(databases: Databases) -> Planted:
+async def planted(
+    made: dict[int, Planted], embedded_servers: EmbeddedServers, pg_major: int, databases: Databases
+) -> Planted:
+    """The fleet's expectation, and a target with it, for a test to change."""
+    if pg_major not in made:
+        made[pg_major] = await whole(Databases(embedded_servers, pg_major))
+    expectation, url, ids = made[pg_major]
+    return Planted(deepcopy(expectation), databases.copy(url), ids)
+
+
+async def whole(databases: Databases) -> Planted:
     """The fleet, written to and read from databases, and its expectation in a target of its own."""
     sample = fleet()
     source_url, before_url, url = databases("onboarding"), databases("maintenance"), databases("maintenance")

@@ -61,7 +61,6 @@ def settings(source: str, target: str) -> Settings:
     return Settings(source=source, target=target, on_error="quarantine", continue_on_error=True)
 
 
-@pytest.mark.parametrize("command", [migrate, plan])
 @pytest.mark.parametrize(
     "own",
     [
@@ -71,14 +70,16 @@ def settings(source: str, target: str) -> Settings:
     ],
 )
 async def test_a_portals_table_with_a_name_of_the_ledgers_is_refused_untouched(
-    fleets: Fleets, tmp_path: Path, command: Callable[[Settings, Selection], Awaitable[Report]], own: str
+    fleets: Fleets, tmp_path: Path, own: str
 ) -> None:
     target = portal(tmp_path / "portal.db")
     tamper(target, own)
     before = (tmp_path / "portal.db").read_bytes()
-    with pytest.raises(PreflightError, match=r"something with names of its tables: bulkmig_(ids|base)"):
-        await command(settings((await fleets(SPEC)).url, target), ALL)
-    assert (tmp_path / "portal.db").read_bytes() == before
+    commands: tuple[Callable[[Settings, Selection], Awaitable[Report]], ...] = (migrate, plan)
+    for command in commands:
+        with pytest.raises(PreflightError, match=r"something with names of its tables: bulkmig_(ids|base)"):
+            await command(settings((await fleets(SPEC)).url, target), ALL)
+        assert (tmp_path / "portal.db").read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ async def test_a_ledger_that_has_lost_a_part_is_refused_untouched(
     fleets: Fleets, tmp_path: Path, lost: str, named: str
 ) -> None:
     target, origin = portal(tmp_path / "portal.db"), await fleets(SPEC)
-    await migrate(settings(origin.url, target), ALL)
+    await fleets.migrate(origin, settings(origin.url, target))
     tamper(target, lost)
     before = (tmp_path / "portal.db").read_bytes()
     for command in (migrate, sync, verify):
@@ -120,29 +121,27 @@ async def test_a_portal_whose_ids_or_references_are_otherwise_is_refused_untouch
     assert (tmp_path / "portal.db").read_bytes() == before
 
 
-WRITING: dict[str, Callable[[Settings, str], Awaitable[object]]] = {
-    "migrate": lambda config, _: migrate(config, ALL),
-    "verify": lambda config, _: verify(config, ALL),
-    "rollback": lambda config, run: rollback(config, run=run),
-    "operators": lambda config, _: grant(config, "somebody@example.com", ["migrate_vessel"], Scope()),
-}
+WRITING: tuple[Callable[[Settings, str], Awaitable[object]], ...] = (
+    lambda config, _: migrate(config, ALL),
+    lambda config, _: verify(config, ALL),
+    lambda config, run: rollback(config, run=run),
+    lambda config, _: grant(config, "somebody@example.com", ["migrate_vessel"], Scope()),
+)
 
 
-@pytest.mark.parametrize("command", WRITING)
 @pytest.mark.parametrize("journal", ["WAL", "DELETE"])
 async def test_a_file_that_may_only_be_read_is_refused_by_what_would_write_to_it(
-    fleets: Fleets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str, command: str
+    fleets: Fleets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, journal: str
 ) -> None:
     origin, target = await fleets(SPEC), portal(tmp_path / "portal.db")
-    connection = sqlite3.connect(tmp_path / "portal.db")
-    connection.execute(f"PRAGMA journal_mode = {journal}")
-    connection.close()
-    done = await migrate(settings(origin.url, target), ALL)
+    done = await fleets.migrate(origin, settings(origin.url, target))
+    tamper(target, f"PRAGMA journal_mode = {journal}")
     before = stored(target)
     monkeypatch.setattr("bulkmig.sqlite.opening.sqlite3.connect", partial(_reading, sqlite3.connect))
-    with pytest.raises(PreflightError, match="the target is read-only"):
-        await WRITING[command](settings(origin.url, target), done.run_id)
-    assert stored(target) == before
+    for command in WRITING:
+        with pytest.raises(PreflightError, match="the target is read-only"):
+            await command(settings(origin.url, target), done.run_id)
+        assert stored(target) == before
 
 
 def _reading(connect: Callable[..., sqlite3.Connection], path: str, **others: Any) -> sqlite3.Connection:

@@ -64,10 +64,10 @@ def clean(report: Report) -> None:
 async def test_a_row_that_the_portal_adds_under_the_number_of_one_that_it_deleted_is_its_own(
     fleets: Fleets, tmp_path: Path, table: str
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     target = portal(tmp_path / "portal.db")
     config = settings(origin, target)
-    clean(await migrate(config, ALL))
+    clean(await fleets.migrate(origin, config))
     if table == "users":
         ask(target, "UPDATE quality_scores SET assessed_by = NULL")
     ((number, source),) = ask(
@@ -100,7 +100,7 @@ async def test_a_row_that_the_portal_adds_under_the_number_of_one_that_it_delete
 async def test_a_number_that_waits_for_a_row_in_quarantine_is_the_portals_once_it_has_taken_it(
     fleets: Fleets, tmp_path: Path
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     last = await fetchval(
         origin.url, "SELECT id::text FROM equipment ORDER BY vessel_id DESC, id DESC LIMIT 1"
     )
@@ -130,7 +130,7 @@ async def test_a_number_that_waits_for_a_row_in_quarantine_is_the_portals_once_i
 async def test_where_the_portal_has_taken_the_last_number_rows_get_those_of_a_gap(
     fleets: Fleets, tmp_path: Path
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     target = portal(tmp_path / "portal.db")
     config = settings(origin, target)
     last = 2**63 - 1
@@ -162,7 +162,7 @@ async def test_where_the_portal_has_taken_the_last_number_rows_get_those_of_a_ga
 async def test_numbers_that_an_autoincrement_table_has_given_are_not_given_again(
     fleets: Fleets, tmp_path: Path
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     given_once = schemas.read(SCHEMA).replace("INTEGER PRIMARY KEY,", "INTEGER PRIMARY KEY AUTOINCREMENT,")
     target = write_file(tmp_path / "portal.db", given_once, {})
     ask(
@@ -181,10 +181,10 @@ async def test_numbers_that_an_autoincrement_table_has_given_are_not_given_again
 async def test_rows_that_a_sync_finds_are_numbered_in_order_of_their_source_ids_and_known_by_them(
     fleets: Fleets, tmp_path: Path
 ) -> None:
-    origin = await fleets(SPEC, fresh=True)
+    origin = await fleets.changing(SPEC)
     target = portal(tmp_path / "portal.db")
     config = settings(origin, target)
-    clean(await migrate(config, ALL))
+    clean(await fleets.migrate(origin, config))
     ((before,),) = ask(target, "SELECT max(id) FROM bulkmig_ids WHERE tbl = 'equipment'")
     await execute(
         origin.url,
@@ -206,7 +206,7 @@ async def test_what_was_rolled_back_returns_under_the_same_numbers(fleets: Fleet
     origin = await fleets(SPEC)
     target = portal(tmp_path / "portal.db")
     config = settings(origin, target)
-    first = await migrate(config, ALL)
+    first = await fleets.migrate(origin, config)
     before = stored(target)
     assert (await rollback(config, run=first.run_id)).status == "completed"
     clean(await migrate(config, ALL))
@@ -218,7 +218,7 @@ async def test_of_two_migrations_at_once_each_row_has_one_number_as_of_one(
 ) -> None:
     origin = await fleets(SPEC)
     target, plain = portal(tmp_path / "portal.db"), portal(tmp_path / "plain.db")
-    clean(await migrate(settings(origin, plain), ALL))
+    clean(await fleets.migrate(origin, settings(origin, plain)))
     reports: list[Report] = []
 
     async def run() -> None:

@@ -23,7 +23,9 @@ from tests.support.files import portal, stored, with_rows
 from tests.support.fleets import Fleets
 from tests.support.programs import program
 
-SPEC = FleetSpec(vessels=8, equipment=20, nasty=0.2, least=0, unknown_enums=True, seed=9)
+SPEC = FleetSpec(
+    vessels=8, equipment=20, parts=2, documents=2, nasty=0.2, least=0, unknown_enums=True, seed=9
+)
 FEW = FleetSpec(vessels=2, companies=1, equipment=5)
 ALL = Selection(all=True)
 

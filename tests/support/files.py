@@ -14,10 +14,16 @@ from tests.support.fleets import Origin
 
 SCHEMA = "maintenance.sqlite.sql"
 
+_fresh: list[bytes] = []  # a portal's file, once one was made
+
 
 def portal(path: Path) -> str:
     """A fresh portal without rows; its URL."""
-    return write_file(path, schemas.read(SCHEMA), {})
+    if not _fresh:
+        write_file(path, schemas.read(SCHEMA), {})
+        _fresh.append(path.read_bytes())
+    path.write_bytes(_fresh[0])
+    return f"sqlite:///{path}"
 
 
 async def with_rows(path: Path, empty_url: str, origin: Origin, spec: FleetSpec) -> str:

@@ -6,8 +6,10 @@ right is what tests/sqlite shows with the oracle's own reading.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ _SHAPE = re.compile(r"(ALTER|CREATE|DROP) TABLE\b")
 _ESCAPED = re.compile(r"\\(.)")
 _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f", "v": "\v"}
 _connect = asyncpg.connect
+_fresh: list[bytes] = []  # a portal's file, once one was made
 
 
 async def _no_numbers(*_: object) -> dict[str, str]:
@@ -119,19 +122,20 @@ async def connect(url: str, *args: Any, **options: Any) -> Any:
 
 def fresh(path: Path) -> str:
     """An empty portal with a ledger, which keeps the UUIDs that a test gives the portal's own rows."""
-    url = write_file(path, schemas.read("maintenance.sqlite.sql"), {})
-    import asyncio
-    import threading
+    if not _fresh:
+        write_file(path, schemas.read("maintenance.sqlite.sql"), {})
+        # A thread of its own: the caller may be inside an event loop.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(lambda: asyncio.run(_prepare(f"sqlite:///{path}"))).result()
+        _fresh.append(path.read_bytes())
+    path.write_bytes(_fresh[0])
+    return f"sqlite:///{path}"
 
-    async def prepare() -> None:
-        found = await open_file(parse(url), durable=False)
-        await schema.upgrade(found)  # type: ignore[arg-type]
-        await found.close()
 
-    thread = threading.Thread(target=lambda: asyncio.run(prepare()))
-    thread.start()
-    thread.join()
-    return url
+async def _prepare(url: str) -> None:
+    session = await open_file(parse(url), durable=False)
+    await schema.upgrade(session)  # type: ignore[arg-type]
+    await session.close()
 
 
 async def shown(url: str) -> dict[str, bytes]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from tests.support import warm
+from tests.support import cores, warm
 from tests.support.canaries import in_text
 
 LIMIT = 100.0  # seconds: no run of these tests takes a fraction of it
@@ -152,14 +152,15 @@ async def program(
         if warm.POSSIBLE and not prefix and not cold:
             process = await warm.start(words, variables, out, err)
         else:
-            process = await asyncio.create_subprocess_exec(
-                *(*prefix, sys.executable, "-m", "bulkmig", *words),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                env=variables,
-                start_new_session=True,
-            )
+            with cores.all_of_them():
+                process = await asyncio.create_subprocess_exec(
+                    *(*prefix, sys.executable, "-m", "bulkmig", *words),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    env=variables,
+                    start_new_session=True,
+                )
         try:
             yield Program(process, out, err)
         finally:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from bulkmig import schemas
 from bulkmig.embedded import Install, Server, best, installs, server
+from tests.support.superuser import Superuser
 
 Content = Literal["empty", "onboarding", "maintenance"]
 
@@ -52,6 +53,7 @@ class EmbeddedServers:
     def __init__(self) -> None:
         self._installs = by_major()
         self._running: dict[int, Server] = {}
+        self._superusers: dict[int, Superuser] = {}
         self._templates: set[tuple[int, Content]] = set()
         self._numbers = itertools.count(1)
         self._stack = ExitStack()
@@ -78,20 +80,20 @@ class EmbeddedServers:
             self._running[major] = self._stack.enter_context(
                 server(install=self._installs[major], settings=_SETTINGS, within=_place())
             )
+            self._superusers[major] = self._stack.enter_context(closing(Superuser(self._running[major])))
         self._running[major].start()
         return self._running[major]
 
     def create(self, major: int, content: Content) -> str:
         """A fresh database; returns its name. A schema is loaded once, then copied with its database."""
-        pg = self.get(major)
         if content == "empty":
             name = f"{content}_{next(self._numbers)}"
-            pg.create_database(name)
+            self._copy(major, "template1", name)
             return name
         template = f"template_{content}"
         if (major, content) not in self._templates:
-            pg.create_database(template)
-            pg.execute(schemas.read(_SCHEMAS[content]), template)
+            self._copy(major, "template1", template)
+            self.get(major).execute(schemas.read(_SCHEMAS[content]), template)
             self._templates.add((major, content))
         return self.copy(major, template)
 
@@ -104,13 +106,21 @@ class EmbeddedServers:
 
     def put(self, major: int, database: str, name: str) -> None:
         """Puts a copy of a database that nobody is connected to in the place of another one."""
-        self.get(major).drop_database(name)
+        self.drop(major, name)
         self._copy(major, database, name)
+
+    def drop(self, major: int, database: str) -> None:
+        """Drops a database, whoever is still connected."""
+        self._execute(major, f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
 
     def _copy(self, major: int, database: str, name: str) -> None:
         # Files copied as files take half the time of pages that go through the log.
         strategy = " STRATEGY file_copy" if major >= 15 else ""
-        self.get(major).execute(f"CREATE DATABASE {name} TEMPLATE {database}{strategy}")
+        self._execute(major, f"CREATE DATABASE {name} TEMPLATE {database}{strategy}")
+
+    def _execute(self, major: int, statement: str) -> None:
+        self.get(major)
+        self._superusers[major].execute(statement)
 
 
 class Databases:
@@ -140,4 +150,4 @@ class Databases:
     def drop(self) -> None:
         """Drop all that were made, whoever is still connected."""
         while self._names:
-            self._servers.get(self._major).drop_database(self._names.pop())
+            self._servers.drop(self._major, self._names.pop())

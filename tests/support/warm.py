@@ -27,6 +27,8 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import IO
 
+from tests.support import cores
+
 CHECKOUT = Path(__file__).parents[2]
 POSSIBLE = hasattr(os, "pidfd_open")  # Linux; elsewhere programs start cold
 _LARGEST = 1 << 20  # bytes of a request
@@ -72,7 +74,7 @@ class _Loaded:
 
     def __init__(self, where: Path) -> None:
         self._channel, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with its:
+        with its, cores.all_of_them():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(its.fileno())],
                 stdin=subprocess.DEVNULL,

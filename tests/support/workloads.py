@@ -277,7 +277,7 @@ class Workload:
 
     def drop(self, url: str) -> None:
         """Drops a target that `target` made."""
-        self.server.drop_database(url.rpartition("/")[2])
+        self.servers.drop(self.servers.newest, url.rpartition("/")[2])
 
     def bystander(self, url: str) -> Bystander:
         """A reader who notices what is half there."""
@@ -333,7 +333,7 @@ async def _undisturbed(
         before, await _state(target), await dump(target, schema="public"), await ledger(target, keys.last),
         proxy.statements, ended, held, keys,
     )  # fmt: skip
-    servers.get(servers.newest).drop_database(target.rpartition("/")[2])
+    workload.drop(target)
     return workload
 
 

@@ -29,8 +29,10 @@ from bulkmig.generate.ids import imo_check_digit
 from tests.oracle.expect import FIELDS, expect
 from tests.oracle.source import read_source
 from tests.oracle.target import read_target
+from tests.support.fleets import Fleets
 
 NASTY = FleetSpec(vessels=6, equipment=40, nasty=0.3, unknown_enums=True)
+TWICE = replace(NASTY, least=2)  # each trap, in what several tests look at
 SEEDS = 12
 
 Query = Callable[[str, str], Awaitable[list[asyncpg.Record]]]
@@ -175,12 +177,10 @@ async def test_a_clean_fleet_gives_no_finding(onboarding_url: str, maintenance_u
 
 
 @pytest.mark.slow
-async def test_a_nasty_fleet_and_its_portal_give_every_finding(
-    onboarding_url: str, maintenance_url: str
-) -> None:
-    await generate_fleet(onboarding_url, NASTY)
-    await generate_portal(maintenance_url, onboarding_url, NASTY)
-    source, target = await read_source(onboarding_url), await read_target(maintenance_url)
+async def test_a_nasty_fleet_and_its_portal_give_every_finding(fleets: Fleets, maintenance_url: str) -> None:
+    origin = await fleets(TWICE)
+    await generate_portal(maintenance_url, origin.url, TWICE)
+    source, target = origin.rows, await read_target(maintenance_url)
     outcome = expect(source, target, {row["id"] or "" for row in source.vessels}, "quarantine")
     # The one that is missing needs a target whose columns are narrower than the contract's.
     assert set(FIELDS) - set(outcome.by_code()) == {"value.unstorable"}
@@ -290,17 +290,16 @@ FOUND = {
 }  # fmt: skip
 
 
-async def test_what_the_summary_counts_is_in_the_database(onboarding_url: str, query: Query) -> None:
-    traps = (await generate_fleet(onboarding_url, NASTY)).traps
+async def test_what_the_summary_counts_is_in_the_database(fleets: Fleets, query: Query) -> None:
+    origin = await fleets(TWICE)
     for (tables, condition), names in FOUND.items():
-        ((found,),) = await query(onboarding_url, f"SELECT count(*) FROM {tables} WHERE {condition}")
-        assert found >= max(1, sum(traps[name] for name in names)), (condition, names)
+        ((found,),) = await query(origin.url, f"SELECT count(*) FROM {tables} WHERE {condition}")
+        assert found >= max(1, sum(origin.traps[name] for name in names)), (condition, names)
 
 
-async def test_a_nasty_fleet_has_vessels_without_errors(onboarding_url: str, query: Query) -> None:
-    await generate_fleet(onboarding_url, NASTY)
+async def test_a_nasty_fleet_has_vessels_without_errors(fleets: Fleets, query: Query) -> None:
     ((bad, approved),) = await query(
-        onboarding_url,
+        (await fleets(TWICE)).url,
         """SELECT count(*) FILTER (WHERE EXISTS (
                SELECT FROM equipment e WHERE e.vessel_id = v.id AND (
                    coalesce(e.name, '') = '' OR e.location_id IS NOT NULL AND NOT EXISTS (
@@ -359,30 +358,26 @@ async def test_the_enums_of_a_fleet_stay_as_they_are_unless_asked_for(
 
 
 async def test_a_portal_holds_what_stands_in_the_way(
-    onboarding_url: str, databases: Callable[[str], str], query: Query
+    fleets: Fleets, databases: Callable[[str], str], query: Query
 ) -> None:
-    await generate_fleet(onboarding_url, NASTY)
+    url = (await fleets(TWICE)).url
     first, second = databases("maintenance"), databases("maintenance")
-    summary = await generate_portal(first, onboarding_url, NASTY)
+    summary = await generate_portal(first, url, TWICE)
     assert set(summary.traps) == set(PORTAL_TRAPS)
-    assert all(count >= NASTY.least or name == "portal_imo_empty" for name, count in summary.traps.items())
-    assert await generate_portal(second, onboarding_url, NASTY) == summary
+    assert all(count >= TWICE.least or name == "portal_imo_empty" for name, count in summary.traps.items())
+    assert await generate_portal(second, url, TWICE) == summary
     rows = await contents(query, first)
     assert await contents(query, second) == rows
     assert {table: len(found) for table, found in rows.items() if found} == summary.rows
 
     imo = "SELECT imo_number FROM vessels WHERE imo_number IS NOT NULL"
-    shared = {row[0] for row in await query(onboarding_url, imo)} & {
-        row[0] for row in await query(first, imo)
-    }
+    shared = {row[0] for row in await query(url, imo)} & {row[0] for row in await query(first, imo)}
     assert "" in shared
-    assert len(shared) > 3 * NASTY.least
-    source = await query(
-        onboarding_url, "SELECT id::text, coalesce(nullif(code, ''), 'EQ') AS code FROM equipment"
-    )
+    assert len(shared) > 3 * TWICE.least
+    source = await query(url, "SELECT id::text, coalesce(nullif(code, ''), 'EQ') AS code FROM equipment")
     codes = {f"{row['code']}-{sha256(row['id'].encode()).hexdigest()[:6]}" for row in source}
     taken = {row[0] for row in await query(first, "SELECT qr_code FROM equipment")}
-    assert len(codes & taken) == 2 * NASTY.least
+    assert len(codes & taken) == 2 * TWICE.least
 
 
 async def test_a_portal_of_a_small_clean_fleet_holds_what_is_possible(
