@@ -83,11 +83,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return 1 if self.target.startswith("sqlite:") else self.parallel_vessels
 
     @property
+    def ahead(self) -> int:
+        """Units that are read while one is written into a file. None where memory holds but one, since the
+        one that is written may have to be read once more."""
+        apart = self.loaders < self.parallel_vessels and not self.dry_run
+        return 1 if apart and 2 * EXPANSION * self.batch_bytes <= self._flow else 0
+
+    @property
+    def _flow(self) -> int:
+        return self.memory - self.memory // 4  # bulkmig/_core/memory.py
+
+    @property
     def batch_bytes(self) -> int:
         """CSV bytes per batch: large enough to amortise a statement, small enough that every vessel in
         flight can have one in the memory bound, and a single one two."""
-        flow = self.memory - self.memory // 4  # bulkmig/_core/memory.py
-        share = flow // (EXPANSION * max(self.parallel_vessels, 2))
+        share = self._flow // (EXPANSION * max(self.parallel_vessels, 2))
         return max(min(MAX_BATCH, share), min(MIN_BATCH, self.memory // (2 * EXPANSION)))
 
 

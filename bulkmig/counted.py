@@ -38,7 +38,7 @@ class Counted:
         for result in results:
             self.add(result)
             if result.state == "failed" and not self.continue_on_error:
-                queue.stopped = True
+                queue.fail()
 
     def finished_again(self, results: list[Loaded], queue: Queue) -> None:
         """For vessels that had to be looked at twice: what they wrote is added up, what is kept out and what

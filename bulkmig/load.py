@@ -117,8 +117,9 @@ class Loader:
 
     async def _load_all(self) -> None:
         """Loads what was kept, as many vessels at once as may be; one by one where that is refused."""
+        await self.lane.turn.write()
         left = self._groups()
-        while left and (not self.results or self.go_on(left[0], self.results)):
+        while left and self.go_on(left[0], self.results):
             vessels = left.pop(0)
             if len(vessels) == 1:
                 self.results.append(await self._load_alone(vessels[0]))

@@ -92,8 +92,10 @@ class _Units(Struct):
 
     def go_on(self, vessels: Sequence[Vessel], results: Sequence[Loaded]) -> bool:
         """Whether the next vessels of a unit may be started: one that was only read is not in flight."""
+        if not results:
+            return not self.queue.failed
         if results[-1].state == "failed" and not self.continue_on_error:
-            self.queue.stopped = True
+            self.queue.fail()
         if not self.queue.may_go_on(vessels):
             self.queue.stopped = True
         return not self.queue.stopped

@@ -63,6 +63,8 @@ async def assign(source: Connection, target: Connection, fleet: Fleet, vessels: 
         except BaseExceptionGroup as errors:
             cause = first_error(errors)
             raise cause from cause.__cause__
+    # Its pages won't be wanted: workers write, on sessions of their own.
+    await file.pragma("PRAGMA shrink_memory")
 
 
 async def _number(file: Session, entity: Entity, rows: Sequence[str]) -> None:

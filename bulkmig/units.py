@@ -53,17 +53,19 @@ def cut(
     return [*([vessel] for vessel in alone), *together]
 
 
-def in_order(vessels: Iterable[Vessel], batch_bytes: int) -> list[list[Vessel]]:
+def in_order(vessels: Iterable[Vessel], batch_bytes: int, *, one_writes: bool = False) -> list[list[Vessel]]:
     """Units that keep the order of the vessels: large ones alone, small ones that follow each other together;
-    the last ones smaller, so that the workers end together."""
+    the last ones smaller, so that the workers end together. Where `one_writes` while another reads, not so
+    small that a vessel is alone: nothing is read beside it."""
     due, fits = list(vessels), room(batch_bytes)
+    least = fits // 2 if one_writes else _LEAST
     left = sum(map(_expected, due))
     units: list[list[Vessel]] = []
     size = limit = 0
     for vessel in due:
         expected = _expected(vessel)
         if not units or size + expected > limit or len(units[-1]) >= MAX_TOGETHER:
-            size, limit = 0, min(fits, max(left // _SHARES, _LEAST))
+            size, limit = 0, min(fits, max(left // _SHARES, least))
             units.append([])
         units[-1].append(vessel)
         size += expected

@@ -17,6 +17,7 @@ from bulkmig.postgres.dsn import Address
 from bulkmig.postgres.session import SOURCE, TARGET, Connection, close, reach
 from bulkmig.selection import Vessel
 from bulkmig.source.onboarding import SnapshotGone, join
+from bulkmig.turns import Turn, Turns
 from bulkmig.units import keys_bytes
 
 SAMPLE_SECONDS = 0.5
@@ -46,8 +47,9 @@ class Site(Struct):
 class Lane:
     """A worker's two sessions, opened when first needed, and anew when they are lost."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, turns: Turns | None = None) -> None:
         self.site = site
+        self.turn = Turn(turns or Turns(1))
         self._source: Connection | None = None
         self._target: Connection | None = None
 
@@ -90,12 +92,13 @@ class Lane:
 
 class Queue(Struct):
     """Units still to be done. `stopped`: no unit is started any more; `go`: asked before each unit. `renew`:
-    what is left needs a new snapshot of the source."""
+    what is left needs a new snapshot of the source; `failed`: what was only read isn't written any more."""
 
     units: list[list[Vessel]]
     go: Callable[[Sequence[Vessel]], bool] = lambda vessels: True
     stopped: bool = False
     renew: bool = False
+    failed: bool = False
     _next: int = 0
 
     def take(self) -> list[Vessel] | None:
@@ -113,6 +116,10 @@ class Queue(Struct):
         meanwhile."""
         return not self.stopped and self.go(unit)
 
+    def fail(self) -> None:
+        """After a failure nothing more is started."""
+        self.stopped = self.failed = True
+
     def split(self, unit: Sequence[Vessel]) -> None:
         """Puts the vessels of a unit that is too large back, one by one."""
         self.put_back([vessel] for vessel in unit)
@@ -127,7 +134,18 @@ Work = Callable[[Lane, list[Vessel]], Awaitable[None]]
 
 async def take_all(lane: Lane, queue: Queue, work: Work) -> None:
     """Runs `work` over one unit after the other."""
-    while (unit := queue.take()) is not None:
+    while await _take_one(lane, queue, work):
+        pass
+
+
+async def _take_one(lane: Lane, queue: Queue, work: Work) -> bool:
+    async with lane.turn:
+        if (unit := queue.take()) is None:
+            return False
+        if len(unit) == 1:
+            await lane.turn.write(alone=True)  # it streams, and may need all the memory
+            if queue.failed:
+                return False
         async with lane.site.memory.held.leased(keys_bytes(unit)):
             try:
                 await work(lane, unit)
@@ -137,13 +155,16 @@ async def take_all(lane: Lane, queue: Queue, work: Work) -> None:
             except SnapshotGone:
                 # What is left has to wait for a new one; units under way have theirs still.
                 queue.renew = queue.stopped = True
+    return True
 
 
-async def run_units(site: Site, queue: Queue, parallel: int, work: Work) -> None:
-    """Runs `work` over every unit, `parallel` at a time. What `work` raises ends the run."""
+async def run_units(site: Site, queue: Queue, parallel: int, work: Work, *, ahead: int = 0) -> None:
+    """Runs `work` over every unit, `parallel` at a time; so many more are read `ahead`, where `work` says by
+    its lane's turn when it writes. What `work` raises ends the run."""
+    turns = Turns(parallel)
 
     async def worker() -> None:
-        lane = Lane(site)
+        lane = Lane(site, turns)
         try:
             await take_all(lane, queue, work)
         finally:
@@ -153,7 +174,7 @@ async def run_units(site: Site, queue: Queue, parallel: int, work: Work) -> None
         async with anyio.create_task_group() as sampling:
             sampling.start_soon(sample, site)
             async with anyio.create_task_group() as group:
-                for _ in range(min(parallel, max(len(queue.units), 1))):
+                for _ in range(min(parallel + ahead, max(len(queue.units), 1))):
                     group.start_soon(worker)
             sampling.cancel_scope.cancel()
     except BaseExceptionGroup as errors:

@@ -17,7 +17,8 @@ from bulkmig.ledger import runs
 from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
-from bulkmig.units import cut
+from bulkmig.sqlite.address import FileAddress
+from bulkmig.units import cut, in_order
 from bulkmig.vessel_load import Loaded
 from bulkmig.workers import Queue, run_units
 
@@ -27,10 +28,18 @@ def sessions_for(run: Run, due: Sequence[Vessel]) -> int:
     settings = run.settings
     if settings.dry_run or run.crew is not None:
         return min(len(due), 1)
-    units = len(cut(due, settings.batch_bytes))
+    units = len(_units(run, due))
     if settings.processes == 1:
-        return min(units, settings.loaders)
+        return min(units, settings.loaders + settings.ahead)
     return min(len(due), settings.processes)  # one each for certain, besides what their workers open
+
+
+def _units(run: Run, due: Sequence[Vessel]) -> list[list[Vessel]]:
+    """The units of these vessels; into a file in order of their numbers, so that tables grow at the end."""
+    if isinstance(run.site.target, FileAddress):
+        by_number = sorted(due, key=lambda vessel: vessel.id)
+        return in_order(by_number, run.settings.batch_bytes, one_writes=True)
+    return cut(due, run.settings.batch_bytes)
 
 
 async def load_vessels(run: Run, due: list[Vessel]) -> None:
@@ -70,7 +79,7 @@ async def load_here(run: Run, due: list[Vessel], tally: Report | None = None) ->
     if run.settings.window is not None and not run.settings.dry_run:
         await run.step("the pace so far", run.read_pace)
     assert run.rows is not None
-    queue = Queue(cut(due, run.settings.batch_bytes), go=run.may_start)
+    queue = Queue(_units(run, due), go=run.may_start)
     work = migrate_units.work(
         run.options(),
         run.rows,
@@ -81,7 +90,7 @@ async def load_here(run: Run, due: list[Vessel], tally: Report | None = None) ->
     )
     # A dry run writes a company in each of its vessels' transactions: those would wait for each other.
     parallel = 1 if run.settings.dry_run else run.settings.loaders
-    await run_units(run.site, queue, parallel, work)
+    await run_units(run.site, queue, parallel, work, ahead=run.settings.ahead)
     run.report.peak_in_flight = run.site.memory.peak
     run.renew = queue.renew and (run.settings.continue_on_error or not run.report.failed)
     if queue.stopped and not run.renew:

@@ -73,17 +73,18 @@ class Ids:
     def numbers(self, table: str, uuids: Sequence[str | None]) -> list[int | None]:
         """The number of each UUID, in a column that holds numbers of `table`; None where it names no row."""
         known = self._known
-        new = {uuid for uuid in uuids if uuid not in known} - {None}
-        if new:
+        found = list(map(known.get, uuids))
+        if None in found and (new := {*uuids} - known.keys() - {None}):
             if len(known) > _KEPT:
                 known.clear()
-                new = {uuid for uuid in uuids if uuid is not None}
+                new = {*uuids} - {None}
             known.update(self.known(new))
             for uuid in new - known.keys():
                 number = own_number(table, uuid)
                 if number is not None:
                     known[uuid] = number
-        return [known.get(uuid) for uuid in uuids]
+            found = list(map(known.get, uuids))
+        return found
 
     def known(self, uuids: Iterable[str | None]) -> list[tuple[str, int]]:
         """(UUID, number) of those that have one."""
@@ -133,34 +134,41 @@ class Ids:
         notes what tells them from later ones."""
         if len(self._known) > _KEPT:
             self._known.clear()
-        found = self._around(table, uuids)
-        missing = [uuid for uuid in uuids if uuid not in found]
+        was = self._remember(self._around(table, uuids))
+        if list(map(was.get, uuids)) == born and None not in born:
+            return  # as it is with the rows of a vessel that is new
+        missing = [uuid for uuid in uuids if uuid not in was]
         if missing:
             query = f"SELECT {_FOUND} FROM json_each(?1) j CROSS JOIN {IDS} i ON i.uuid = j.value"
-            rows = self._connection.execute(query, (orjson.dumps(missing).decode(),))
-            found.update({uuid: (number, was) for uuid, number, was in rows})
-        self._known.update({uuid: number for uuid, (number, _) in found.items()})
+            rows = self._connection.execute(query, (orjson.dumps(missing).decode(),)).fetchall()
+            was.update(self._remember(rows))
         changed = [
             (now, uuid)
             for uuid, now in zip(uuids, born, strict=False)
-            if uuid in found and found[uuid][1] not in (now, _OTHERS)
+            if uuid in was and was[uuid] not in (now, _OTHERS)
         ]
         self._connection.executemany(f"UPDATE {IDS} SET born = ?1 WHERE uuid = ?2", changed)
-        if any(uuid not in found for uuid in missing):
+        if not was.keys() >= set(missing):
             self.number_arriving(table, uuids)
 
-    def _around(self, table: PortalTable, uuids: Sequence[str]) -> dict[str, tuple[int, str | None]]:
+    def _remember(self, rows: Sequence[tuple[str, int, str | None]]) -> dict[str, str | int | None]:
+        """Keeps the numbers of such rows of the table of ids; returns what tells each from a later one."""
+        uuids, numbers, born = zip(*rows, strict=True) if rows else ((), (), ())
+        self._known.update(zip(uuids, numbers, strict=True))
+        return dict(zip(uuids, born, strict=True))
+
+    def _around(self, table: PortalTable, uuids: Sequence[str]) -> list[tuple[str, int, str | None]]:
         """The rows of the table of ids around that of the first of these, where a vessel's lie together, so
         that most are found by one short scan instead of one by one."""
         found = self.known(uuids[:1])
         if not found:
-            return {}
+            return []
         query = (
             f"SELECT {_FOUND} FROM {IDS} i WHERE i.tbl = ?1 AND i.id BETWEEN ?2 - ?3 AND ?2 + ?3"
             " AND i.uuid BETWEEN ?4 AND ?5"
         )
         near = (table.name, found[0][1], len(uuids) + _GAPS, min(uuids), max(uuids))
-        return {uuid: (number, was) for uuid, number, was in self._connection.execute(query, near)}
+        return self._connection.execute(query, near).fetchall()
 
     def number_arriving(self, table: PortalTable, uuids: Sequence[str]) -> None:
         """Rows are about to be inserted: gives those a number that have none, or whose number the portal has

@@ -74,3 +74,11 @@ def test_units_that_keep_the_order_fit_or_are_one_vessel(seed: int) -> None:
     assert all(len(unit) == 1 or expected(unit) <= ROOM for unit in units)
     assert all(len(unit) <= MAX_TOGETHER for unit in units)
     assert len(units) < len(fleet)
+
+
+def test_where_one_writes_the_last_vessels_are_not_alone_either() -> None:
+    small = vessels(*[1000] * 60)
+    assert [len(unit) for unit in in_order(small, 8 * BATCH)[-2:]] == [1, 1]
+    lengths = [len(unit) for unit in in_order(small, 8 * BATCH, one_writes=True)]
+    assert (sum(lengths), lengths) == (60, sorted(lengths, reverse=True))
+    assert lengths[0] > min(lengths[:-1]) > 1
