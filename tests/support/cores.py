@@ -1,8 +1,9 @@
 """Which core a worker of the suite runs on.
 
 A test and its servers take turns: while one asks, the other waits. On one core they hand over to each other;
-between two, each has to be woken, which takes a fifth of all CPU. So a worker stays on one, with its servers.
-Programs run on all of them, as several do that work at once; so does a browser.
+between two, each has to be woken, which takes a tenth of the CPU where both are busy, and more where they are
+not. So a worker stays on one, with its servers. Programs run on all, as several of them work at once; so does
+a browser.
 """
 
 from __future__ import annotations
