@@ -121,7 +121,7 @@ async def test_whoever_watches_ends_it_in_good_order(
     onboarding_url: str, maintenance_url: str, number: int
 ) -> None:
     assert (await run(onboarding_url, maintenance_url, "init")).status == 0
-    async with program(onboarding_url, maintenance_url, "status", "--watch", cold=True) as watching:
+    async with program(onboarding_url, maintenance_url, "status", "--watch") as watching:
         await watching.until(lambda: watching.printed.endswith("}\n"))
         await watching.kill(number)
         ended = await watching.ended()
