@@ -98,29 +98,32 @@ async def _hold(connection: Connection, keys: Sequence[ForeignKey], vessel_id: s
     for key in keys:
         if key.parent not in own:
             parent, rows = f"p.{key.parent_column}", _within(f"c.{own[key.child]}", ours)
+            # No join, as in `dangling`: the planner would go through the vessel's rows for each parent.
+            named = f"ARRAY (SELECT DISTINCT c.{key.column} FROM {key.child} c WHERE {rows})"
             await connection.execute(
-                f"SELECT FROM {key.parent} p WHERE {parent} IN"
-                f" (SELECT c.{key.column} FROM {key.child} c WHERE {rows}) ORDER BY {parent} FOR KEY SHARE"
+                f"SELECT FROM {key.parent} p WHERE {parent} = ANY ({named}) ORDER BY {parent} FOR KEY SHARE"
             )
 
 
 async def dangling(connection: Connection, keys: Sequence[ForeignKey], vessels: Sequence[str]) -> list[Lost]:
-    """Of each kind of reference one that leads nowhere, among the rows of these vessels, if there is any."""
+    """Of each kind of reference one that leads nowhere, among the rows of these vessels, if there is any.
+
+    No step is a join of which the planner could choose the way: of rows that have just been written, with
+    what it knows from before them, it expects one, and would go through all of them for each reference; or it
+    would read a parent's whole table for every vessel."""
     ranges = [id_range(vessel) for vessel in vessels]
     far, asked = [], []
     for number, key in enumerate(keys):
         own, column, parent = f"c.{_own_key()[key.child]}", f"c.{key.column}", f"p.{key.parent_column}"
-        rows = f"SELECT {own}::text AS id, {column} AS parent FROM {key.child} c"
-        where = f"({_within(own, ranges)}) AND {column} IS NOT NULL"
-        if key.parent in _own_key():
-            # Most lead to rows of these vessels. Asked about all parents at once, the planner would rather
-            # read their whole table, for every vessel.
-            near = f"{parent} = {column} AND ({_within(parent, ranges)})"
-            where += f" AND NOT EXISTS (SELECT FROM {key.parent} p WHERE {near})"
-        far.append(f"far{number} AS MATERIALIZED ({rows} WHERE {where})")
+        rows = f"FROM {key.child} c WHERE ({_within(own, ranges)})"
+        named = f"SELECT DISTINCT {column} AS parent {rows} AND {column} IS NOT NULL"
+        if key.parent in _own_key():  # most lead to rows of these vessels
+            named += f" EXCEPT SELECT {parent} FROM {key.parent} p WHERE {_within(parent, ranges)}"
+        far.append(f"far{number} AS MATERIALIZED ({named})")
         asked.append(
-            f"SELECT {number} AS number, min(f.id) AS id FROM far{number} f WHERE NOT EXISTS"
-            f" (SELECT FROM {key.parent} p WHERE {parent} = f.parent)"
+            f"SELECT {number} AS number, min((SELECT min({own}::text) {rows} AND {column} = f.parent)) AS id"
+            f" FROM far{number} f WHERE NOT EXISTS"
+            f" (SELECT FROM {key.parent} p WHERE {parent} = f.parent LIMIT 1 OFFSET 0)"  # OFFSET: one by one
         )
     if not keys:
         return []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from typing import Any, cast
 
 import asyncpg
 import pytest
@@ -55,6 +57,44 @@ async def test_what_leads_nowhere_is_named_once_for_each_kind_of_reference(
         )
     finally:
         await db.close()
+
+
+@pytest.mark.only_postgresql("SQLite has no planner that expects rows")
+async def test_the_proof_goes_through_a_vessels_rows_once_whatever_the_planner_expects(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """What it knows is from before the second vessel, so that it expects next to no rows of that."""
+    origin = await fleets(SPEC)
+    settings = Settings(source=origin.url, target=maintenance_url, verify=False, fk_check="set")
+    first, second, *_ = origin.approved
+    assert (await migrate(settings, Selection(vessels=(first,)))).status == "completed"
+    db = await asyncpg.connect(maintenance_url)
+    try:
+        await db.execute("ANALYZE")
+        assert (await migrate(settings, Selection(vessels=(second,)))).status == "completed"
+        keys = await foreign_keys(db, Decisions("fail", {}, {}))
+        asked: list[str] = []
+
+        class Heard:
+            async def fetch(self, query: str) -> list[Any]:
+                asked.append(query)
+                return []
+
+        await dangling(cast("Any", Heard()), keys, [second])
+        ((plan,),) = await db.fetch(f"EXPLAIN (ANALYZE, FORMAT JSON) {asked[0]}")
+    finally:
+        await db.close()
+    assert [node["Node Type"] for node in nodes(json.loads(plan)[0]["Plan"]) if dropped(node)] == []
+
+
+def nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """A plan's nodes."""
+    return [plan, *(node for part in plan.get("Plans", ()) for node in nodes(part))]
+
+
+def dropped(node: dict[str, Any]) -> float:
+    """How many pairs of rows a join looked at that don't belong together."""
+    return cast("float", node.get("Rows Removed by Join Filter", 0)) * cast("float", node["Actual Loops"])
 
 
 @pytest.mark.only_postgresql("a file has one writer")
