@@ -56,9 +56,8 @@ async def entry(
         signature(connection, by, action, summary, run_id, vessel_id),
     )
     if run_id is None:
-        await keys.register(
-            connection
-        )  # a run has done so: what is signed is not gone on with without the key
+        # As a run has done that: what is signed is not gone on with without the key.
+        await keys.register(connection)
         await chain.seal(connection, entry=id_)
 
 
