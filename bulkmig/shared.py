@@ -86,7 +86,7 @@ class Shared(Struct):
         inserted: Counter[str] = Counter()
         updated: Counter[str] = Counter()
         for outcome in self.fleet.shared:
-            image = self.new(outcome)
+            image = pl.concat([self.new(outcome), self._late(outcome)])
             adopted = {i for of, i in self.fleet.decisions.adopted if of == outcome.entity.name}
             taken_over = sum(source_id in adopted for source_id in image["source_id"])
             for table in outcome.entity.tables:

@@ -260,13 +260,12 @@ def _adopt_users(
         adopted, taken_by = users.adopt(email, company_ids[company], by_email[email.lower()])
         if taken_by:
             taken.add(id_)
-        elif adopted is not None:
+            continue
+        if adopted is not None:
             decisions.adopted.add(("user", id_))
-            found[id_] = adopted
-        else:
-            found[id_] = _recorded(state, "user", id_, company)
-            if email in now:
-                fleet.late.add(id_)
+        found[id_] = adopted or _recorded(state, "user", id_, company)
+        if email in now and before.get(found[id_]) != email:
+            fleet.late.add(id_)
     decisions.emails.update(dict.fromkeys(taken, "user.email_taken"))
     decisions.identities["user"] = _frame(found)
     return taken

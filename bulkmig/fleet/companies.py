@@ -96,9 +96,10 @@ def _count(run: Run, rows: Shared, sign: int) -> None:
 async def write_late_users(run: Run) -> None:
     """Users whose e-mails were somebody else's until those who were there had changed."""
     if run.rows is not None and run.fleet.late and not run.settings.dry_run:
-        before = run.rows.inserted.copy()
+        inserted, updated = run.rows.inserted.copy(), run.rows.updated.copy()
         await run.rows.load_late(run.ends.target, run.checkpoints)
-        run.report.inserted.update(run.rows.inserted - before)
+        run.report.inserted.update(run.rows.inserted - inserted)
+        run.report.updated.update(run.rows.updated - updated)
 
 
 async def decide_as(run: Run, job: Job, vessels: list[Vessel]) -> None:

@@ -95,3 +95,17 @@ async def test_what_was_adopted_and_others_use_stays_so_when_a_run_goes_back(ses
     await portal(session, eve, email="portal@x.org")
     await source(session, "users", eve.source_id, first_name="Eve")
     await sync(session, "merge")
+
+
+async def test_an_e_mail_that_a_loaded_user_gives_up_comes_with_one_who_is_adopted(session: Session) -> None:
+    held = {"company_id": ACME, "email": "held@x.org", "role": "ADMIN"}
+    ann, bob = [Ref("user", await add(session, "users", **held)) for _ in range(2)]
+    await sync(session)
+    assert bob in session.state.quarantine
+    unit = session.state.unit(ann)
+    assert unit is not None
+    of_ann = {"company_id": unit["users"]["company_id"], "email": "HELD@x.org"}
+    await portal_steps.add(session, "users", 0, 0, of_ann)
+    await source(session, "users", ann.source_id, email="free@x.org")
+    await sync(session)
+    assert bob in session.state.adopted
