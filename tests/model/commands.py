@@ -38,6 +38,7 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
         fleet.failed |= vessels.with_rows_of_others(run, fleet)
     for vessel_id in sorted(fleet.due):
         _open(run, fleet, vessel_id)
+    _let_go_of_listed(run, fleet)
     for entity in ("vessel", "equipment", *CHILDREN_OF_EQUIPMENT):
         for due in list(fleet.rows(entity)):
             _row(run, due)
@@ -302,6 +303,17 @@ def _let_go_of_waiting(run: Run, fleet: Fleet) -> None:
         looked_at = run.is_sync and vessel in fleet.due.keys() - fleet.failed - fleet.aside.keys()
         if left and outside and looked_at:
             del state.pending[source_id]
+
+
+def _let_go_of_listed(run: Run, fleet: Fleet) -> None:
+    """What has left a vessel that can't come isn't listed with it any more: a reference to it waits."""
+    for ref, listed in list(run.state.quarantine.items()):
+        if ref.entity == "vessel" or listed.vessel not in fleet.aside.keys() - fleet.failed:
+            continue
+        now = vessels.now_on(run.onboarding, ref)
+        loaded = run.state.marks.get(listed.vessel) == "migrated"
+        if now is not None and now not in fleet.due and not loaded:
+            del run.state.quarantine[ref]
 
 
 def _parts_of_nothing(run: Run) -> None:
