@@ -53,8 +53,12 @@ SELECT id::text FROM bulkmig.conflicts
 """
 
 
-async def listed(settings: Settings, status: str | None = None) -> list[dict[str, Any]]:
-    """The conflicts of the ledger, as cli.md's document lists them."""
+async def listed(
+    settings: Settings, status: Literal["open", "resolved"] | None = None
+) -> list[dict[str, Any]]:
+    """The conflicts of the ledger, as cli.md's document lists them. Raises UsageError for another status."""
+    if status not in (None, "open", "resolved"):
+        raise UsageError(f"{status!r} is no status of a conflict", "open, resolved or None, which is both")
     async with target_only(settings, unsealed=True) as target:
         listed = await conflicts.listed(target, status=status, reveal=settings.reveal)
         return await shown.in_conflicts(target, listed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from bulkmig import Report, Selection, Settings
 from bulkmig import conflicts as listed
@@ -34,7 +34,7 @@ async def sync(config: Settings, selection: Selection) -> Report:
     return await synced(config, selection)
 
 
-async def conflicts(config: Settings, status: str | None) -> list[dict[str, Any]]:
+async def conflicts(config: Settings, status: Literal["open", "resolved"] | None) -> list[dict[str, Any]]:
     """`bulkmig conflicts list`."""
     return await listed(config, status)
 

@@ -219,6 +219,12 @@ async def test_what_names_no_side_decides_nothing(pair: Pair) -> None:
     assert [one["id"] for one in await listed(pair.config, "open")] == [conflict["id"]]
 
 
+async def test_a_status_that_no_conflict_has_is_not_an_empty_list(pair: Pair) -> None:
+    status: Any = "nonsense"
+    with pytest.raises(UsageError, match="'nonsense' is no status"):
+        await listed(pair.config, status)
+
+
 @pytest.mark.parametrize("way", ["merge", "field"])
 async def test_a_document_that_both_sides_put_elsewhere_is_in_one_place(pairs: list[Pair], way: str) -> None:
     """A value beats NULL: where it has equipment, it is not listed for the vessel as well."""
