@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from bulkmig.errors import PreflightError
 from bulkmig.sqlite import functions
 from bulkmig.sqlite.address import FileAddress
 from bulkmig.sqlite.errors import translated
-from bulkmig.sqlite.session import BUSY_SECONDS, Session
+from bulkmig.sqlite.session import BUSY_SECONDS, Session, patiently
 
 _LOG_PAGES = 16_384  # 64 MiB of the write-ahead log
 _CHECK = "check the path (an absolute one has four slashes) and the rights to the file and its directory"
@@ -23,14 +24,15 @@ _OLDEST = (3, 39)  # FULL JOIN, IS DISTINCT FROM
 async def connect(address: FileAddress, *, durable: bool) -> Session:
     """Opens a session. `durable`: its commits wait for the disk, with all that were made before. Raises
     PreflightError."""
-    session = await to_thread.run_sync(_open, address, durable)
     try:
-        await session.look()
-    except BaseException as error:
-        session.terminate()
-        if isinstance(error, asyncpg.PostgresError):
-            raise _failed(address, error) from None
-        raise
+        session = await patiently(partial(to_thread.run_sync, _open, address, durable))
+        try:
+            await session.look()
+        except BaseException:
+            session.terminate()
+            raise
+    except asyncpg.PostgresError as error:
+        raise _failed(address, error) from None
     return session
 
 
@@ -55,7 +57,7 @@ def _open(address: FileAddress, durable: bool) -> Session:
         connection = sqlite3.connect(
             f"file:{quote(str(path.absolute()))}?mode=rw",
             uri=True,
-            timeout=BUSY_SECONDS,
+            timeout=0,
             isolation_level=None,
             check_same_thread=False,
             cached_statements=500,
@@ -72,10 +74,11 @@ def _open(address: FileAddress, durable: bool) -> Session:
             # The log is copied into the file less often than after every vessel.
             connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         connection.execute(f"PRAGMA synchronous = {'NORMAL' if relaxed else 'FULL'}")
+        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
     except sqlite3.Error as error:
         if connection is not None:
             connection.close()
-        raise _failed(address, translated(error)) from None
+        raise translated(error) from None
     return Session(connection, address)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -260,36 +260,25 @@ class Session:
             await self.work(self.ids.note_new)
             await self.work(lambda: self.connection.execute("BEGIN"))
         else:
-            await self._patiently("BEGIN IMMEDIATE")
+            await patiently(partial(self._at_once, "BEGIN IMMEDIATE"))
             self.ids.doubt()
 
     async def _commit(self) -> None:
         if self._statements.emptied:
             await self.work(self._statements.empty)
-        await self._patiently("COMMIT")
+        await patiently(partial(self._at_once, "COMMIT"))
 
-    async def _patiently(self, sql: str) -> None:
-        """BEGIN or COMMIT, which wait for other connections of the file; at most BUSY_SECONDS. They wait here
-        and not in the thread, so that who waits can be stopped."""
-        until, wait = time.monotonic() + BUSY_SECONDS, _FIRST_WAIT
-        while True:
-            try:
-                await self.work(lambda: self._at_once(sql))
-                return
-            except asyncpg.LockNotAvailableError:
-                if time.monotonic() > until:
-                    raise
-            await anyio.sleep(wait)
-            wait = min(2 * wait, _LONGEST_WAIT)
+    async def _at_once(self, sql: str) -> None:
+        await self.work(lambda: self._without_waiting(sql))
 
-    def _at_once(self, sql: str) -> None:
+    # -- inside of the worker thread
+
+    def _without_waiting(self, sql: str) -> None:
         self.connection.execute("PRAGMA busy_timeout = 0")
         try:
             self.connection.execute(sql)
         finally:
             self.connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
-
-    # -- inside of the worker thread
 
     def _guarded(self, work: Callable[[], T]) -> T:
         if self._closed and work != self.terminate:
@@ -298,6 +287,20 @@ class Session:
             return work()
         except sqlite3.Error as error:
             raise translated(error) from None
+
+
+async def patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Calls `attempt`, which fails at once where another connection of the file is in the way, until none is,
+    at most for BUSY_SECONDS: who waits here and not in the thread can be stopped."""
+    until, wait = time.monotonic() + BUSY_SECONDS, _FIRST_WAIT
+    while True:
+        try:
+            return await attempt()
+        except asyncpg.LockNotAvailableError:
+            if time.monotonic() > until:
+                raise
+        await anyio.sleep(wait)
+        wait = min(2 * wait, _LONGEST_WAIT)
 
 
 def on_file(connection: object) -> Session | None:

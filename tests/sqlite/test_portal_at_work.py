@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 from msgspec.structs import asdict
 from msgspec.structs import replace as replace_settings
@@ -17,6 +18,7 @@ from bulkmig import PreflightError, Selection, Settings, migrate, rollback, vali
 from bulkmig.events import VesselReached
 from bulkmig.generate import FleetSpec
 from bulkmig.sqlite import opening, session
+from bulkmig.sqlite.address import FileAddress
 from bulkmig.sync.run import sync
 from tests.oracle.file import path_of
 from tests.support.files import portal, stored, with_rows
@@ -87,7 +89,7 @@ async def test_a_file_that_stays_busy_is_waited_for_with_a_limit_and_nothing_is_
 async def test_a_file_that_another_program_has_for_itself_is_no_wrong_path(
     fleets: Fleets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(session, "BUSY_SECONDS", 0.05)
     origin = await fleets(FEW)
     target = portal(tmp_path / "portal.db")
     connection = sqlite3.connect(path_of(target), isolation_level=None)
@@ -100,6 +102,26 @@ async def test_a_file_that_another_program_has_for_itself_is_no_wrong_path(
         connection.close()
     assert "path" not in caught.value.hint
     assert "program" in caught.value.hint
+
+
+async def test_who_waits_for_a_file_that_another_program_has_for_itself_can_be_stopped(
+    fleets: Fleets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin = await fleets(FEW)
+    target = portal(tmp_path / "portal.db")
+    connection = sqlite3.connect(path_of(target), isolation_level=None)
+    opens = opening._open
+    with anyio.CancelScope() as scope, closing(connection):
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+
+        def stopped(address: FileAddress, durable: bool) -> session.Session:
+            anyio.from_thread.run_sync(scope.cancel)
+            return opens(address, durable)
+
+        monkeypatch.setattr(opening, "_open", stopped)
+        await validate(settings(origin.url, target), ALL)
+    assert scope.cancelled_caught
 
 
 async def test_a_number_that_the_portal_has_taken_is_left_to_it(fleets: Fleets, tmp_path: Path) -> None:
