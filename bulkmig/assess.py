@@ -6,11 +6,11 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-import asyncpg
 import polars as pl
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from bulkmig import unreadable
 from bulkmig._core.declare import Entity
 from bulkmig._core.parcel import Parcel
 from bulkmig._core.stop import Stop
@@ -20,7 +20,6 @@ from bulkmig.config import Settings, check
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import parcels
 from bulkmig.ends import Ends
-from bulkmig.errors import VesselError
 from bulkmig.events import (
     Listener,
     PhaseStarted,
@@ -35,7 +34,6 @@ from bulkmig.fleet.beginning import decided, site
 from bulkmig.migrate_units import add, new_unit
 from bulkmig.orphans import find
 from bulkmig.pipeline import Tally, run
-from bulkmig.postgres.errors import describe
 from bulkmig.postgres.transient import transient
 from bulkmig.preflight import both, joined
 from bulkmig.processes import Job, Share, spread
@@ -46,6 +44,7 @@ from bulkmig.source.onboarding import SnapshotGone
 from bulkmig.target import state as target_state
 from bulkmig.transform import Outcome
 from bulkmig.units import cut
+from bulkmig.unreadable import Unreadable
 from bulkmig.workers import Lane, Queue, run_units
 
 # Rough figures of one machine for the plan's estimate: target rows a second, bytes a target row with indexes.
@@ -186,13 +185,14 @@ async def _vessels(
 
         try:
             counter, tally = await lane.site.patience.work(f"vessel {vessels[0].id}", attempt)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, VesselError) as error:
+        except Unreadable as error:
             if transient(error):
                 raise
             if len(vessels) > 1:
                 queue.split(vessels)  # as in a migration: alone, each fails or succeeds for itself
             else:
-                _cannot_be_read(vessels[0], error, between, report, listen)
+                between.failing.add(vessels[0].id)
+                unreadable.record(vessels[0], error, report, listen)
             return
         add(report, tally)
         counter.tell(vessels, time.perf_counter() - started, listen)
@@ -203,18 +203,6 @@ async def _vessels(
     if queue.renew:
         raise SnapshotGone("the source's snapshot is lost: it was restarted", "run the same command again")
     report.peak_in_flight = place.memory.peak
-
-
-def _cannot_be_read(
-    vessel: Vessel, error: Exception, between: Between, report: Report, listen: Listener
-) -> None:
-    """A vessel that would fail in a migration, too."""
-    phase = error.phase if isinstance(error, VesselError) else "extract"
-    why = str(error) if isinstance(error, VesselError) else describe(error)
-    between.failing.add(vessel.id)
-    report.failed += 1
-    report.failures.append(Failure(vessel.id, vessel.name, vessel.imo_number, phase, why))
-    listen(VesselFailed(vessel.id, vessel.name, phase, why))
 
 
 class _Counter(Struct):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from bulkmig import unreadable
 from bulkmig._core.ids import prefix
 from bulkmig._core.unit import Decisions, Unit
 from bulkmig.config import Settings
@@ -14,9 +15,11 @@ from bulkmig.ends import Ends
 from bulkmig.events import Listener, VesselReached, VesselVerified
 from bulkmig.pipeline import Tally, run
 from bulkmig.postgres.session import Connection
+from bulkmig.postgres.transient import transient
 from bulkmig.report import Report
 from bulkmig.selection import Vessel
 from bulkmig.units import cut
+from bulkmig.unreadable import Unreadable
 from bulkmig.unseen import unseen
 from bulkmig.verified import Deviation, Verified
 from bulkmig.verify import Verifier
@@ -68,7 +71,17 @@ class _Units(Struct):
                 raise
 
         what = f"the verification of {members[0].id}" + (" and others" if len(members) > 1 else "")
-        result, tally = await lane.site.patience.work(what, attempt)
+        try:
+            result, tally = await lane.site.patience.work(what, attempt)
+        except Unreadable as error:
+            if transient(error) or self.of.report.command != "verify":
+                raise  # a run has just read and written all of it
+            if len(members) > 1:
+                self.queue.split(members)
+            else:
+                unreadable.record(members[0], error, self.of.report, self.of.listen)
+                self.of.behind.add(members[0].id)
+            return
         if self.of.settings.rollback_on_error and self.of.same_snapshot:
             differing = by_vessel(members, self.of.fleet.decisions, result)
             if differing is None:
