@@ -23,13 +23,13 @@ has_pip() { "$1" -m pip --version >/dev/null 2>&1; }
 # Prints the name of a Python that is new enough. A name may be there and not run, so each is run.
 find_python() {
     local python
-    for python in python3.13 python3.12 python3.11 python3 python; do
+    for python in python3.13 python3.12 python3.11 python3.14 python3 python; do
         if is_new_enough "$python"; then
             echo "$python"
             return
         fi
     done
-    fail "needs Python 3.11 or newer, and found none (looked for python3.13, 3.12, 3.11, python3, python)"
+    fail "needs Python 3.11 or newer, and found none (looked for python3.13, 3.12, 3.11, 3.14, python3, python)"
 }
 
 # Three ways, because distributions split Python up: Debian has venv, pip and virtualenv in packages of their own.
