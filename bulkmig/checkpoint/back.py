@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, field
 
-from bulkmig.checkpoint import changes, ledger, others, parts
+from bulkmig.checkpoint import changes, elsewhere, ledger, others, parts
 from bulkmig.checkpoint import hanging as hangs
 from bulkmig.checkpoint.changes import Change
 from bulkmig.checkpoint.expect import expect
@@ -102,6 +102,7 @@ async def _go_back(
     in_force = [later for change in targets for later in changes.in_force(since[change.id])]
     roots = sorted({root for change in (*targets, *in_force) for root in change.roots})
     await expect(way, targets, since, roots, apart=apart)
+    await elsewhere.refuse(stage, targets, roots)
     waiting = await others.without_ends(stage)
     hanging = await find(stage, way.graph)
     own_writes = await changes.transactions(connection, undone) if as_written else []

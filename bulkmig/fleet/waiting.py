@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from bulkmig.events import PhaseStarted
+from bulkmig.fleet import listed
 from bulkmig.fleet.run import Run
 from bulkmig.ledger import seen, write
 from bulkmig.report import Failure
@@ -29,6 +30,8 @@ async def finish_waiting(run: Run) -> None:
     for findings in settled.findings:
         report.count_findings(findings)
     report.pending = settled.pending
+    if report.command == "migrate":
+        await run.step("the list of what is kept out", lambda: listed.release(run))
     await run.step("what was seen", lambda: _remember(run))
     report.failures += [
         Failure(vessel, "", None, "load", f"{entity} {source_id}: {cause}")

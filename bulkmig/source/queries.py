@@ -43,6 +43,17 @@ def keys(entity: Entity, vessels: Iterable[str], *also: str) -> str:
     return f"SELECT t.id, t.{owner}{more} FROM {entity.source} t WHERE t.{owner} = ANY ({ids})"
 
 
+def placed(entity: Entity, ids: Iterable[str]) -> str:
+    """The vessels of the rows of an entity with these ids."""
+    if entity.through is not None:
+        parent, column = entity.through
+        return (
+            f"SELECT t.id, p.vessel_id FROM {entity.source} t JOIN {parent} p ON p.id = t.{column}"
+            f" WHERE t.id = ANY ({uuid_array(ids)})"
+        )
+    return f"SELECT t.id, t.vessel_id FROM {entity.source} t WHERE t.id = ANY ({uuid_array(ids)})"
+
+
 def by_id(entity: Entity, ids: Iterable[str]) -> str:
     """The rows of an entity with these ids."""
     extra = "" if "vessel_id" in entity.column_names else ", NULL AS vessel_id"

@@ -221,6 +221,8 @@ def _row(run: Run, due: Due) -> None:
         if ref.entity == "cross_reference" or _is_on(run, id_, due.vessel)
     ]
     kept = any(parent in run.kept and parent in state.base for parent in parents)
+    # An end that stays on a vessel which was rolled back, and so isn't looked at, keeps what is there as well.
+    kept = kept or (ref in state.base and any(_stays_listed(run, parent) for parent in parents))
     if run.is_sync and kept and ref.entity in (*CHILDREN_OF_EQUIPMENT, "cross_reference"):
         run.hits(_kept_child(run, ref))
         run.put_aside(ref, due.vessel, due.codes | _by_parent(run, due), sure=False)
@@ -238,6 +240,11 @@ def _row(run: Run, due: Due) -> None:
     if run.is_sync:
         _count(run, due)
     apply(run, due)
+
+
+def _stays_listed(run: Run, ref: Ref) -> bool:
+    listed = run.state.quarantine.get(ref)
+    return listed is not None and listed.vessel in run.state.rolled_back and run.state.is_there(ref)
 
 
 def _is_on(run: Run, equipment: str, vessel: str | None) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from tests.model.history import Change, History, Rows, Step, part, without_portal
 from tests.model.rules import Hits
 from tests.model.state import Conflict, State
-from tests.model.tables import LINKS, THING_OF, key_of
+from tests.model.tables import LINKS, THING_OF, key_of, vessel_of
 from tests.oracle.draft import Cell, Ref, Row
 
 UNIQUE = (("companies", "slug"), ("users", "email"), ("vessels", "imo_number"), ("equipment", "qr_code"))
@@ -25,6 +25,8 @@ def go_back(
     if change.vessel is None:
         return _companies(state, history, change, hits, force=force)
     group = history.joined(change)
+    if _elsewhere(state, group):
+        raise Refused
     made = state.copy()
     drift: set[object] = set()
     taken = [later for one in group for later in _taken_over(state, history, one)]
@@ -61,6 +63,20 @@ def go_back(
     _check_unique(made)
     hits("rollback")
     return made
+
+
+def _elsewhere(state: State, group: list[Change]) -> bool:
+    """Whether a run has written a row that is to come back on another vessel meanwhile."""
+    mine, roots = {one.vessel for one in group}, {root for one in group for root in one.roots}
+    for one in group:
+        for table, key in part(one.step.before, one):
+            ref, row = key[0], state.tables.of[table].get(key)
+            if not isinstance(ref, Ref) or ref not in state.base or row is None:
+                continue
+            written = state.base[ref].vessel not in mine and table == THING_OF[ref.entity].table
+            if written and vessel_of(state.tables, table, row) not in roots:
+                return True
+    return False
 
 
 def _reference(state: State, source_id: str) -> Cell:

@@ -6,7 +6,20 @@ from tests.model import portal_steps, source_steps
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.oracle.draft import Ref
-from tests.sync.beside_the_model.scene import BLUE, GREEN, OF_PUMP, PUMP, RADAR, THREE, source, sync
+from tests.sync.beside_the_model.scene import (
+    BLUE,
+    GREEN,
+    OF_PUMP,
+    OF_WINCH,
+    PUMP,
+    RADAR,
+    THREE,
+    TWO,
+    WINCH,
+    move,
+    source,
+    sync,
+)
 
 
 async def test_a_company_is_not_brought_back_for_a_user_who_is_another_ones_again(session: Session) -> None:
@@ -76,3 +89,24 @@ def active(session: Session, user: str) -> bool:
     unit = session.state.unit(Ref("user", user))
     assert unit is not None
     return unit["users"]["is_active"] == "true"
+
+
+async def test_what_a_run_has_brought_to_another_vessel_meanwhile_is_not_taken_from_it(
+    session: Session,
+) -> None:
+    """Not by force either; first the other vessel has to go back."""
+    await session.rollback_vessel(TWO, force=False)
+    back = session.history.changes[-1]
+    await move(session, WINCH, OF_WINCH, THREE)
+    await sync(session)
+    moved = session.history.changes[-1]
+    assert (moved.vessel, session.state.is_there(Ref("equipment", WINCH))) == (THREE, True)
+    for force in (False, True):
+        await session.rollback(back, force=force)
+        (failure,) = session.runs[-1].failures
+        assert f"has written it on vessel {THREE}" in failure.error
+    await session.rollback(moved, force=False)
+    await session.rollback(back, force=False)
+    assert session.runs[-1].status == "completed"
+    await sync(session)
+    assert session.runs[-1].verified.difference_count == 0

@@ -18,6 +18,7 @@ from tests.sync.beside_the_model.scene import (
     ONE,
     PUMP,
     RADAR,
+    RADIO,
     SEAL,
     SHAFT,
     THREE,
@@ -162,3 +163,19 @@ async def test_a_vessel_of_the_portal_s_that_was_taken_over_is_kept_by_a_rollbac
     await session.rollback(back, force=False)
     names = [row["name"] for row in session.state.tables.rows("vessels")]
     assert ("One" in names, any("own" in str(name) for name in names)) == (True, bool(number))
+
+
+async def test_what_a_migration_writes_on_another_vessel_is_not_listed_with_the_one_that_it_left(
+    session: Session,
+) -> None:
+    await session.rollback_vessel(THREE, force=False)
+    nameless = await add(session, "equipment", vessel_id=TWO)
+    await source(session, "equipment", nameless, name=None)
+    score = await add(session, "quality_scores", vessel_id=TWO, equipment_id=nameless, score="7")
+    await sync(session)
+    assert {Ref("equipment", nameless), Ref("quality_score", score)} <= session.state.quarantine.keys()
+    await source(session, "quality_scores", score, vessel_id=THREE, equipment_id=RADIO)
+    await session.migrate(frozenset({THREE}))
+    assert session.state.is_there(Ref("quality_score", score))
+    assert Ref("quality_score", score) not in session.state.quarantine
+    assert Ref("equipment", nameless) in session.state.quarantine
