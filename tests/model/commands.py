@@ -221,7 +221,7 @@ def _row(run: Run, due: Due) -> None:
         if ref.entity == "cross_reference" or _is_on(run, id_, due.vessel)
     ]
     kept = any(parent in run.kept and parent in state.base for parent in parents)
-    # An end that stays on a vessel which was rolled back, and so isn't looked at, keeps what is there as well.
+    # An end on a vessel that was rolled back isn't looked at, and keeps what is there as well.
     kept = kept or (ref in state.base and any(_stays_listed(run, parent) for parent in parents))
     if run.is_sync and kept and ref.entity in (*CHILDREN_OF_EQUIPMENT, "cross_reference"):
         run.hits(_kept_child(run, ref))
