@@ -112,7 +112,9 @@ class Weigher(Struct):
         for mismatch in mismatches:
             written = known.get(mismatch.id)
             if written is None:
-                loose.append(mismatch)
+                # The row itself is due or is told of: it is the portal that has put it into this table, too.
+                if mismatch.kind != "extra" or mismatch.table.when is None:
+                    loose.append(mismatch)
             elif mismatch.id in as_left and not _padded(mismatch) and not _kept(mismatch, written):
                 self._differs(mismatch, result)
             else:
@@ -231,20 +233,21 @@ class Weigher(Struct):
     async def _base(
         self, entity: Entity, table: Table, mismatches: Iterable[Mismatch]
     ) -> dict[str, dict[str, str | None]]:
-        """target id -> what was last written of that row."""
-        key = f"{table.name}.{table.own_key}"
+        """target id -> what was last written of that row, where it was written into this table."""
         ids = {mismatch.id for mismatch in mismatches}
         owners = self._owners(ids)
-        found = await self._written(entity, key, owners, ids)
+        found = await self._written(entity, owners, ids)
         missing = ids - found.keys()
         if missing and set(owners) != set(self.vessels) and owners != [NIL]:
             # What has moved to another vessel is that one's, whatever its id begins with.
-            found |= await self._written(entity, key, self.vessels, missing)
-        return found
+            found |= await self._written(entity, self.vessels, missing)
+        key = f"{table.name}.{table.own_key}"
+        return {id_: row for id_, row in found.items() if row[key] is not None}
 
     async def _written(
-        self, entity: Entity, key: str, owners: Sequence[str], ids: Collection[str]
+        self, entity: Entity, owners: Sequence[str], ids: Collection[str]
     ) -> dict[str, dict[str, str | None]]:
+        key = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
         wanted = pl.col(key).is_in(list(ids))
         frame = await base.read(self.target, owners, entity.name, shape=lambda frame: frame.filter(wanted))
         return {} if frame is None else {row[key]: row for row in frame.iter_rows(named=True)}
