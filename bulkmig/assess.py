@@ -86,6 +86,7 @@ async def _assess(
         listen(RunStarted(command, "", len(due), report.skipped))
         listen(listed(due))
         fleet = await decided(settings, ends, due, state, on_error=settings.on_error)
+        fleet.leave_deleted_users()
         _count_shared(fleet, report, everything=everything)
         if selection.all:
             for rows in await find(ends.holder):
@@ -153,6 +154,7 @@ async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
             on_error=job.settings.on_error,
             companies=job.companies,
         )
+        fleet.leave_deleted_users()
         fleet.decisions.vessels_due = job.due
         between = Between()
         with stop.scope():

@@ -61,6 +61,7 @@ async def verify(
 
         async def compare() -> None:
             fleet = await decided(settings, ends, written, state, on_error="quarantine")
+            fleet.leave_deleted_users()
             comparison = Comparison(
                 site=run.site,
                 settings=settings,
@@ -91,11 +92,13 @@ async def verify_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
                 if number > 1:
                     await ends.mend()
                 state = await target_state.read(ends.target)
+                fleet = await decided(settings, ends, vessels, state, on_error="quarantine")
+                fleet.leave_deleted_users()
                 comparison = Comparison(
                     site=site(settings, ends, listen),
                     settings=settings,
                     ends=ends,
-                    fleet=await decided(settings, ends, vessels, state, on_error="quarantine"),
+                    fleet=fleet,
                     report=report,
                     same_snapshot=job.same_snapshot,
                     listen=listen,

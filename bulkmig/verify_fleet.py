@@ -10,6 +10,9 @@ import polars as pl
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Unit
 from bulkmig.decide.fleet import Fleet
+from bulkmig.entities import entity
+from bulkmig.ledger import base
+from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.processes import Job, Share, spread
 from bulkmig.report import Report
@@ -107,14 +110,33 @@ async def _verify_shared(comparison: Comparison) -> None:
             present = pl.col("source_id").is_in(list(fleet.present.get(outcome.entity.name, ())))
             await verifier.compare(outcome.entity, outcome.image.filter(present if there else ~present))
         comparison.report.verified.add(verifier.result)
+    if gone := await _gone(ends.target, fleet):
+        weigher = Weigher(ends.target, (), same_snapshot=False, unseen=due)
+        comparison.report.verified.add(await weigher.gone(entity("user"), gone))
+
+
+async def _gone(target: Connection, fleet: Fleet) -> list[str]:
+    """Target ids of users of these companies whom the source has no more."""
+    gone = fleet.present.get("user", frozenset()) - fleet.deleted["user"] - fleet.there["user"]
+    written = await base.among(target, [NIL], "user", gone) if gone else None
+    if written is None:
+        return []
+    companies = fleet.shared[0].image["@id"]
+    return written.filter(pl.col("users.company_id").is_in(companies.implode()))["users.id"].to_list()
 
 
 def _or_due(newer: Unseen, fleet: Fleet, target: Connection) -> Unseen:
     """Companies and users that bulkmig wrote and a rollback has taken back come with the next run, like rows
-    that are new in the source. So do those that it would take over and, by the ledger, has not."""
+    that are new in the source. So do those that it would take over and, by the ledger, has not, and companies
+    that it never wrote, with their users: a vessel has moved to them since."""
+    written = list(fleet.former.get("company", frozenset()) | fleet.present.get("company", frozenset()))
+    strangers = {
+        outcome.entity.name: set(outcome.raw.filter(~pl.col(outcome.entity.owner).is_in(written))["id"])
+        for outcome in fleet.shared
+    }
 
-    async def due(entity: Entity, source_ids: list[str], vessel: str | None, /) -> set[str]:
-        of = entity.name
+    async def due(kind: Entity, source_ids: list[str], vessel: str | None, /) -> set[str]:
+        of = kind.name
         former = fleet.former.get(of, frozenset())
         known = former | fleet.present.get(of, frozenset())
         adoptable = {source_id for name, source_id in fleet.decisions.adopted if name == of}
@@ -122,6 +144,7 @@ def _or_due(newer: Unseen, fleet: Fleet, target: Connection) -> Unseen:
         found.intersection_update(source_ids)
         if found and not await target.fetchval(_ROLLED_BACK):
             found = set()
-        return found | await newer(entity, source_ids, vessel)
+        found |= strangers[of].intersection(source_ids)
+        return found | await newer(kind, source_ids, vessel)
 
     return due

@@ -113,6 +113,8 @@ class Weigher(Struct):
             written = known.get(mismatch.id)
             if written is None:
                 loose.append(mismatch)
+            elif _left_out(mismatch, written):
+                self._weigh_left_out(mismatch, result)
             elif mismatch.id in as_left and not _padded(mismatch) and not _kept(mismatch, written):
                 self._differs(mismatch, result)
             else:
@@ -129,7 +131,7 @@ class Weigher(Struct):
         self, entity: Entity, mismatches: list[Mismatch], known: dict[str, dict[str, str | None]]
     ) -> list[Mismatch]:
         ids = sorted({mismatch.id for mismatch in mismatches})
-        kept = {row[0] for row in await self.target.fetch(_ON_PURPOSE, entity.name, ids)}
+        kept = await self._stay(entity, ids)
         extra = sorted({mismatch.id for mismatch in mismatches if mismatch.kind == "extra"})
         spare: set[str] = set()
         if extra:
@@ -144,6 +146,14 @@ class Weigher(Struct):
             waiting = {row[0] for row in await self.target.fetch(_PENDING, entity.name, missing)}
             kept |= {m.id for m in mismatches if m.source_id in waiting and m.kind == "missing"}
         return [m for m in mismatches if m.id not in kept and not (m.kind == "extra" and m.id in spare)]
+
+    async def gone(self, entity: Entity, ids: Collection[str]) -> Verified:
+        """Of rows that were written and that the source has no more: they are stale, unless they stay."""
+        stale = set(ids) - await self._stay(entity, sorted(ids))
+        return Verified(stale=len(stale) * len(entity.tables))
+
+    async def _stay(self, entity: Entity, ids: Sequence[str]) -> set[str]:
+        return {row[0] for row in await self.target.fetch(_ON_PURPOSE, entity.name, ids)}
 
     async def _not_synced(self, entity: Entity, loose: list[Mismatch]) -> set[str]:
         """Rows that are due by now, though nothing was lost: newer than what their vessel's last run saw, or
@@ -185,6 +195,17 @@ class Weigher(Struct):
                 result.stale += 1
         else:
             self._weigh_cell(mismatch, written[f"{mismatch.table.name}.{mismatch.field}"], result)
+
+    def _weigh_left_out(self, mismatch: Mismatch, result: Verified) -> None:
+        """Of a row that was last written and not into this table: what stands there is the portal's."""
+        if mismatch.kind == "extra":
+            return
+        if self.same_snapshot:
+            self._differs(mismatch, result)
+            return
+        if mismatch.kind == "cell":
+            self._drifts(mismatch, result)
+        result.stale += 1
 
     def _weigh_cell(self, mismatch: Mismatch, written: str | None, result: Verified) -> None:
         cell = mismatch.table.cells[mismatch.field]
@@ -231,20 +252,22 @@ class Weigher(Struct):
     async def _base(
         self, entity: Entity, table: Table, mismatches: Iterable[Mismatch]
     ) -> dict[str, dict[str, str | None]]:
-        """target id -> what was last written of that row."""
-        key = f"{table.name}.{table.own_key}"
+        """target id -> what was last written of that row; not for a table that lacked it then."""
         ids = {mismatch.id for mismatch in mismatches}
         owners = self._owners(ids)
-        found = await self._written(entity, key, owners, ids)
+        found = await self._written(entity, owners, ids)
         missing = ids - found.keys()
         if missing and set(owners) != set(self.vessels) and owners != [NIL]:
             # What has moved to another vessel is that one's, whatever its id begins with.
-            found |= await self._written(entity, key, self.vessels, missing)
-        return found
+            found |= await self._written(entity, self.vessels, missing)
+        if table.when is not None:
+            return found
+        return {id_: row for id_, row in found.items() if row[_own(table)] is not None}
 
     async def _written(
-        self, entity: Entity, key: str, owners: Sequence[str], ids: Collection[str]
+        self, entity: Entity, owners: Sequence[str], ids: Collection[str]
     ) -> dict[str, dict[str, str | None]]:
+        key = _own(entity.tables[0])
         wanted = pl.col(key).is_in(list(ids))
         frame = await base.read(self.target, owners, entity.name, shape=lambda frame: frame.filter(wanted))
         return {} if frame is None else {row[key]: row for row in frame.iter_rows(named=True)}
@@ -260,6 +283,15 @@ class Weigher(Struct):
         by_prefix = {id_range(vessel)[0][:13]: vessel for vessel in self.vessels}
         known = [by_prefix[prefix] for prefix in prefixes if prefix in by_prefix]
         return known if len(known) == len(prefixes) else list(self.vessels)
+
+
+def _own(table: Table) -> str:
+    return f"{table.name}.{table.own_key}"
+
+
+def _left_out(mismatch: Mismatch, written: dict[str, str | None]) -> bool:
+    """Whether a row was not written into a table that doesn't hold all rows."""
+    return mismatch.table.when is not None and written[_own(mismatch.table)] is None
 
 
 def _kept(mismatch: Mismatch, written: dict[str, str | None]) -> bool:

@@ -52,6 +52,14 @@ class Fleet(Struct):
     qr_codes: dict[str, str] = field(default_factory=dict)
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
 
+    def leave_deleted_users(self) -> None:
+        """Users whom the portal deleted are the conflict strategy's to bring back, which a sync has: without
+        one they don't come, and no row can refer to them."""
+        self.present["user"] = self.present.get("user", frozenset()) | self.deleted["user"]
+        users = self.decisions.identity("user")
+        there = ~pl.col("source_id").is_in(list(self.deleted["user"]))
+        self.decisions.identities["user"] = users.filter(there)
+
 
 async def decide(
     source: Connection,

@@ -48,13 +48,12 @@ async def _write(run: Run, due: list[Vessel], *, everything: bool, companies: Co
         companies=companies,
         after=run.after,
     )
-    # Users whom the portal deleted are the conflict strategy's to bring back; so are companies in a sync.
-    for of in ("company", "user") if run.syncs else ("user",):
-        fleet.present[of] = fleet.present.get(of, frozenset()) | fleet.deleted[of]
-    if not run.syncs:
-        users = fleet.decisions.identity("user")
-        there = ~pl.col("source_id").is_in(list(fleet.deleted["user"]))
-        fleet.decisions.identities["user"] = users.filter(there)
+    if run.syncs:
+        # As in decide/fleet.py, and so are companies.
+        for of in ("company", "user"):
+            fleet.present[of] = fleet.present.get(of, frozenset()) | fleet.deleted[of]
+    else:
+        fleet.leave_deleted_users()
     rows = Shared(fleet, before=run.rows)
     nowhere = await orphans.find(run.ends.holder) if everything and run.rows is None else None
     if not run.settings.dry_run:

@@ -7,16 +7,26 @@ from collections.abc import Sequence
 from bulkmig._core.unit import Catalogue, TargetColumn
 from bulkmig.postgres.session import Connection
 
-# The tables are those that an unqualified name finds, as every statement of bulkmig uses it.
+# The tables are those that an unqualified name finds, as every statement of bulkmig uses it. A domain holds
+# what the type does that it is made of.
 _COLUMNS = """
-SELECT c.relname, a.attname, t.typname, NOT a.attnotnull AS nullable, a.atttypmod,
+SELECT c.relname, a.attname, t.typname, t.nullable, t.atttypmod,
        (SELECT string_agg(p, ', ') FROM unnest($2::text[]) p
          WHERE NOT CASE p WHEN 'DELETE' THEN has_table_privilege(c.oid, p)
                           ELSE has_column_privilege(c.oid, a.attnum, p) END) AS lacks
   FROM unnest($1::text[]) AS wanted (name)
   JOIN pg_class c ON c.oid = to_regclass(quote_ident(wanted.name))
   JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-  JOIN pg_type t ON t.oid = a.atttypid
+  JOIN LATERAL (
+       WITH RECURSIVE made_of AS (
+            SELECT t.typname, t.typbasetype, t.typtypmod, a.atttypmod,
+                   NOT a.attnotnull AND NOT t.typnotnull AS nullable
+              FROM pg_type t WHERE t.oid = a.atttypid
+             UNION ALL
+            SELECT t.typname, t.typbasetype, t.typtypmod, coalesce(nullif(m.atttypmod, -1), m.typtypmod),
+                   m.nullable AND NOT t.typnotnull
+              FROM made_of m JOIN pg_type t ON t.oid = m.typbasetype
+       ) SELECT * FROM made_of WHERE typbasetype = 0) t ON true
  ORDER BY c.relname, a.attnum
 """
 

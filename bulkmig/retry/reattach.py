@@ -11,6 +11,7 @@ from bulkmig.ledger import base as ledger_base
 from bulkmig.postgres.session import Connection
 from bulkmig.sync.row import equal, make, placing
 from bulkmig.sync.standing import standing
+from bulkmig.sync.writing import take_out
 
 
 async def reattach(
@@ -30,13 +31,10 @@ async def reattach(
         return image.clear()
     now = back.select("source_id", "@id", pl.col(column).alias("~parent"))
     written = written.filter(pl.col(column).is_null()).join(now, on="source_id", how="inner")
-    stands = await standing(connection, entity, written["@id"].to_list())
-    untouched = [
-        row["@id"]
-        for row in written.iter_rows(named=True)
-        if equal(entity, make(entity, row), stands.get(row["@id"]))
-    ]
-    moved = written.filter(pl.col("@id").is_in(untouched))
+    rows = {row["@id"]: make(entity, row) for row in written.iter_rows(named=True)}
+    stands = await standing(connection, entity, rows.keys(), rows.values())
+    untouched = {id_: row for id_, row in rows.items() if equal(entity, row, stands.get(id_))}
+    moved = written.filter(pl.col("@id").is_in(list(untouched)))
     await connection.execute(
         f"UPDATE {main.name} t SET {column.partition('.')[2]} = u.parent::uuid"
         f" FROM unnest($1::text[], $2::text[]) AS u (id, parent) WHERE t.{main.own_key} = u.id::uuid",
@@ -44,7 +42,5 @@ async def reattach(
         moved["~parent"].to_list(),
     )
     (spare,) = (table for table in entity.tables if table.when is not None)
-    await connection.execute(
-        f"DELETE FROM {spare.name} WHERE {spare.own_key} = ANY ($1::text[]::uuid[])", untouched
-    )
+    await take_out(connection, spare, list(untouched.values()))
     return moved.with_columns(pl.col("~parent").alias(column), pl.lit(value=False).alias(f"?{spare.name}"))

@@ -67,5 +67,5 @@ async def _changed(
     if written is None:
         return set()
     rows = {values[own.meta.output_name()]: make(entity, values) for values in written.iter_rows(named=True)}
-    there = await standing(target, entity, rows.keys())
+    there = await standing(target, entity, rows.keys(), rows.values())
     return {id_ for id_, row in rows.items() if id_ in there and not equal(entity, row, there[id_])}

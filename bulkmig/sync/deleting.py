@@ -13,8 +13,8 @@ from bulkmig.ledger import base
 from bulkmig.postgres.session import keys_of
 from bulkmig.sync import held
 from bulkmig.sync.parts import Part
-from bulkmig.sync.row import Row, ends_of, equal
-from bulkmig.sync.step import Means, Step, key_of, was_in
+from bulkmig.sync.row import Row, ends_of, equal, key_of
+from bulkmig.sync.step import Means, Step, was_in
 from bulkmig.sync.writing import delete_rows, write_rows
 
 DECOMMISSIONED = "decommissioned"

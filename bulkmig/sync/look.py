@@ -89,7 +89,7 @@ class Look(Struct):
             return
         entity, own = self.entity, _own(self.entity)
         bases = await self._bases(connection, moved)
-        there = await standing(connection, entity, [row[own] or "" for row in bases.values()])
+        there = await standing(connection, entity, [row[own] or "" for row in bases.values()], bases.values())
         for source, row in bases.items():
             part, now = self.part(moved[source]), there.get(row[own] or "")
             part.base[source] = row
@@ -126,7 +126,7 @@ class Look(Struct):
             for source, row in sources.items()
             if row is not None or source in bases
         }
-        there = await standing(connection, entity, ids.values())
+        there = await standing(connection, entity, ids.values(), bases.values())
         loose = await self._loose(connection, sources, bases, there, ids)
         types = {
             c: rules.catalogue[t.name][c.partition(".")[2]].type for c, (t, _) in cells_of(entity).items()

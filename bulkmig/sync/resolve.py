@@ -210,7 +210,7 @@ async def _decide(
     part = made.parts[of.name]
     written = await base.among(target, [found["vessel_id"] or NIL], of.name, [source_id])
     known = make(of, written.row(0, named=True)) if written is not None and written.height else None
-    was = (await standing(target, of, [id_])).get(id_)
+    was = (await standing(target, of, [id_], [known] if known is not None else [])).get(id_)
     said = conflicts.unseal(target, found["id"], found["vessel_id"], found["fields"])
     source = _source(of, found["kind"], said, known)
     result = _result(of, types, known, source, was, take, fields)

@@ -41,6 +41,11 @@ def cells_of(entity: Entity) -> Mapping[str, tuple[Table, Cell]]:
     }
 
 
+def key_of(table: Table, row: Row | Mapping[str, str | None] | None) -> str:
+    """A row's primary key in a table, its columns joined as `removed` parts have them."""
+    return "/".join(str(row[f"{table.name}.{column}"]) for column in table.key) if row is not None else ""
+
+
 def same(entity: Entity, cell: str, one: str | None, other: str | None) -> bool:
     """Whether two texts are one value."""
     return one == other or (cells_of(entity)[cell][1].json and jsontext.same(one, other))

@@ -12,7 +12,6 @@ from bulkmig.ledger import write
 from bulkmig.postgres.session import Connection
 from bulkmig.report import Report
 from bulkmig.sync.parts import Part, Plan
-from bulkmig.sync.row import Row
 from bulkmig.target.graph import Graph
 from bulkmig.vessel_load import Loaded
 
@@ -76,8 +75,3 @@ class Step(Struct):
 def was_in(part: Part, id_: str, table: Table) -> bool:
     was = part.was[id_]
     return was is not None and table.name in was.tables
-
-
-def key_of(table: Table, row: Row | None) -> str:
-    """A row's primary key, its columns joined as `removed` parts have them."""
-    return "/".join(str(row[f"{table.name}.{column}"]) for column in table.key) if row is not None else ""

@@ -31,8 +31,9 @@ from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.parts import Plan
 from bulkmig.sync.plan import plan, release
 from bulkmig.sync.record import record, record_left
+from bulkmig.sync.row import key_of
 from bulkmig.sync.rules import Rules
-from bulkmig.sync.step import Means, Step, key_of
+from bulkmig.sync.step import Means, Step
 from bulkmig.sync.unread import Unread, unread
 from bulkmig.target.graph import Graph
 from bulkmig.units import fits

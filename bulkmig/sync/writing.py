@@ -9,13 +9,13 @@ import polars as pl
 from bulkmig._core.declare import Entity, Table
 from bulkmig.postgres.session import Connection
 from bulkmig.sync.parts import Part
-from bulkmig.sync.row import Row, equal_in
-from bulkmig.sync.step import Step, key_of, was_in
+from bulkmig.sync.row import Row, equal_in, key_of
+from bulkmig.sync.step import Step, was_in
 from bulkmig.target.postgres import upsert
 
 
 async def write_rows(steps: Sequence[Step], entity: Entity, table: Table) -> None:
-    left: list[str] = []
+    left: list[Row] = []
     rows: list[Row] = []
     for step in steps:
         part, done = step.part(entity), step.done
@@ -33,10 +33,10 @@ async def write_rows(steps: Sequence[Step], entity: Entity, table: Table) -> Non
         done.inserted[table.name] += len(other) - there
         done.deleted[table.name] += sum(id_ not in inside for id_ in leaving)
         done.unchanged[table.name] += part.unchanged[table.name] + len(same)
-        left += leaving
+        left += [was for id_ in leaving if (was := part.was[id_]) is not None]
         rows += other.values()
     means = steps[0].means
-    await delete_rows(means.connection, table, left)
+    await take_out(means.connection, table, left)
     if rows:
         frame = pl.DataFrame(
             {
@@ -76,6 +76,19 @@ async def let_go(steps: Sequence[Step], entity: Entity, table: Table) -> None:
         await means.connection.execute(
             f"UPDATE {table.name} SET {unique[0]} = {aside} WHERE {table.own_key} = ANY ($1::text[]::uuid[])",
             moving,
+        )
+
+
+async def take_out(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Deletes rows from a table that doesn't hold them any more, but not what the portal has under another
+    key that has their id in it."""
+    if rows:
+        names, ids = ", ".join(table.key), ", ".join(f"{name}::uuid" for name in table.key)
+        arrays = ", ".join(f"${n}::text[]" for n in range(1, len(table.key) + 1))
+        await connection.execute(
+            f"DELETE FROM {table.name} WHERE ({names})"
+            f" IN (SELECT {ids} FROM unnest({arrays}) AS u ({names}))",
+            *([row[f"{table.name}.{name}"] for row in rows] for name in table.key),
         )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from bulkmig import Selection, Settings, migrate
+from bulkmig import Selection, Settings, migrate, plan, verify
 from tests.checkpoint.support import execute, table
 
 COMPANY, ANN, BEN, ONE, TWO = (f"0000000{n}-0000-4000-8000-000000000000" for n in range(1, 6))
@@ -35,3 +36,24 @@ async def test_it_is_a_user_who_is_there_and_nobody_where_the_portal_has_deleted
         ("of Ann", "ann@x.org"),
         ("of Ben", None),
     ]
+
+
+@pytest.mark.files_too
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_nobody_expects_a_user_whom_the_portal_has_deleted(
+    onboarding_url: str, maintenance_url: str, processes: int
+) -> None:
+    """A plan foretells what the migration does, and no verification waits for a sync that changes nothing."""
+    config = Settings(source=onboarding_url, target=maintenance_url)
+    await execute(onboarding_url, ROWS)
+    assert (await migrate(config, Selection(vessels=(ONE,)))).exit_status == 0
+    await execute(maintenance_url, "DELETE FROM users WHERE email = 'ben@x.org'")
+    config = replace(config, processes=processes)
+    foretold = await plan(config, Selection(vessels=(TWO,)))
+    done = await migrate(config, Selection(vessels=(TWO,)))
+    assert (done.exit_status, done.verified.difference_count) == (0, 0)
+    assert foretold.findings == done.findings
+    assert +foretold.inserted == +done.inserted
+    report = await verify(config, Selection(vessels=(ONE, TWO)))
+    assert (report.exit_status, report.verified.difference_count, report.verified.stale) == (0, 0, 0)
+    assert report.verified.drift == 2  # the user and its details

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import asyncpg
 import pytest
+from msgspec.structs import replace as replace_settings
 
-from bulkmig import Selection, Settings, migrate
+from bulkmig import Selection, Settings, migrate, sync
 from bulkmig.config import OnError
 from bulkmig.generate import VARIATIONS, FleetSpec
 from tests.oracle.expect import expect
@@ -15,6 +16,7 @@ from tests.oracle.source import read_source
 from tests.oracle.target import read_target
 from tests.support.fleets import Fleets, Origin
 from tests.support.outcome import differences
+from tests.support.servers import Databases
 
 SPEC = FleetSpec(
     seed=4, vessels=3, equipment=20, parts=1, documents=1, nasty=0.3, least=1, unknown_enums=True
@@ -142,3 +144,41 @@ async def test_a_null_that_the_target_refuses_is_an_error_of_its_row(
     lines, fitted = await migrated(origin, maintenance_url, on_error)
     assert lines == []
     assert len(fitted) >= 9
+
+
+DOMAINS = """
+CREATE DOMAIN short AS varchar(6);
+CREATE DOMAIN shorter AS short;
+CREATE DOMAIN small AS smallint;
+CREATE DOMAIN tons AS numeric(5, 1);
+CREATE DOMAIN always AS text NOT NULL;
+CREATE DOMAIN document AS jsonb;
+ALTER TABLE critical_parts ALTER part_number TYPE shorter;
+ALTER TABLE vessel_details ALTER year_built TYPE small, ALTER gross_tonnage TYPE tons,
+    ALTER metadata TYPE document;
+ALTER TABLE equipment ALTER manufacturer TYPE always;
+"""
+PLAIN = """
+ALTER TABLE critical_parts ALTER part_number TYPE varchar(6);
+ALTER TABLE vessel_details ALTER year_built TYPE smallint, ALTER gross_tonnage TYPE numeric(5, 1);
+ALTER TABLE equipment ALTER manufacturer SET NOT NULL;
+"""
+
+
+async def test_a_domain_holds_what_its_type_does(fleets: Fleets, databases: Databases) -> None:
+    origin = await fleets(replace(SPEC, vessels=1), fresh=True)
+    await execute(origin.url, "UPDATE vessels SET year_built = 70000, gross_tonnage = 12345.67")
+    seen = []
+    for script in (DOMAINS, PLAIN):
+        target = databases("maintenance")
+        await execute(target, script)
+        settings = Settings(source=origin.url, target=target, on_error="quarantine")
+        report = await migrate(settings, Selection(all=True))
+        await execute(origin.url, "UPDATE critical_parts SET name = left(name, 200) || '!'")
+        changed = await sync(replace_settings(settings, full=True), Selection(all=True))
+        assert (report.exit_status, changed.exit_status) == (0, 0)
+        assert changed.updated["critical_parts"] > 0
+        seen.append((report.findings, report.quarantined, report.inserted, changed.findings))
+    assert seen[0] == seen[1]
+    codes = {code for _, code in seen[0][0]}
+    assert codes >= {"value.truncated", "value.out_of_range", "value.unstorable"}
