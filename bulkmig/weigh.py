@@ -103,7 +103,7 @@ class Weigher(Struct):
 
     async def weigh(self, entity: Entity, mismatches: list[Mismatch]) -> Verified:
         """Sorts mismatches of one table into differences, drift and stale rows."""
-        known = await self._base(entity, mismatches[0].table, mismatches)
+        known = await self._base(entity, mismatches)
         mismatches = await self._not_on_purpose(entity, mismatches, known)
         result = Verified()
         loose: list[Mismatch] = []
@@ -138,7 +138,8 @@ class Weigher(Struct):
             spare = {sources[row[0]] for row in recorded}
             spare.update(id_ for source, id_ in sources.items() if source in self.kept_out[entity.name])
             spare.update(row[0] for row in await self.target.fetch(_MOVED, entity.name, extra))
-        missing = sorted({m.source_id for m in mismatches if m.kind == "missing" and m.id not in known})
+        gone = [m for m in mismatches if m.kind == "missing"]
+        missing = sorted({m.source_id for m in gone if m.id not in known or not _there(m, known[m.id])})
         if missing:
             # New, and what they refer to has been deleted by the portal: they come when that does.
             waiting = {row[0] for row in await self.target.fetch(_PENDING, entity.name, missing)}
@@ -176,15 +177,14 @@ class Weigher(Struct):
         return next((v for v in self.vessels if id_range(v)[0][:13] == id_[:13]), None)
 
     def _weigh_one(self, mismatch: Mismatch, written: dict[str, str | None], result: Verified) -> None:
-        if mismatch.kind == "missing":
-            self._drifts(mismatch, result)
-        elif mismatch.kind == "extra":
-            if self.same_snapshot:
-                self._differs(mismatch, result)
-            else:
-                result.stale += 1
-        else:
+        if mismatch.kind == "cell":
             self._weigh_cell(mismatch, written[f"{mismatch.table.name}.{mismatch.field}"], result)
+        elif (mismatch.kind == "missing") == _there(mismatch, written):
+            self._drifts(mismatch, result)
+        elif self.same_snapshot:
+            self._differs(mismatch, result)
+        else:
+            result.stale += 1
 
     def _weigh_cell(self, mismatch: Mismatch, written: str | None, result: Verified) -> None:
         cell = mismatch.table.cells[mismatch.field]
@@ -228,11 +228,9 @@ class Weigher(Struct):
             mismatch.table.name, mismatch.id, mismatch.field, expected, actual, mismatch.source_id
         )
 
-    async def _base(
-        self, entity: Entity, table: Table, mismatches: Iterable[Mismatch]
-    ) -> dict[str, dict[str, str | None]]:
-        """target id -> what was last written of that row."""
-        key = f"{table.name}.{table.own_key}"
+    async def _base(self, entity: Entity, mismatches: Iterable[Mismatch]) -> dict[str, dict[str, str | None]]:
+        """target id -> what was last written of that row, in whichever of its tables."""
+        key = f"{entity.tables[0].name}.{entity.tables[0].own_key}"
         ids = {mismatch.id for mismatch in mismatches}
         owners = self._owners(ids)
         found = await self._written(entity, key, owners, ids)
@@ -260,6 +258,11 @@ class Weigher(Struct):
         by_prefix = {id_range(vessel)[0][:13]: vessel for vessel in self.vessels}
         known = [by_prefix[prefix] for prefix in prefixes if prefix in by_prefix]
         return known if len(known) == len(prefixes) else list(self.vessels)
+
+
+def _there(mismatch: Mismatch, written: dict[str, str | None]) -> bool:
+    """Whether the row was written into this table; not each row is in all of its entity's."""
+    return written[f"{mismatch.table.name}.{mismatch.table.own_key}"] is not None
 
 
 def _kept(mismatch: Mismatch, written: dict[str, str | None]) -> bool:
