@@ -97,7 +97,7 @@ async def both(
         found.ledger = version = await schema.version(found.target)
         await ledger_keys.check(found.target)
         await _may_reveal(found.target, settings)
-        if needs_ledger and version == 0 and not writing:
+        if needs_ledger and version == 0:
             raise PreflightError(
                 "the target has no ledger: nothing was migrated into it", "run `bulkmig migrate` first"
             )

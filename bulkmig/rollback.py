@@ -43,6 +43,10 @@ SELECT EXISTS (SELECT FROM bulkmig.checkpoints
 """
 _GAVE_UP = (BulkmigError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
 _LOOK = "see `bulkmig checkpoints list` for what is rolled back, then go on with the rest"
+_AFTER_VESSELS = (
+    "companies and users go back after the last of the run's vessels: deal with those that were refused and"
+    " run the same command again, or roll back checkpoint {} alone"
+)
 _END_SECONDS = 10
 T = TypeVar("T")
 
@@ -195,7 +199,10 @@ class _Steps:
                 taken |= {change.vessel_id for change in together if change.vessel_id is not None}
                 continue
             for change in together:
-                if change.vessel_id is None:
+                if change.vessel_id is None and report.failed:
+                    # Once a part of them had gone back, a repetition would take the rest for undone.
+                    await self._stays(change, _AFTER_VESSELS.format(change.id))
+                elif change.vessel_id is None:
                     await self._companies(change)
                 elif change.vessel_id not in taken:
                     group = await self._vessels(change)
@@ -269,6 +276,10 @@ class _Steps:
         else:
             said = describe(error) if isinstance(error, asyncpg.PostgresError) else str(error)
             message = await self._step("rollback", lambda way: shown.in_text(way.connection, said))
+        await self._stays(change, message)
+
+    async def _stays(self, change: Change, message: str) -> None:
+        report = self.report
         vessel = change.vessel_id or ""
         name = self.names.get(vessel, "")
         report.failures.append(Failure(vessel, name, None, "rollback", message))

@@ -45,7 +45,7 @@ async def verify(
         selected = await resolve(ends.holder, selection)
         state = await target_state.read(ends.target)
         written = [v for v in selected if v.id in state.marks and state.marks[v.id].state != "failed"]
-        if not written:
+        if selected and not written:
             raise PreflightError("none of the selected vessels was migrated", "run `bulkmig migrate` first")
         behind = await _resume(ends.target, report, selection)
         due = [vessel for vessel in written if vessel.id not in behind]

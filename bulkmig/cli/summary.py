@@ -44,7 +44,7 @@ def show(report: Report, *, next_command: str = "") -> None:
 
 
 def _facts(report: Report) -> Iterator[tuple[str, str]]:
-    rows = sum(report.inserted.values()) + sum(report.updated.values())
+    rows = (report.inserted + report.updated + report.deleted).total()
     done, failed = ("would be done", "would fail") if report.command == "plan" else ("done", "failed")
     yield (
         "vessels",
@@ -58,6 +58,9 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "quarantined", f"{sum(report.quarantined.values()):,} rows"
     if report.pending:
         yield "pending", f"{report.pending:,} cross references wait for other vessels"
+    if conflicts := report.conflicts.total():
+        still = report.conflicts["open"]
+        yield "conflicts", f"{conflicts - still:,} decided, {still:,} open"
     found = report.verified
     if found.checks:
         verdict = (
@@ -74,13 +77,12 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def _tables(report: Report) -> Iterator[Group]:
-    rows = [
-        (name, report.inserted[name], report.updated[name])
+    changes = [
+        (name, report.inserted[name], report.updated[name], report.deleted[name])
         for name in report.document()["rows"]
-        if report.inserted[name] or report.updated[name]
     ]
-    if rows:
-        yield table("Rows by target table", ("table", "inserted", "taken over"), rows, (1, 2))
+    if rows := [change for change in changes if any(change[1:])]:
+        yield table("Rows by target table", ("table", "inserted", "updated", "deleted"), rows, (1, 2, 3))
     if report.findings:
         codes = sorted(report.findings.items(), key=lambda item: (item[0][0], -item[1]))
         lines = [(severity, code, n) for (severity, code), n in codes[:_SHOWN]]

@@ -10,7 +10,7 @@ from bulkmig.config import Settings
 from bulkmig.doctor.check import Check, lacking
 from bulkmig.doctor.schemas import AUDIT_LOG, read_columns, written_columns
 from bulkmig.ledger import schema
-from bulkmig.postgres.catalogue import read_catalogue
+from bulkmig.postgres.catalogue import BARRED, read_catalogue, told
 from bulkmig.postgres.session import Connection
 from bulkmig.target import graph
 from bulkmig.target.scope import Scope
@@ -73,11 +73,9 @@ async def source(connection: Connection) -> list[Check]:
     _, refused = await read_catalogue(connection, sorted(wanted))
     tables = await connection.fetch(_TABLES)
     problems, _ = await _around(connection, wanted)
-    problems += [
-        f"column {table}.{column} may not be read"
-        for table, column in sorted(refused)
-        if column in wanted[table]
-    ]
+    for table, columns in sorted(wanted.items()):
+        barred = {column: f"{BARRED} read" for column in columns if (table, column) in refused}
+        problems += told(table, columns, barred)
     problems += _hidden(tables, {t["name"] for t in tables if t["plain"] and t["relname"] in wanted})
     log = next((t for t in tables if t["relname"] == AUDIT_LOG and t["plain"]), None)
     unread = (

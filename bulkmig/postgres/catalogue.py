@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from bulkmig._core.unit import Catalogue, TargetColumn
 from bulkmig.postgres.session import Connection
+
+MISSING, BARRED = "is missing", "may not be"
 
 # The tables are those that an unqualified name finds, as every statement of bulkmig uses it. A domain holds
 # what the type does that it is made of.
@@ -43,6 +45,14 @@ async def read_catalogue(
         if row["lacks"]:
             refused[row["relname"], row["attname"]] = row["lacks"]
     return found, refused
+
+
+def told(table: str, columns: Collection[str], faults: Mapping[str, str]) -> list[str]:
+    """What is wrong with columns of a table; once for the table, where all of them may not be used alike."""
+    first = next(iter(faults.values()), "")
+    if len(faults) == len(columns) and set(faults.values()) == {first} and first.startswith(BARRED):
+        return [f"table {table} {first}"]
+    return [f"column {table}.{column} {what}" for column, what in faults.items()]
 
 
 def _limits(type_: str, modifier: int) -> tuple[int | None, int | None]:

@@ -59,7 +59,7 @@ async def retry(
         check(settings), on_error="quarantine", continue_on_error=True, dry_run=False
     )
     report = Report("quarantine retry", str(uuid4()), memory_bound=settings.memory)
-    async with both(settings, writing=True, needs_ledger=True, listen=listen) as ends:
+    async with both(settings, writing=True, listen=listen) as ends:
         selected, companies = await _concerned(ends, vessels)
         await access.check(
             ends.target,
@@ -97,7 +97,7 @@ def _uuid(vessel: str) -> str:
 async def _concerned(ends: Ends, vessels: Sequence[str]) -> tuple[list[Vessel], set[str]]:
     """The vessels with quarantined rows that the source still has, and the companies of quarantined users.
     Raises UsageError where one that was named is neither in quarantine nor in the source."""
-    entries = await ends.target.fetch(_ENTRIES, list(vessels))
+    entries = await ends.target.fetch(_ENTRIES, list(vessels)) if ends.ledger else ()
     wanted = {row["vessel_id"] for row in entries if row["vessel_id"]}
     unlisted = sorted(set(vessels) - wanted)
     there = await ends.holder.fetch(

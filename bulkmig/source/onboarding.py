@@ -8,7 +8,7 @@ from typing import Any
 from bulkmig._core.declare import Entity
 from bulkmig._core.unit import Catalogue
 from bulkmig.errors import BulkmigError, PreflightError
-from bulkmig.postgres.catalogue import read_catalogue
+from bulkmig.postgres.catalogue import BARRED, MISSING, read_catalogue, told
 from bulkmig.postgres.session import Connection
 
 # What SET TRANSACTION SNAPSHOT says, depending on the version and on how its holder went.
@@ -90,15 +90,12 @@ async def catalogue(connection: Connection, entities: Sequence[Entity]) -> Catal
     problems = []
     for entity in entities:
         if entity.source not in found:
-            problems.append(f"table {entity.source} is missing")
+            problems.append(f"table {entity.source} {MISSING}")
             continue
-        for column in entity.columns:
-            if column.sql:
-                continue
-            if column.name not in found[entity.source]:
-                problems.append(f"column {entity.source}.{column.name} is missing")
-            elif (entity.source, column.name) in unreadable:
-                problems.append(f"column {entity.source}.{column.name} may not be read")
+        columns = [column.name for column in entity.columns if not column.sql]
+        faults = {name: MISSING for name in columns if name not in found[entity.source]}
+        faults |= {name: f"{BARRED} read" for name in columns if (entity.source, name) in unreadable}
+        problems += told(entity.source, columns, faults)
     if problems:
         raise PreflightError(
             "the source is not as bulkmig reads it: " + "; ".join(problems),

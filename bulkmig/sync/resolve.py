@@ -51,6 +51,12 @@ _DECIDED = """
 SELECT id::text FROM bulkmig.conflicts
  WHERE status = 'resolved' AND strategy = $2 AND id::text = ANY ($1::text[])
 """
+_RESOLVED = """
+UPDATE bulkmig.conflicts
+   SET status = 'resolved', resolved_at = clock_timestamp(), run_id = $2::text::uuid, strategy = $3,
+       fields = $4
+ WHERE id = $1::text::uuid
+"""
 
 
 async def listed(
@@ -173,16 +179,14 @@ async def _resolve(
     async with transaction(target):
         await target.execute("SELECT pg_advisory_xact_lock($1)", lock_key(vessel or NIL))
         made, sources = Plan(), {}
+        strategy = _WINS[take] if take and not fields else "manual"
+        decided: list[tuple[str, str, str, str]] = []
         for row in await target.fetch(_OPEN, ids):
             sources[row["target_id"]] = row["source_id"]
-            await _decide(target, types, made, dict(row), take, fields)
+            said = await _decide(target, types, made, dict(row), take, fields)
+            decided.append((row["id"], own.run_id, strategy, said))
         done = await _carry_out(target, own, types, vessel, made, sources)
-        await target.execute(
-            "UPDATE bulkmig.conflicts SET status = 'resolved', resolved_at = clock_timestamp(),"
-            " run_id = $2::text::uuid WHERE id = ANY ($1::text[]::uuid[])",
-            ids,
-            own.run_id,
-        )
+        await target.executemany(_RESOLVED, decided)  # after the checkpoint, which has them open
         # What the source did meanwhile was left aside: the next sync looks at the vessel anew.
         await target.execute("DELETE FROM bulkmig.seen WHERE vessel_id = $1::text::uuid", vessel)
         summary = f"{len(ids)} conflicts"
@@ -205,7 +209,8 @@ async def _decide(
     found: dict[str, Any],
     take: Side | None,
     fields: Mapping[str, Literal["source", "target"]],
-) -> None:
+) -> str:
+    """Plans what becomes of a conflict's row; returns its fields as they are recorded with that."""
     of, source_id, id_ = entity(found["entity"]), found["source_id"], found["target_id"]
     part = made.parts[of.name]
     written = await base.among(target, [found["vessel_id"] or NIL], of.name, [source_id])
@@ -232,12 +237,7 @@ async def _decide(
         if not equal(of, result, source) and result is not None:
             part.stands[source_id] = result
     decided = Conflict(found["kind"], known or source or was or _NOTHING, source, was, result, "", False)
-    await target.execute(
-        "UPDATE bulkmig.conflicts SET fields = $2, strategy = $3 WHERE id = $1::text::uuid",
-        found["id"],
-        conflicts.seal(target, found["id"], found["vessel_id"], conflicts.fields(of, decided)),
-        _WINS[take] if take and not fields else "manual",
-    )
+    return conflicts.seal(target, found["id"], found["vessel_id"], conflicts.fields(of, decided))
 
 
 _NOTHING = Row(frozenset(), {})

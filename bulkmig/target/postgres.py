@@ -10,7 +10,7 @@ from bulkmig._core.parcel import TableLoad
 from bulkmig._core.unit import Catalogue
 from bulkmig.entities import ENTITIES
 from bulkmig.errors import PreflightError
-from bulkmig.postgres.catalogue import read_catalogue
+from bulkmig.postgres.catalogue import BARRED, MISSING, read_catalogue, told
 from bulkmig.postgres.session import Connection
 from bulkmig.sqlite.session import on_file
 from bulkmig.sqlite.unlike import unlike
@@ -38,15 +38,13 @@ async def catalogue(connection: Connection, *, writing: bool) -> Catalogue:
     problems = []
     for table, cells in wanted.items():
         if table not in found:
-            problems.append(f"table {table} is missing")
+            problems.append(f"table {table} {MISSING}")
             continue
+        faults = {column: MISSING for column in cells if column not in found[table]}
         for column in cells:
-            if column not in found[table]:
-                problems.append(f"column {table}.{column} is missing")
-            elif (table, column) in refused:
-                lacks = refused[table, column]
-                verb = "read" if lacks == "SELECT" else "written"
-                problems.append(f"column {table}.{column} may not be {verb}: no {lacks}")
+            if lacks := refused.get((table, column)):
+                faults[column] = f"{BARRED} {'read' if lacks == 'SELECT' else 'written'}: no {lacks}"
+        problems += told(table, cells, faults)
     if file is not None:
         problems += unlike(file.tables)
     if problems:

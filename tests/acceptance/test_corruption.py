@@ -320,6 +320,44 @@ async def test_rows_that_the_portal_added_are_nothing(scene: NewScene) -> None:
     assert (report.verified.difference_count, report.verified.drift, report.verified.stale) == (0, 0, 0)
 
 
+async def test_documents_that_the_portal_lists_for_vessels_too_are_no_difference(scene: NewScene) -> None:
+    here = await scene()
+    link = "INSERT INTO vessel_documents (vessel_id, document_id) SELECT v.id, d.id FROM vessels v"
+    await here.db.execute(
+        f"{link} JOIN (SELECT document_id AS id, vessel_id FROM vessel_documents) d"
+        " ON d.vessel_id <> v.id ORDER BY v.id, d.id LIMIT 1"
+    )
+    await here.db.execute(
+        f"{link} JOIN equipment e ON e.vessel_id = v.id JOIN equipment_documents d ON d.equipment_id = e.id"
+        " ORDER BY v.id, d.id LIMIT 1"
+    )
+    report = await here.verify()
+    assert (report.verified.differences, report.verified.drift, report.verified.stale) == ([], 0, 0)
+
+
+async def test_a_document_whose_equipment_left_the_vessel_in_the_source_is_stale(scene: NewScene) -> None:
+    """It is the vessel's now, though nobody has touched it."""
+    here = await scene(fresh=True)
+    documented = await here.db.fetch(
+        "SELECT DISTINCT m.original_id, v.original_id AS vessel FROM equipment_documents d"
+        " JOIN equipment_metadata m USING (equipment_id) JOIN equipment e ON e.id = m.equipment_id"
+        " JOIN (SELECT source_id AS original_id, target_id FROM bulkmig.identities) v"
+        " ON v.target_id = e.vessel_id ORDER BY 1"
+    )
+    gone, moved, broken = (row["original_id"] for row in documented[:3])
+    other = next(row["vessel"] for row in documented if row["vessel"] != documented[1]["vessel"])
+    source = await asyncpg.connect(here.origin.url)
+    try:
+        await source.execute("DELETE FROM equipment WHERE id = $1", gone)
+        await source.execute("UPDATE equipment SET vessel_id = $2 WHERE id = $1", moved, other)
+        await source.execute("UPDATE equipment SET name = '' WHERE id = $1", broken)
+    finally:
+        await source.close()
+    report = await here.verify()
+    assert (report.verified.differences, report.verified.drift) == ([], 0)
+    assert (report.verified.stale > 6, report.status) == (True, "completed")
+
+
 async def test_what_changed_in_the_source_since_is_stale_and_no_difference(scene: NewScene) -> None:
     here = await scene(fresh=True)
     source = await asyncpg.connect(here.origin.url)

@@ -111,8 +111,7 @@ async def ends(pg: Server, origin: Origin, maintenance_url: str) -> Ends:
 async def test_a_source_table_that_may_not_be_read_is_named(ends: Ends, role: NewRole) -> None:
     limited = role(ends.source, READ_ALL + "REVOKE SELECT ON documents FROM {role};")
     for error in await ends.refuse_each(migrate, plan, validate, source=limited):
-        assert "documents.file_path may not be read" in error.message
-        assert "equipment" not in error.message.replace("documents.equipment_id", "")
+        assert error.message.endswith("as bulkmig reads it: table documents may not be read")
         assert "GRANT SELECT" in error.hint
 
 
@@ -163,7 +162,10 @@ async def test_what_the_target_lacks_is_named(ends: Ends, change: str, named: st
 @pytest.mark.parametrize(
     ("grants", "named"),
     [
-        (MAY_CREATE + WRITE_ALL + "REVOKE INSERT ON part_details FROM {role};", "part_details"),
+        (
+            MAY_CREATE + WRITE_ALL + "REVOKE INSERT ON part_details FROM {role};",
+            "as bulkmig writes it: table part_details may not be written: no INSERT",
+        ),
         (
             MAY_CREATE + WRITE_ALL + "REVOKE INSERT ON users FROM {role};"
             "GRANT INSERT (id, company_id, email, password_hash, first_name, last_name, role, avatar_url,"

@@ -149,3 +149,13 @@ async def test_a_document_that_the_portal_has_changed_goes_back_to_its_equipment
     assert (await retried(config)).updated["equipment_documents"] == 0
     done = await sync(config, ALL)
     assert (done.status, done.conflicts["source_wins"] > 0) == ("completed", True)
+
+
+@pytest.mark.files_too
+async def test_in_a_portal_that_nothing_was_migrated_into_there_is_nothing_to_retry(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """The ledger is created, as by every command that writes."""
+    report = await retried(settings(await fleets(SPEC), maintenance_url))
+    assert (report.selected, report.inserted.total()) == (0, 0)
+    assert await fetchval(maintenance_url, "SELECT command FROM bulkmig.runs") == "quarantine retry"

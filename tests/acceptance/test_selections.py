@@ -9,7 +9,7 @@ from random import Random
 import asyncpg
 import pytest
 
-from bulkmig import Selection, Settings, UsageError, migrate
+from bulkmig import Selection, Settings, UsageError, migrate, sync, verify
 from bulkmig.generate import FleetSpec, generate_portal
 from bulkmig.selection import resolve
 from tests.oracle.compare import compare
@@ -171,3 +171,13 @@ async def test_a_vessel_that_is_named_but_not_approved_is_refused(
     hidden = next(row for row in origin.rows.vessels if row["onboarding_status"] != "APPROVED")
     with pytest.raises(UsageError, match=f"not APPROVED: {hidden['id']}"):
         await migrate(settings(origin, maintenance_url), Selection(vessels=(hidden["id"] or "",)))
+
+
+@pytest.mark.files_too
+async def test_a_fleet_of_no_vessel_is_migrated_synchronised_and_verified(
+    onboarding_url: str, maintenance_url: str
+) -> None:
+    config = Settings(source=onboarding_url, target=maintenance_url)
+    for command in (migrate, sync, verify):
+        report = await command(config, Selection(all=True))
+        assert (report.status, report.selected, report.verified.difference_count) == ("completed", 0, 0)

@@ -10,6 +10,7 @@ import pytest
 from bulkmig import Selection, migrate, rollback, verify
 from bulkmig.generate import FleetSpec, generate_portal
 from tests.checkpoint.support import (
+    EQUIPMENT_OF,
     a_vessel_with_equipment,
     execute,
     fetchval,
@@ -131,3 +132,31 @@ async def test_with_maintenance_logs_added_since_it_refuses_and_lists_them(
     )
     await undone(config, forced)
     assert apart(before, await state(maintenance_url)) == []
+
+
+@pytest.mark.files_too
+async def test_companies_and_users_of_a_run_wait_until_the_last_of_its_vessels_has_gone_back(
+    fleets: Fleets, maintenance_url: str
+) -> None:
+    """Then all of the run is undone, in however many goes."""
+    origin = await fleets(replace(SPEC, nasty=0.0))
+    config = settings(origin, maintenance_url)
+    before = of_the_portal(await state(maintenance_url))
+    report = await fleets.migrate(origin, config)
+    named = await a_vessel_with_equipment(maintenance_url)
+    await add_logs(maintenance_url)
+    await execute(
+        maintenance_url,
+        f"DELETE FROM maintenance_logs WHERE NOT equipment_id IN (SELECT e.id {EQUIPMENT_OF})",
+        named,
+    )
+    query = "SELECT id FROM companies UNION ALL SELECT id FROM users ORDER BY id"
+    shared = await rows(maintenance_url, query)
+    refused = await rollback(config, run=report.run_id)
+    assert (refused.status, refused.done, refused.failed) == ("refused", len(origin.approved) - 1, 1)
+    assert [failure.vessel_id for failure in refused.failures] == [named, ""]
+    assert "run the same command again" in refused.failures[1].error
+    assert await rows(maintenance_url, query) == shared
+    forced = await rollback(config, run=report.run_id, force=True)
+    assert (forced.status, forced.failures) == ("completed", [])
+    assert apart(before, of_the_portal(await state(maintenance_url))) == []

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from collections import Counter
 from pathlib import Path
 from uuid import uuid4
 
@@ -136,6 +137,17 @@ def test_what_ended_a_run_before_its_end_is_said_whatever_the_command(
     report.fail("the target is lost", "run the same command again")
     Call(Settings(), None, as_json, False, False, "text", "info", {}).tell(report)
     assert capsys.readouterr().err == "error: the target is lost\n  hint: run the same command again\n"
+
+
+def test_people_read_how_many_rows_went_and_how_many_conflicts_there_were(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = Report("sync", deleted=Counter(equipment=3), conflicts=Counter(open=1, merge=2))
+    Call(Settings(), None, False, False, False, "text", "info", {}).tell(report)
+    said = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["table", "inserted", "updated", "deleted"] in said
+    assert ["equipment", "0", "0", "3"] in said
+    assert ["conflicts", "2", "decided,", "1", "open"] in said
 
 
 def test_no_command_tells_of_a_run_in_a_way_of_its_own() -> None:

@@ -282,8 +282,8 @@ class Session:
         taken: set[str | None] = set()
         steps: dict[str | None, tuple[State, State]] = {}
         for change in chosen:
-            if change.vessel in taken:
-                continue
+            if change.vessel in taken or (change.vessel is None and wanted == "refused"):
+                continue  # companies and users wait for the last vessel
             group = {one.vessel for one in self.history.joined(change)}
             taken |= group
             try:

@@ -162,7 +162,7 @@ async def test_each_privilege_that_is_taken_away_is_named_before_anything_is_tou
     for number, (end, privilege, table) in enumerate(some(NEEDED)):
         url, role = (onboarding_url, READER) if end == "source" else (maintenance_url, WRITER)
         await execute(url, f"REVOKE {privilege} FROM {role}")
-        named = rf"{table}\.\w+ may not be {'read' if end == 'source' else ''}"
+        named = rf"table {table} may not be {'read' if end == 'source' else ''}"
         named += "" if end == "source" else rf".*{privilege.partition(' ')[0]}"
         with pytest.raises(PreflightError, match=named):
             await COMMANDS[number % len(COMMANDS)](least)

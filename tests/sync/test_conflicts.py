@@ -241,6 +241,17 @@ async def test_a_document_that_both_sides_put_elsewhere_is_in_one_place(pairs: l
     assert await fetchval(config.target, "SELECT count(*) FROM vessel_documents") == 0
 
 
+async def test_a_decision_that_is_rolled_back_leaves_the_conflict_as_it_was(pair: Pair) -> None:
+    await pair.source("name = 'source', manufacturer = 'source'")
+    await pair.portal("name = 'target', location = 'target'")
+    await pair.sync("manual")
+    before = await listed(pair.config)
+    report = await resolve(pair.config, [before[0]["id"]], take="source")
+    assert await listed(pair.config, "open") == []
+    assert (await rollback(pair.config, run=report.run_id)).status == "completed"
+    assert await listed(pair.config) == before
+
+
 @pytest.mark.parametrize("take", ["source", "target"])
 async def test_a_resolution_takes_a_whole_side(pair: Pair, take: Any) -> None:
     await pair.source("name = 'source', manufacturer = 'source'")
