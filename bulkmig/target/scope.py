@@ -35,7 +35,8 @@ class TargetTable(Struct, frozen=True):
 class Scope(Struct):
     """The tables whose rows belong to a root (a vessel, a company), parents before children.
 
-    `owner`: by which foreign key a table's rows belong; `link`: (link's key to the table, the link table);
+    `owner`: by which foreign key a table's rows belong; `link`: by which key of a link table they do, where
+    that one names nothing: a document of equipment is its vessel's, whatever others the portal lists it for;
     `loose`: foreign keys whose parents may come after their children, and so are set last."""
 
     root: str
@@ -62,11 +63,14 @@ class Scope(Struct):
         owned = self._owned(owner, ids, alias) if owner is not None else ""
         if link is None:
             return owned
-        listed = f"SELECT {inner}.{link.column} FROM {link.child} {inner} WHERE " + self._rows(
-            link.child, ids, inner
-        )
+        listed = f"SELECT {inner}.{link.column} FROM {link.child} {inner}"
+        where = self._rows(link.child, ids, inner)
         if owner is None:
-            return f"{alias}.{link.parent_column} IN ({listed})"
+            return f"{alias}.{link.parent_column} IN ({listed} WHERE {where})"
+        listed += (
+            f" JOIN {table} {inner}l ON {inner}l.{link.parent_column} = {inner}.{link.column}"
+            f" WHERE {inner}l.{owner.column} IS NULL AND {where}"
+        )
         mine = (
             f"SELECT {inner}.{link.parent_column} FROM {table} {inner} WHERE {self._owned(owner, ids, inner)}"
         )
@@ -108,6 +112,7 @@ class Scope(Struct):
             ways.append(
                 f"SELECT p.owner, t.{column} AS key FROM {table} t"
                 f" JOIN ({listed}) p ON p.key = t.{link.parent_column}"
+                + (f" WHERE t.{owner.column} IS NULL" if owner is not None else "")
             )
         return " UNION ALL ".join(ways)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from bulkmig import Settings, verify
+from bulkmig import Settings, rollback, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval
@@ -116,3 +116,17 @@ async def test_a_listing_that_is_due_again_waits_for_the_next_sync(config: Setti
         assert (report.exit_status, report.verified.difference_count, report.verified.drift) == (0, 0, 0)
         assert report.verified.stale == 2
         await sync(replace(config, full=True), ALL)
+
+
+async def test_a_way_back_leaves_what_hangs_on_equipment_of_another_vessel(
+    config: Settings, document: str
+) -> None:
+    await listed(config, "d.equipment_id IS NOT NULL")
+    others = "SELECT count(*) FROM equipment_documents d JOIN document_details e ON e.document_id = d.id"
+    vessel = str(
+        await fetchval(config.source, f"SELECT max(vessel_id::text) FROM documents WHERE id <> '{document}'")
+    )
+    due = await fetchval(config.source, f"SELECT count(*) FROM documents WHERE vessel_id <> '{vessel}'")
+    report = await rollback(config, vessel=vessel, force=True)
+    assert report.status == "completed"
+    assert await fetchval(config.target, others) == due
