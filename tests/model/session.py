@@ -297,8 +297,8 @@ class Session:
         if report.status != wanted:
             self.fail([f"rollback is {report.status}, expected {wanted}: {report.failures} {report.refused}"])
         self.stayed = self.stayed or bool(report.notes.get("stayed"))
-        if report.status == "completed":
-            await self._learn_what_waits(chosen, [before, *(after for _, after in steps.values())])
+        if went := [change for change in chosen if change.vessel in steps]:
+            await self._learn_what_waits(went, [before, *(after for _, after in steps.values())])
         for ref in before.base.keys() - self.state.base.keys():
             if ref.entity == "critical_part" and now_on(self.onboarding, ref) != before.base[ref].vessel:
                 self.mirror.ids.pop(ref, None)  # it will be new on the vessel that the source has it on
