@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import uuid4
+
+import polars as pl
 
 from bulkmig._core.stop import Stop
 from bulkmig.config import Settings, check
@@ -11,6 +14,8 @@ from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet.beginning import decided, site
 from bulkmig.fleet.ending import to_its_end
 from bulkmig.fleet.run import Run
+from bulkmig.ledger import base
+from bulkmig.ledger.write import NIL
 from bulkmig.postgres.session import Connection
 from bulkmig.preflight import both, joined
 from bulkmig.processes import Job, Share
@@ -60,7 +65,9 @@ async def verify(
         compared: set[str] = set()
 
         async def compare() -> None:
-            fleet = await decided(settings, ends, written, state, on_error="quarantine")
+            fleet = await decided(
+                settings, ends, written, state, on_error="quarantine", after=partial(_emails, ends.target)
+            )
             fleet.leave_deleted_users()
             comparison = Comparison(
                 site=run.site,
@@ -78,6 +85,17 @@ async def verify(
             listen(PhaseStarted("verification", len(due)))
             await run.step("verification", compare)
     return report
+
+
+async def _emails(target: Connection, users: pl.DataFrame) -> dict[str, str]:
+    """Target id -> e-mail that these users, who are loaded, would get from a sync: who can't have it,
+    since it is taken, keeps what was last written."""
+    written = await base.among(target, [NIL], "user", users["source_id"].to_list()) if users.height else None
+    if written is None:
+        return {}
+    before = written.select("source_id", pl.col("users.email").alias("before"))
+    changed = users.join(before, on="source_id").filter(pl.col("users.email") != pl.col("before"))
+    return dict(changed.select("@id", "users.email").iter_rows())
 
 
 async def verify_share(job: Job, vessels: list[Vessel], listen: Listener, stop: Stop) -> Share:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 
 from bulkmig._core.declare import Entity
 from bulkmig.checkpoint import others
 from bulkmig.checkpoint.parts import Owner
-from bulkmig.entities import ENTITIES
+from bulkmig.entities import ENTITIES, TABLES
 from bulkmig.ledger import base
 from bulkmig.postgres.session import keys_of
 from bulkmig.sync import held
@@ -116,23 +116,30 @@ async def _spare_vessel(step: Step, part: Part) -> None:
 
 
 async def _note_hanging(
-    means: Means, table: str, ids: Iterable[str], removed: defaultdict[str, set[str]]
+    means: Means, table: str, ids: Collection[str], removed: defaultdict[str, set[str]], goes: str = ""
 ) -> None:
-    """Notes the keys of rows that go along by the target's cascades."""
+    """Notes the keys of rows that go along by the target's cascades with rows of a table: with these (target
+    ids), or with those under a condition over `t` and the ids."""
+    own, these = means.graph.tables[table].key[0], "ANY ($1::text[]::uuid[])"
     for fk in means.graph.vessels.into(table):
-        if not fk.cascades:
-            continue
         child = means.graph.tables[fk.child]
-        key = ", ".join(f"{column}::text" for column in child.key)
+        if not fk.cascades or not child.key:
+            continue  # where rows of the vessel have no key, no rollback is possible
+        if fk.parent_column == own and not goes:
+            hangs = f"t.{fk.column} = {these}"
+        else:
+            parents = f"SELECT t.{fk.parent_column} FROM {table} t WHERE {goes or f't.{own} = {these}'}"
+            hangs = f"t.{fk.column} IN ({parents})"
+        key = ", ".join(f"t.{column}::text" for column in child.key)
         rows = await means.connection.fetch(
-            f"SELECT concat_ws('/', {key}) AS id FROM {fk.child}"
-            f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
-            list(ids),
+            f"SELECT concat_ws('/', {key}) AS id FROM {fk.child} t WHERE {hangs}", list(ids)
         )
         new = {row["id"] for row in rows} - removed[fk.child]
         removed[fk.child] |= new
-        if new and len(child.key) == 1:
+        if new and fk.child in TABLES and len(child.key) == 1:
             await _note_hanging(means, fk.child, new, removed)
+        elif new:  # the portal's own keys may be of any type
+            await _note_hanging(means, fk.child, ids, removed, hangs)
 
 
 async def forget_hanging(steps: Sequence[Step]) -> None:

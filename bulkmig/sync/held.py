@@ -41,8 +41,9 @@ async def by_logs(connection: Connection, graph: Graph, ids: Collection[str]) ->
     for fk in graph.vessels.into("equipment") if ids else ():
         if fk.child not in _TABLES:
             rows = await connection.fetch(
-                f"SELECT DISTINCT {fk.column}::text AS id FROM {fk.child}"
-                f" WHERE {fk.column} = ANY ($1::text[]::uuid[])",
+                f"SELECT DISTINCT e.id::text AS id FROM {fk.child} t"
+                f" JOIN equipment e ON e.{fk.parent_column} = t.{fk.column}"
+                " WHERE e.id = ANY ($1::text[]::uuid[])",
                 list(ids),
             )
             used.update(row["id"] for row in rows)
@@ -64,7 +65,7 @@ async def by_rows(
         owner = "t" if "vessel_id" in graph.tables[fk.child].columns else "e"
         rows = await connection.fetch(
             f"SELECT t.id::text AS id, e.id::text AS equipment, {owner}.vessel_id::text AS vessel"
-            f" FROM {fk.child} t JOIN equipment e ON e.id = t.{fk.column}"
+            f" FROM {fk.child} t JOIN equipment e ON e.{fk.parent_column} = t.{fk.column}"
             " WHERE e.id = ANY ($1::text[]::uuid[])",
             list(ids),
         )
@@ -128,9 +129,10 @@ async def anything_left(connection: Connection, graph: Graph, vessel: str) -> bo
         if table.name not in own
     ]
     left += [
-        f"EXISTS (SELECT FROM {fk.child} t WHERE t.{fk.column}::text = '{vessel}')"
+        f"EXISTS (SELECT FROM {fk.child} t JOIN {scope.root} v ON v.{fk.parent_column} = t.{fk.column}"
+        f" WHERE v.{scope.key} = '{vessel}'::uuid)"
         for fk in scope.into(scope.root)
-        if fk.child not in scope
+        if fk.child not in own
     ]
     found: bool = await connection.fetchval(f"SELECT {' OR '.join(left)}")
     return found

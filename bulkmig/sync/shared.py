@@ -28,7 +28,7 @@ from bulkmig.sync.step import Applied, Means, Step
 from bulkmig.target.graph import Graph
 from bulkmig.vessel_load import LoadOptions
 
-_REFERRED = "EXISTS (SELECT FROM {child} c WHERE c.{column} = t.id)"
+_REFERRED = "EXISTS (SELECT FROM {child} c WHERE c.{column} = t.{parent_column})"
 
 
 async def change(target: Connection, fleet: Fleet, options: LoadOptions, rules: Rules) -> Applied:
@@ -223,8 +223,9 @@ async def _portals_own(target: Connection, graph: Graph, users: list[str]) -> se
             continue
         own = f" AND substr(c.id::text, 15, 2) <> '8{written[fk.child]}'" if fk.child in written else ""
         rows = await target.fetch(
-            f"SELECT DISTINCT c.{fk.column}::text AS id FROM {fk.child} c"
-            f" WHERE c.{fk.column} = ANY ($1::text[]::uuid[]){own}",
+            f"SELECT DISTINCT u.id::text AS id FROM {fk.child} c"
+            f" JOIN users u ON u.{fk.parent_column} = c.{fk.column}"
+            f" WHERE u.id = ANY ($1::text[]::uuid[]){own}",
             users,
         )
         found.update(row["id"] for row in rows)
@@ -239,7 +240,7 @@ async def _referred(
         if fk.child not in but and ids:
             rows = await target.fetch(
                 f"SELECT t.id::text AS id FROM {table} t WHERE t.id = ANY ($1::text[]::uuid[]) AND "
-                + _REFERRED.format(child=fk.child, column=fk.column),
+                + _REFERRED.format(child=fk.child, column=fk.column, parent_column=fk.parent_column),
                 ids,
             )
             found.update(row["id"] for row in rows)

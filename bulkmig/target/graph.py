@@ -1,9 +1,9 @@
 """Which tables of the target belong to vessels, told by its own foreign keys.
 
 A row belongs to the vessel that its shortest chain of foreign keys leads to; so do documents that a link
-table (a primary key made of two foreign keys) lists for it, if they hang on nothing else. Companies and users belong to no vessel, even
-where the portal lets them refer to one. Tables that only the portal knows are found like the contract's,
-which is why nothing that hangs on a vessel is forgotten.
+table (a primary key made of two foreign keys) lists for it, if they hang on nothing else. Companies and users
+belong to no vessel, even where the portal lets them refer to one. Tables that only the portal knows are found
+like the contract's, which is why nothing that hangs on a vessel is forgotten.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import uuid4
+
 import msgspec
 
 from bulkmig import Settings, migrate, verify
@@ -134,3 +136,35 @@ async def test_a_reference_that_went_with_equipment_comes_back_in_the_sync_that_
     assert (await sync(config, ALL)).exit_status == 0
     assert await fetchval(maintenance_url, there) == 2
     assert (await verify(config, ALL)).verified.difference_count == 0
+
+
+async def test_users_whose_e_mails_are_taken_one_after_the_other_are_as_recorded_and_not_stale(
+    origin: Origin, config: Settings
+) -> None:
+    """The first would have the portal's own user's, the second the first one's, which he keeps."""
+    loaded = (
+        "SELECT i.source_id::text FROM bulkmig.identities i JOIN users u ON u.id = i.target_id ORDER BY 1"
+    )
+    first, second = (await rows(config.target, loaded))[:2]
+    kept = await fetchval(origin.url, f"SELECT email FROM users WHERE id = '{first}'")
+    company, own = (str(uuid4()) for _ in range(2))
+    await execute(
+        config.target, f"INSERT INTO companies (id, name, slug) VALUES ('{company}', 'Own', 'the-portal-s')"
+    )
+    await execute(
+        config.target,
+        "INSERT INTO users (id, company_id, email, role)"
+        f" VALUES ('{own}', '{company}', 'taken@example.org', 'admin')",
+    )
+    before = await state(config.target)
+    await execute(origin.url, f"UPDATE users SET email = 'taken@example.org' WHERE id = '{first}'")
+    await execute(origin.url, f"UPDATE users SET email = '{kept}' WHERE id = '{second}'")
+    report = await sync(config, ALL)
+    assert (report.status, report.verified.differences) == ("completed", [])
+    assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
+    found = (await verify(config, ALL)).verified
+    assert (found.difference_count, found.drift, found.stale) == (0, 0, 0)
+    await execute(config.target, f"DELETE FROM users WHERE id = '{own}'")
+    found = (await verify(config, ALL)).verified
+    assert (found.difference_count, found.drift, found.stale > 0) == (0, 0, True)
+    assert (await sync(config, ALL)).updated["users"] == 2
