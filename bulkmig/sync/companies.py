@@ -74,7 +74,7 @@ class Companies:
         if whole:
             self.run.report.held_back += len(held) + len(whole)
             self.run.report.findings["warning", BRAKE] += 1
-            gone = {"company": set(), "user": gone["user"] - held}
+            gone = {"company": gone["company"] - whole, "user": gone["user"] - held}
         if any(gone.values()):
             done = await shared.delete(target, gone, self.run.options(), self.rules)
             done.count_into(self.run.report)

@@ -8,6 +8,7 @@ from tests.model.session import Session
 from tests.oracle.draft import Ref
 from tests.sync.beside_the_model.scene import (
     ANN,
+    BLUE,
     CRANE,
     DAVIT,
     OF_PUMP,
@@ -20,6 +21,7 @@ from tests.sync.beside_the_model.scene import (
     TWO,
     VALVE,
     WINCH,
+    add,
     move,
     portal,
     source,
@@ -168,3 +170,22 @@ async def test_a_vessel_goes_with_the_one_whose_equipment_a_decision_left_on_it(
         await source_steps.delete_row(session, "vessels", vessel)
     await session.sync(Options("sync", allow_deletions=True))
     assert not session.state.is_there(Ref("vessel", ONE))
+
+
+async def test_a_company_that_was_in_use_goes_though_the_brake_holds_another(session: Session) -> None:
+    red = await add(session, "companies", name="Red", code="RED")
+    five = await add(session, "vessels", company_id=red, name="Five", imo_number="9241061")
+    await source(session, "vessels", five, onboarding_status="APPROVED")
+    await sync(session)
+    unit = session.state.unit(Ref("company", red))
+    assert unit is not None
+    await portal_steps.add(session, "users", 0, 3, {"company_id": unit["companies"]["id"]})
+    (own,) = [row["id"] for row in session.state.tables.rows("users") if not isinstance(row["id"], Ref)]
+    await source_steps.delete_row(session, "companies", red)
+    await session.sync(Options("sync", allow_deletions=True))
+    assert session.state.is_there(Ref("company", red)), "somebody of the portal's is left"
+    await portal_steps.delete_row(session, "users", own)
+    await source_steps.delete_row(session, "companies", BLUE)
+    await session.sync(Options("sync"))
+    assert session.state.is_there(Ref("company", BLUE)), "the brake holds"
+    assert not session.state.is_there(Ref("company", red))
