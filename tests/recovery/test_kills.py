@@ -337,7 +337,7 @@ IN_THE_LONG_FORM: dict[str, str] = {
     "checkpoint/stage.py:_remove": "undo",
     "sync/conflicts.py": "move",
     "sync/resolve.py:_resolve": "resolve",
-    "sync/resolve.py:_decide": "resolve",
+    "sync/resolve.py": "resolve",
     "checkpoint/retention.py": "prune",
     "checkpoint/retention.py:prune": "prune",
 }

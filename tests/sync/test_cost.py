@@ -24,7 +24,9 @@ from tests.sync.statements import Statements, counted
 MOST = {"source": 15, "target": 52}
 MOST_OF_SETS = {"source": 15, "target": 15}
 OF_ONE_ROW = r"runs|audit_head|audit_chain|audit|migrations|keys|access"
-OF_SETS = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE) (?!bulkmig\.({OF_ONE_ROW})\b|pg_|unnest|begun|ended)\w+")
+OF_SETS = re.compile(
+    rf"\b(FROM|JOIN|INTO|UPDATE) (?!bulkmig\.({OF_ONE_ROW})\b|pg_|unnest|begun|ended|made_of|LATERAL)\w+"
+)
 ALL = Selection(all=True)
 
 
