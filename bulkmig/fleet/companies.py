@@ -49,7 +49,7 @@ async def _write(run: Run, due: list[Vessel], *, everything: bool, companies: Co
         after=run.after,
     )
     if run.syncs:
-        # As in decide/fleet.py, and so are companies.
+        # Companies and users whom the portal deleted are the conflict strategy's to bring back.
         for of in ("company", "user"):
             fleet.present[of] = fleet.present.get(of, frozenset()) | fleet.deleted[of]
     else:

@@ -67,10 +67,12 @@ class Scope(Struct):
         where = self._rows(link.child, ids, inner)
         if owner is None:
             return f"{alias}.{link.parent_column} IN ({listed} WHERE {where})"
-        listed += (
-            f" JOIN {table} {inner}l ON {inner}l.{link.parent_column} = {inner}.{link.column}"
-            f" WHERE {inner}l.{owner.column} IS NULL AND {where}"
+        # No join, of which the planner could choose the way: it might read the whole table for each vessel.
+        hangs = (
+            f"SELECT {inner}l.{owner.column} FROM {table} {inner}l"
+            f" WHERE {inner}l.{link.parent_column} = {inner}.{link.column}"
         )
+        listed += f" WHERE {where} AND ({hangs}) IS NULL"
         mine = (
             f"SELECT {inner}.{link.parent_column} FROM {table} {inner} WHERE {self._owned(owner, ids, inner)}"
         )
