@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from bulkmig.encode import read_base
 from bulkmig.entities import entity
 from bulkmig.ledger import base
-from bulkmig.postgres.session import Connection
+from bulkmig.ledger.locks import LOCK_VESSELS, lock_keys
+from bulkmig.postgres.session import Connection, transaction
 from bulkmig.selection import Vessel
 from bulkmig.vessel_load import Loaded
+
+_AT_ONCE = 500  # vessels whose locks one transaction holds: a server has some thousands for all sessions
 
 _MARKS = """
 SELECT v.vessel_id::text AS id, v.state, v.phase, coalesce(v.error, '') AS error, v.seconds,
@@ -35,10 +38,21 @@ SELECT entity, count(*) AS n FROM bulkmig.quarantine
 
 
 async def recount(connection: Connection, run_id: str, vessels: Iterable[Vessel]) -> list[Loaded]:
-    """What became of those of these vessels that the run has marked."""
+    """What became of those of these vessels that the run has marked. The COMMIT of who died may be under way
+    to the server still: its vessel's lock is waited for."""
+    found, left = [], list(vessels)
+    while left:
+        some, left = left[:_AT_ONCE], left[_AT_ONCE:]
+        async with transaction(connection):
+            await connection.execute(LOCK_VESSELS, lock_keys(vessel.id for vessel in some))
+            found += await _marked(connection, run_id, some)
+    return found
+
+
+async def _marked(connection: Connection, run_id: str, vessels: Sequence[Vessel]) -> list[Loaded]:
     by_id = {vessel.id: vessel for vessel in vessels}
     found = []
-    for mark in await connection.fetch(_MARKS, run_id, list(by_id)) if by_id else ():
+    for mark in await connection.fetch(_MARKS, run_id, list(by_id)):
         result = Loaded(by_id[mark["id"]], mark["state"], phase=mark["phase"], error=mark["error"])
         result.seconds, result.pending = mark["seconds"], mark["pending"]
         for severity, code, n in await connection.fetch(_FINDINGS, run_id, mark["id"]):

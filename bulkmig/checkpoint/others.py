@@ -91,7 +91,7 @@ async def bring_back(
         )
         await copy_part(connection, "part_rows", part)
         if table.name in WAITING:
-            await _without_forgotten(connection, table)
+            await _only_waiting(connection, table)
         there = "".join(f" AND (w.{fk.column} IS NULL OR {_there(fk)})" for fk in keys)
         columns = ", ".join(table.columns)
         rows = await connection.fetch(
@@ -127,23 +127,21 @@ async def bring_back(
     return Counter({name: len(ids) for name, ids in back.items()})
 
 
-async def _without_forgotten(connection: Connection, table: TargetTable) -> None:
-    """Leaves out which of bulkmig's own `part_rows` neither wait nor count as written any more: the source
-    has deleted them since, or their vessel went back to before them."""
+async def _only_waiting(connection: Connection, table: TargetTable) -> None:
+    """Leaves out which of bulkmig's own `part_rows` don't wait any more: the source has deleted them since,
+    or their vessel went back to before them, or they have come back and the portal has deleted them."""
     key, (entity, _) = table.key[0], WAITING[table.name]
     rows = await connection.fetch(f"SELECT {key}::text AS id FROM part_rows")
     own = [row["id"] for row in rows if waits(table.name, row["id"])]
     known: set[str] = set()
-    for owner, found in (await _sources(connection, table, own)).items():
-        sources = [source for _, source in found]
+    for found in (await _sources(connection, table, own)).values():
         pending = await connection.fetch(
             "SELECT source_id::text AS id FROM bulkmig.pending"
             " WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
             entity,
-            sources,
+            [source for _, source in found],
         )
-        written = await base.among(connection, [owner], entity, sources)
-        there = {row["id"] for row in pending} | set(() if written is None else written["source_id"])
+        there = {row["id"] for row in pending}
         known |= {id_ for id_, source in found if source in there}
     await connection.execute(
         f"DELETE FROM part_rows WHERE {key} = ANY ($1::text[]::uuid[])", sorted(set(own) - known)

@@ -29,6 +29,8 @@ async def struck(work: Workload, occurrence: int, when: str, whom: str) -> None:
                 await hold.reached()
                 if whom == "a child":
                     os.kill(started.children()[0], signal.SIGKILL)
+                    # Its COMMIT may be under way still: who counts waits for what becomes of it.
+                    await waits_for_a_lock(target, started)
                     hold.release()
                     ended = await started.ended()
                     assert ended.status in (0, 1, 4), sentences([ended])

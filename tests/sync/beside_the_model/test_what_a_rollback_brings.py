@@ -10,7 +10,9 @@ from tests.sync.beside_the_model.scene import (
     BLUE,
     GREEN,
     OF_PUMP,
+    OF_RADAR,
     OF_WINCH,
+    ONE,
     PUMP,
     RADAR,
     THREE,
@@ -111,3 +113,18 @@ async def test_what_a_run_has_brought_to_another_vessel_meanwhile_is_not_taken_f
     assert session.runs[-1].status == "completed"
     await sync(session)
     assert session.runs[-1].verified.difference_count == 0
+
+
+async def test_a_reference_that_had_come_back_and_that_the_portal_deleted_since_stays_deleted(
+    session: Session,
+) -> None:
+    """It is another vessel's: it went when this one went back, and came with the way forward again."""
+    reference = Ref("cross_reference", OF_RADAR["cross_references"])
+    await session.rollback_vessel(ONE, force=False)
+    back = session.history.changes[-1]
+    assert not session.state.is_there(reference)
+    await session.rollback(back, force=False)
+    assert session.state.is_there(reference)
+    await portal_steps.delete_row(session, "cross_references", reference)
+    await session.rollback(back, force=True)
+    assert not session.state.is_there(reference)
