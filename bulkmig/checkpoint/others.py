@@ -128,20 +128,23 @@ async def bring_back(
 
 
 async def _only_waiting(connection: Connection, table: TargetTable) -> None:
-    """Leaves out which of bulkmig's own `part_rows` don't wait any more: the source has deleted them since,
-    or their vessel went back to before them, or they have come back and the portal has deleted them."""
+    """Leaves only those of bulkmig's own `part_rows` that wait and count as written. The source has deleted
+    others since, or they have come back and the portal has deleted them, or their vessel went back to before
+    them: what it was given anew since and still waits is for the next run to bring, as the source has it."""
     key, (entity, _) = table.key[0], WAITING[table.name]
     rows = await connection.fetch(f"SELECT {key}::text AS id FROM part_rows")
     own = [row["id"] for row in rows if waits(table.name, row["id"])]
     known: set[str] = set()
-    for found in (await _sources(connection, table, own)).values():
+    for owner, found in (await _sources(connection, table, own)).items():
+        sources = [source for _, source in found]
         pending = await connection.fetch(
             "SELECT source_id::text AS id FROM bulkmig.pending"
             " WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])",
             entity,
-            [source for _, source in found],
+            sources,
         )
-        there = {row["id"] for row in pending}
+        written = await base.among(connection, [owner], entity, sources)
+        there = {row["id"] for row in pending} & set(() if written is None else written["source_id"])
         known |= {id_ for id_, source in found if source in there}
     await connection.execute(
         f"DELETE FROM part_rows WHERE {key} = ANY ($1::text[]::uuid[])", sorted(set(own) - known)

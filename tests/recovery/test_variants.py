@@ -50,7 +50,7 @@ async def struck(work: Workload, occurrence: int, when: str, whom: str) -> None:
     ("when", "occurrence"),
     [
         ("before", 2),
-        *(pytest.param(*c, marks=pytest.mark.long) for c in (("before", 1), ("after", 1), ("after", 3))),
+        *(pytest.param(*c, marks=pytest.mark.long) for c in (("before", 1), ("after", 1), ("after", 2))),
     ],
 )
 async def test_killed_among_two_processes_the_same_command_again_ends_undisturbed(

@@ -11,6 +11,7 @@ from tests.sync.beside_the_model.scene import (
     GREEN,
     OF_PUMP,
     OF_RADAR,
+    OF_VALVE,
     OF_WINCH,
     ONE,
     PUMP,
@@ -127,4 +128,22 @@ async def test_a_reference_that_had_come_back_and_that_the_portal_deleted_since_
     assert session.state.is_there(reference)
     await portal_steps.delete_row(session, "cross_references", reference)
     await session.rollback(back, force=True)
+    assert not session.state.is_there(reference)
+
+
+async def test_a_reference_that_its_vessel_was_given_anew_and_that_waits_comes_with_the_next_run(
+    session: Session,
+) -> None:
+    """It waited once before, for the vessel that comes back now: what was there then isn't what counts."""
+    reference = Ref("cross_reference", OF_VALVE["cross_references"])
+    await session.rollback_vessel(TWO, force=False)
+    back = session.history.changes[-1]
+    await session.rollback_vessel(ONE, force=False)
+    await session.migrate(frozenset({ONE}))
+    assert reference.source_id in session.state.pending
+    await session.rollback(back, force=False)
+    await sync(session)
+    assert session.state.is_there(reference)
+    await source_steps.delete_row(session, "cross_references", reference.source_id)
+    await sync(session)
     assert not session.state.is_there(reference)
