@@ -85,6 +85,7 @@ async def _expect(way: Way, change: Change, roots: Sequence[str]) -> None:
         await stage.add("one", "due")
     for copy in ("was", "due"):
         await stage.look_for(copy)
+    await stage.look_below(roots)
 
 
 def _alike(since: Sequence[Change], roots: Sequence[str]) -> list[tuple[list[str], list[Change]]]:
@@ -176,7 +177,12 @@ async def _keep_used(stage: Stage) -> list[Drift]:
     for table in reversed(stage.scope.tables):
         if not table.key:
             continue
-        await keep(table.name, stage.missing(table, "o", "due"))
+        added, owner = stage.missing(table, "o", "due"), stage.scope.owner.get(table.name)
+        if owner is not None and table.key == (owner.column,):
+            # Who is of another company by now isn't due with these: his details weren't added by others.
+            n = stage.number[owner.parent]
+            added += f" AND EXISTS (SELECT FROM due_{n} p WHERE p.{owner.parent_column} = o.{owner.column})"
+        await keep(table.name, added)
         for fk in stage.scope.into(table.name):
             child = stage.tables.get(fk.child)
             refers = f"c.{fk.column} = o.{fk.parent_column}"

@@ -255,9 +255,9 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
         ("company_settings", "company_id", "companies"),
         ("user_metadata", "user_id", "users"),
     ):
-        for (name, key), row in now.items():
-            # Details that an adopted row was given go, though it stays.
-            if name == table and (name, key) not in was and (owner, (row[column],)) in was:
+        for row in made.tables.rows(table):
+            # Details that an adopted row was given go, though it stays, be it another company's by now.
+            if (table, key_of(table, row)) not in was and (owner, (row[column],)) in was:
                 made.tables.delete(table, row)
     for (table, _), row in was.items():
         made.tables.put(table, row)

@@ -109,3 +109,21 @@ async def test_an_e_mail_that_a_loaded_user_gives_up_comes_with_one_who_is_adopt
     await source(session, "users", ann.source_id, email="free@x.org")
     await sync(session)
     assert bob in session.state.adopted
+
+
+async def test_an_adopted_user_who_is_another_companys_by_now_goes_back_to_his_own_without_details(
+    session: Session,
+) -> None:
+    await portal_steps.add(session, "users", 0, 3, {"company_id": Ref("company", ACME)})
+    eve = Ref("user", await add(session, "users", company_id=ACME, email="eve@x.org", role="ADMIN"))
+    await sync(session)
+    adopted = session.runs[-1].run_id
+    await source(session, "users", eve.source_id, company_id=BLUE)
+    await sync(session)
+    own = session.state.target_id(eve)
+    await session.rollback_run(adopted, force=False)
+    assert session.runs[-1].status == "completed"
+    user = session.state.tables.get("users", own)
+    assert user is not None
+    assert user["company_id"] == Ref("company", ACME)
+    assert session.state.tables.get("user_metadata", own) is None
