@@ -38,6 +38,7 @@ async def expect(
     for copy in ("was", "due"):
         await stage.look_for(copy)
     await stage.look_below(roots)
+    await stage.leave_shared(roots)
 
 
 async def _go_through(way: Way, chains: Mapping[Change, Sequence[Change]]) -> None:

@@ -163,6 +163,28 @@ class Stage:
             if (up := self.scope.owner.get(table.name)) is not None and up.parent != self.scope.root
         )
 
+    async def leave_shared(self, roots: Sequence[str]) -> None:
+        """Takes out of `now` what others list as well and these vessels neither had nor were given, such as
+        another vessel's document that the portal lists for one of them, and what hangs on it."""
+        left: set[str] = set()
+        for _, table in self.keyed:
+            n, owner = self.number[table.name], self.scope.owner.get(table.name)
+            o, link = f"DELETE FROM now_{n} o WHERE", self.scope.link.get(table.name)
+            strange = f"{self.missing(table, 'o', 'was')} AND {self.missing(table, 'o', 'due')}"
+            if owner is not None and link is not None:
+                left.add(table.name)
+                await self.connection.execute(
+                    f"{o} {strange} AND EXISTS (SELECT FROM {link.child} l"
+                    f" WHERE l.{link.column} = o.{link.parent_column}"
+                    f" AND ({self.scope.rows(link.child, roots, 'l')}) IS NOT TRUE)"
+                )
+            elif owner is not None and owner.parent in left:
+                left.add(table.name)
+                await self.connection.execute(
+                    f"{o} {strange} AND NOT EXISTS (SELECT FROM now_{self.number[owner.parent]} p"
+                    f" WHERE p.{owner.parent_column} = o.{owner.column})"
+                )
+
     async def expect_written(self, checkpoints: Sequence[str], *, stayed: bool = False) -> None:
         """Lets `one` go through the changes that these checkpoints were taken for, one a vessel; or have the
         rows that `stayed` in a rollback of companies."""

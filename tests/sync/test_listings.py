@@ -118,15 +118,25 @@ async def test_a_listing_that_is_due_again_waits_for_the_next_sync(config: Setti
         await sync(replace(config, full=True), ALL)
 
 
-async def test_a_way_back_leaves_what_hangs_on_equipment_of_another_vessel(
-    config: Settings, document: str
+@pytest.mark.parametrize("hangs", [True, False], ids=["on equipment", "on nothing"])
+async def test_a_way_back_leaves_another_vessels_documents(
+    config: Settings, document: str, hangs: bool
 ) -> None:
-    await listed(config, "d.equipment_id IS NOT NULL")
+    """But for their listings for the vessel that goes."""
+    if not hangs:
+        await execute(config.source, f"UPDATE documents SET equipment_id = NULL WHERE id = '{document}'")
+        await sync(replace(config, full=True), ALL)
+    await listed(config)
     others = "SELECT count(*) FROM equipment_documents d JOIN document_details e ON e.document_id = d.id"
     vessel = str(
         await fetchval(config.source, f"SELECT max(vessel_id::text) FROM documents WHERE id <> '{document}'")
     )
     due = await fetchval(config.source, f"SELECT count(*) FROM documents WHERE vessel_id <> '{vessel}'")
+    refused = await rollback(config, vessel=vessel)
+    assert {row.table for row in refused.refused} == {"vessel_documents"}
     report = await rollback(config, vessel=vessel, force=True)
     assert report.status == "completed"
     assert await fetchval(config.target, others) == due
+    assert await fetchval(config.target, LISTED) == await fetchval(
+        config.target, "SELECT count(*) FROM equipment_documents"
+    )
