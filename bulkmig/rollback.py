@@ -21,7 +21,7 @@ from bulkmig._version import __version__
 from bulkmig.checkpoint import back, changes, companies, unit
 from bulkmig.checkpoint.back import Back, Refused
 from bulkmig.checkpoint.changes import Change
-from bulkmig.checkpoint.restore import Restored
+from bulkmig.checkpoint.restore import Restored, Taken
 from bulkmig.checkpoint.take import Checkpoints
 from bulkmig.checkpoint.way import Way
 from bulkmig.config import Settings
@@ -117,6 +117,7 @@ class _Steps:
         self.checkpoints, self.who = Checkpoints(report.run_id), audit.who(settings.operator)
         self.patience = patience(settings, listen)
         self.way: Way | None = None
+        self.held_up: list[tuple[Change, int, Taken]] = []  # and how many had gone back before
 
     @asynccontextmanager
     async def to_their_end(self, what: str, stop: Stop) -> AsyncIterator[None]:
@@ -199,6 +200,8 @@ class _Steps:
                 taken |= {change.vessel_id for change in together if change.vessel_id is not None}
                 continue
             for change in together:
+                if change.vessel_id is None:
+                    await self._held_up_ones()
                 if change.vessel_id is None and report.failed:
                     # Once a part of them had gone back, a repetition would take the rest for undone.
                     await self._stays(change, _AFTER_VESSELS.format(change.id))
@@ -208,6 +211,18 @@ class _Steps:
                     group = await self._vessels(change)
                     taken |= {one.vessel_id for one in group if one.vessel_id is not None}
                     report.selected = max(report.selected, len(taken))
+        await self._held_up_ones()
+
+    async def _held_up_ones(self) -> None:
+        """Vessels to which something is to come back that another of the run had: as long as others go back,
+        each is tried again."""
+        while self.held_up:
+            tried, self.held_up = self.held_up, []
+            for change, done, error in tried:
+                if self.report.done > done:
+                    await self._vessels(change)
+                else:
+                    await self._refuse(change, error)
 
     async def _unit(self, together: Sequence[Change]) -> bool:
         """Whether these went back, in one transaction. Where one can't none did: each has its turn."""
@@ -226,15 +241,24 @@ class _Steps:
             done = await self._back(
                 change, lambda way, tell: back.go_back(way, change, force=self.force, tell=tell)
             )
+        except Taken as error:
+            self.held_up.append((change, self.report.done, error))
+            return await self._group(change)
         except (Refused, CheckpointError, asyncpg.PostgresError) as error:
-            group = await self._step("rollback", lambda way: changes.joined(way.connection, change))
-            for one in group:
-                await self._fail(one, error)
-            return group
+            return await self._refuse(change, error)
         self._count(done)
         if len(done.targets) > 1:
             self.report.notes.setdefault("together", []).append([one.vessel_id for one in done.targets])
         return done.targets
+
+    async def _refuse(self, change: Change, error: Exception) -> list[Change]:
+        group = await self._group(change)
+        for one in group:
+            await self._fail(one, error)
+        return group
+
+    async def _group(self, change: Change) -> list[Change]:
+        return await self._step("rollback", lambda way: changes.joined(way.connection, change))
 
     def _count(self, done: Back) -> None:
         report, rows = self.report, done.restored

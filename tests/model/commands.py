@@ -342,11 +342,18 @@ def _parts_of_nothing(run: Run) -> None:
 
 
 def _go_along(run: Run, part: Ref, base: Base) -> None:
-    """A part of nothing is its vessel's on which the equipment is by now that it hangs on in the target."""
-    unit = run.state.unit(part)
-    on = None if unit is None else vessel_of(run.state.tables, "critical_parts", unit["critical_parts"])
-    if isinstance(on, Ref):
-        run.state.base[part] = replace(base, vessel=on.source_id)
+    """A part of nothing is its vessel's whose the equipment is by now that it hangs on in the target: as was
+    decided last, or where it is."""
+    unit, state = run.state.unit(part), run.state
+    if unit is None:
+        return
+    equipment = unit["critical_parts"]["equipment_id"]
+    decided = state.base.get(equipment) if isinstance(equipment, Ref) else None
+    on = vessel_of(state.tables, "critical_parts", unit["critical_parts"])
+    if decided is not None:
+        state.base[part] = replace(base, vessel=decided.vessel)
+    elif isinstance(on, Ref):
+        state.base[part] = replace(base, vessel=on.source_id)
 
 
 def _forget(run: Run, fleet: Fleet) -> None:

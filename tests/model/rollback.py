@@ -17,6 +17,10 @@ class Refused(Exception):
     """Nothing was changed: others changed rows since, or one has taken a unique value."""
 
 
+class Taken(Refused):
+    """Something that is to come back is another vessel's by now."""
+
+
 def go_back(
     state: State, history: History, change: Change, hits: Hits, *, force: bool, began: State | None = None
 ) -> State:
@@ -26,7 +30,7 @@ def go_back(
         return _companies(state, history, change, hits, force=force)
     group = history.joined(change)
     if _elsewhere(state, group):
-        raise Refused
+        raise Taken
     made = state.copy()
     drift: set[object] = set()
     taken = [later for one in group for later in _taken_over(state, history, one)]
@@ -233,7 +237,7 @@ def _check_unique(made: State) -> None:
     for table, column in UNIQUE:
         values = [row[column] for row in made.tables.rows(table) if row[column] is not None]
         if len(values) != len(set(values)):
-            raise Refused
+            raise Taken
 
 
 def _companies(state: State, history: History, change: Change, hits: Hits, *, force: bool) -> State:

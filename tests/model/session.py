@@ -18,7 +18,7 @@ from tests.model.history import FLEET_TABLES, Change, History, Step, changed_com
 from tests.model.mirror import Mirror
 from tests.model.onboarding import Onboarding
 from tests.model.resolving import resolvable, resolve
-from tests.model.rollback import Refused, go_back, wait
+from tests.model.rollback import Refused, Taken, go_back, wait
 from tests.model.rules import Hits
 from tests.model.run import Options, Outcome
 from tests.model.start import start
@@ -281,18 +281,43 @@ class Session:
         before, wanted = self.state.copy(), "completed"
         taken: set[str | None] = set()
         steps: dict[str | None, tuple[State, State]] = {}
-        for change in chosen:
-            if change.vessel in taken or (change.vessel is None and wanted == "refused"):
-                continue  # companies and users wait for the last vessel
+        held_up: list[Change] = []
+
+        def back(change: Change) -> None:
+            nonlocal wanted
             group = {one.vessel for one in self.history.joined(change)}
-            taken |= group
+            taken.update(group)
             try:
                 after = go_back(self.state, self.history, change, self.hits, force=force, began=before)
-            except Refused:
-                wanted = "refused"
-                continue
-            steps |= dict.fromkeys(group, (self.state.copy(), after.copy()))
+            except Refused as refused:
+                if isinstance(refused, Taken) and change.vessel is not None:
+                    held_up.append(change)
+                else:
+                    wanted = "refused"
+                return
+            steps.update(dict.fromkeys(group, (self.state.copy(), after.copy())))
             self.state = after
+
+        def again() -> None:
+            """As long as others go back, what is another's by now may become free."""
+            nonlocal wanted
+            count = -1
+            while held_up and len(held_up) != count:
+                count, some = len(held_up), held_up.copy()
+                held_up.clear()
+                for change in some:
+                    back(change)
+            if held_up:
+                wanted = "refused"
+                held_up.clear()
+
+        for change in chosen:
+            if change.vessel is None:
+                again()
+            if change.vessel in taken or (change.vessel is None and wanted == "refused"):
+                continue  # companies and users wait for the last vessel
+            back(change)
+        again()
         report = await rollback(self.settings(), checkpoint=checkpoint, run=run, vessel=vessel, force=force)
         if report.status != wanted:
             self.fail([f"rollback is {report.status}, expected {wanted}: {report.failures} {report.refused}"])

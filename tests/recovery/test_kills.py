@@ -331,7 +331,7 @@ CHAINS = [
 # Where the code writes in a case that no workload of the short form has -> the one of the long form.
 IN_THE_LONG_FORM: dict[str, str] = {
     "checkpoint/others.py:bring_back": "return",
-    "checkpoint/others.py:_without_forgotten": "return",
+    "checkpoint/others.py:_only_waiting": "return",
     "checkpoint/parts.py:put_back": "undo",
     "checkpoint/restore.py:_make_room": "undo",
     "checkpoint/stage.py:_remove": "undo",

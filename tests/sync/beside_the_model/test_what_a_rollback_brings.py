@@ -147,3 +147,19 @@ async def test_a_reference_that_its_vessel_was_given_anew_and_that_waits_comes_w
     await source_steps.delete_row(session, "cross_references", reference.source_id)
     await sync(session)
     assert not session.state.is_there(reference)
+
+
+async def test_a_vessel_whose_number_another_one_of_the_run_has_comes_back_after_that_one(
+    session: Session,
+) -> None:
+    """Each by itself, as something was added to one of them meanwhile."""
+    await session.rollback_run(session.runs[0].run_id, force=False)
+    back = session.runs[-1].run_id
+    number = session.onboarding.of["vessels"][TWO]["imo_number"]
+    assert number is not None
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], number)
+    await session.migrate(frozenset({ONE}))
+    await portal_steps.add(session, "maintenance_logs", 0, 0, {"equipment_id": Ref("equipment", PUMP)})
+    await session.rollback_run(back, force=True)
+    assert session.runs[-1].status == "completed"
+    assert session.state.is_there(Ref("vessel", TWO))
