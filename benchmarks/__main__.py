@@ -1,9 +1,10 @@
-"""Every benchmark, one after the other, then the table of what was to be shown, and the pictures.
+"""The fleet against the pipe, scaling and peers, one after the other, then the table of what was to be shown,
+and the pictures.
 
     python -m benchmarks [--quick | --large] [--directory DIR]
 
-The whole takes 10 minutes of a quiet machine, `--large` hours more: the vessel of a million equipment against
-a thousand of a thousand. `--quick` takes some minutes: small fleets, one repetition. Exit status 1 where a
+The whole takes 10 minutes of a quiet machine, `--large` half an hour more: the vessel of a million equipment
+against a thousand of a thousand. `--quick` takes some minutes: small fleets, one repetition. Exit status 1 where a
 figure is missed.
 """
 
