@@ -4,8 +4,8 @@ and the pictures.
     python -m benchmarks [--quick | --large] [--directory DIR]
 
 The whole takes 10 minutes of a quiet machine, `--large` half an hour more: the vessel of a million equipment
-against a thousand of a thousand. `--quick` takes some minutes: small fleets, one repetition. Exit status 1 where a
-figure is missed.
+against a thousand of a thousand. `--quick` takes some minutes: small fleets, one repetition. Exit status 1
+where a figure is missed.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ ABOUT: dict[str, dict[str, str]] = {
         "new": "Whether --all brings newly approved vessels too.",
         "allow_deletions": "Whether more may be deleted than the brake lets through.",
         "brake_share": "Share of a vessel's rows, 0 to 1, that may go before the brake holds its deletions.",
-        "brake_least": "Equipment of a vessel that may go in any case.",
+        "brake_least": "Equipment of a vessel: where fewer than so many go, the brake doesn't hold.",
     },
     "More machines than one": {
         "queue": "Whether vessels are put into the queue, for workers on any machine.",

@@ -34,14 +34,15 @@ CONNECT: dict[str, tuple[Any, Any]] = {
             str | None,
             _Option(
                 envvar="MAINTENANCE_DB_URL", show_envvar=True, metavar="URL", rich_help_panel=_CONNECT,
-                help="The Maintenance Portal: postgresql://…",
+                help="The Maintenance Portal: postgresql://… or sqlite:///path",
             ),
         ],
         None,
     ),
     "config": (
         Annotated[
-            Path | None, _Option(metavar="FILE", rich_help_panel=_CONNECT, help="Default: bulkmig.toml")
+            Path | None,
+            _Option(metavar="FILE", rich_help_panel=_CONNECT, help="Settings; default: bulkmig.toml"),
         ],
         None,
     ),
@@ -49,7 +50,9 @@ CONNECT: dict[str, tuple[Any, Any]] = {
         Annotated[
             bool,
             _Option(
-                "--allow-insecure", rich_help_panel=_CONNECT, help="Less than verify-full off this machine."
+                "--allow-insecure",
+                rich_help_panel=_CONNECT,
+                help="Allow less than sslmode=verify-full on connections that leave this machine.",
             ),
         ],
         False,
@@ -62,7 +65,10 @@ CONNECT: dict[str, tuple[Any, Any]] = {
         None,
     ),
     "operator": (
-        Annotated[str | None, _Option(metavar="EMAIL", rich_help_panel=_CONNECT, help="Who does this.")],
+        Annotated[
+            str | None,
+            _Option(metavar="EMAIL", rich_help_panel=_CONNECT, help="Who does this; default: the user."),
+        ],
         None,
     ),
     "json": (Annotated[bool, _Option("--json", help="One JSON document on standard output.")], False),
@@ -73,7 +79,10 @@ CONNECT: dict[str, tuple[Any, Any]] = {
         "text",
     ),
     "log_level": (
-        Annotated[Literal["debug", "info", "warning", "error"], _Option(case_sensitive=False)],
+        Annotated[
+            Literal["debug", "info", "warning", "error"],
+            _Option(case_sensitive=False, help="Least level of these lines."),
+        ],
         "info",
     ),
     "reveal": (
@@ -97,22 +106,31 @@ SELECT: dict[str, tuple[Any, Any]] = {
     ),
 }
 PARALLEL: dict[str, tuple[Any, Any]] = {
-    "processes": (Annotated[int | None, _Option(min=1, rich_help_panel=_HOW, help="Side by side.")], None),
+    "processes": (
+        Annotated[int | None, _Option(min=1, rich_help_panel=_HOW, help="Processes; default: 1.")],
+        None,
+    ),
     "parallel_vessels": (
-        Annotated[int | None, _Option(min=1, rich_help_panel=_HOW, help="At once, per process.")],
+        Annotated[
+            int | None, _Option(min=1, rich_help_panel=_HOW, help="Vessels at once, per process; default: 4.")
+        ],
         None,
     ),
     "attempts": (
         Annotated[
             int | None,
-            _Option(min=1, rich_help_panel=_HOW, help="How often what fails in passing is tried."),
+            _Option(
+                min=1, rich_help_panel=_HOW, help="How often what fails in passing is tried; default: 5."
+            ),
         ],
         None,
     ),
     "memory": (
         Annotated[
             str | None,
-            _Option(metavar="BYTES", rich_help_panel=_HOW, help="Bound on all rows in flight, e.g. 256MB."),
+            _Option(
+                metavar="BYTES", rich_help_panel=_HOW, help="Bound on all rows in flight; default: 256MB."
+            ),
         ],
         None,
     ),
@@ -124,7 +142,7 @@ DASHBOARD: dict[str, tuple[Any, Any]] = {
             _Option(
                 metavar="[HOST:PORT]",
                 rich_help_panel=_HOW,
-                help="Serve the dashboard, by default on loopback.",
+                help=f"Serve the dashboard meanwhile; where nothing else is said on {serve.DEFAULT}.",
             ),
         ],
         None,
@@ -134,7 +152,10 @@ ERRORS: dict[str, tuple[Any, Any]] = {
     "on_error": (
         Annotated[
             Literal["fail", "quarantine"] | None,
-            _Option(rich_help_panel=_HOW, help="A row with an error fails its vessel, or is put aside."),
+            _Option(
+                rich_help_panel=_HOW,
+                help="A row with an error fails its vessel (default), or is put aside.",
+            ),
         ],
         None,
     ),
@@ -148,7 +169,7 @@ ERRORS: dict[str, tuple[Any, Any]] = {
 }
 SYNC: dict[str, tuple[Any, Any]] = {
     "full": (
-        Annotated[bool, _Option("--full", rich_help_panel=_HOW, help="Compare every row.")],
+        Annotated[bool, _Option("--full", rich_help_panel=_HOW, help="Compare every row of every vessel.")],
         False,
     ),
     "no_new": (
@@ -167,16 +188,21 @@ LOAD: dict[str, tuple[Any, Any]] = {
     "conflict": (
         Annotated[
             _Conflict | None,
-            _Option(rich_help_panel=_HOW, help="What becomes of rows that both sides changed."),
+            _Option(
+                rich_help_panel=_HOW,
+                help="What becomes of rows that both sides changed; default: source_wins.",
+            ),
         ],
         None,
     ),
     "dry_run": (
-        Annotated[bool, _Option("--dry-run", rich_help_panel=_HOW, help="Load, then roll back.")],
+        Annotated[bool, _Option("--dry-run", rich_help_panel=_HOW, help="Load each vessel, then roll back.")],
         False,
     ),
     "no_verify": (
-        Annotated[bool, _Option("--no-verify", rich_help_panel=_HOW, help="Leave out the comparison.")],
+        Annotated[
+            bool, _Option("--no-verify", rich_help_panel=_HOW, help="Leave out the comparison at the end.")
+        ],
         False,
     ),
     "rollback_on_error": (
@@ -193,22 +219,33 @@ LOAD: dict[str, tuple[Any, Any]] = {
     "fk_check": (
         Annotated[
             Literal["row", "set"] | None,
-            _Option(rich_help_panel=_HOW, help="Foreign keys row by row, or by one query per reference."),
+            _Option(
+                rich_help_panel=_HOW,
+                help="Foreign keys row by row (default), or by one query per reference.",
+            ),
         ],
         None,
     ),
-    "max_rows_per_second": (Annotated[int | None, _Option(min=1, rich_help_panel=_HOW)], None),
+    "max_rows_per_second": (
+        Annotated[int | None, _Option(min=1, rich_help_panel=_HOW, help="Target rows; default: no limit.")],
+        None,
+    ),
     "window": (
         Annotated[
             str | None,
             _Option(
-                metavar="DURATION", rich_help_panel=_HOW, help="Start nothing that ends after, e.g. 90m."
+                metavar="DURATION",
+                rich_help_panel=_HOW,
+                help="Start no vessel that would end after it, e.g. 90m.",
             ),
         ],
         None,
     ),
     "until": (
-        Annotated[str | None, _Option(metavar="HH:MM", rich_help_panel=_HOW, help="The same, by the clock.")],
+        Annotated[
+            str | None,
+            _Option(metavar="HH:MM", rich_help_panel=_HOW, help="The same by the clock, e.g. 05:30."),
+        ],
         None,
     ),
 }
@@ -223,18 +260,22 @@ QUEUE: dict[str, tuple[Any, Any]] = {
     "max_source_connections": (
         Annotated[
             int | None,
-            _Option(min=1, rich_help_panel=_CLUSTER, help="For vessels, over all workers."),
+            _Option(min=1, rich_help_panel=_CLUSTER, help="Sessions for vessels, over all workers."),
         ],
         None,
     ),
     "max_target_connections": (
-        Annotated[int | None, _Option(min=1, rich_help_panel=_CLUSTER, help="The same.")],
+        Annotated[int | None, _Option(min=1, rich_help_panel=_CLUSTER, help="The same on the target.")],
         None,
     ),
     "heartbeat": (
         Annotated[
             float | None,
-            _Option(metavar="SECONDS", rich_help_panel=_CLUSTER, help="Silence that means: dead."),
+            _Option(
+                metavar="SECONDS",
+                rich_help_panel=_CLUSTER,
+                help="Silence after which a worker counts as dead; default: 30.",
+            ),
         ],
         None,
     ),

@@ -90,7 +90,10 @@ def list_command(
 
 
 @verb(CONNECT)
-def show_command(call: Call, checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT")]) -> int:
+def show_command(
+    call: Call,
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="Its id, or the beginning of it.")],
+) -> int:
     """Shows what a checkpoint holds, and reads all of it to see that it is unharmed."""
 
     async def look(stop: Stop) -> tuple[Change, Contents]:

@@ -47,7 +47,9 @@ def list_command(
 
 
 @verb(CONNECT)
-def show_command(call: Call, conflict: Annotated[str, typer.Argument(metavar="ID")]) -> int:
+def show_command(
+    call: Call, conflict: Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
+) -> int:
     """Shows one conflict, field by field."""
     found = [one for one in run(lambda stop: listed(call.settings)) if one["id"] == conflict.lower()]
     if not found:
@@ -72,7 +74,7 @@ def show_command(call: Call, conflict: Annotated[str, typer.Argument(metavar="ID
 @verb(CONNECT)
 def resolve_command(
     call: Call,
-    ids: Annotated[list[str], typer.Argument(metavar="ID…")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As the list shows them.")],
     take: Annotated[
         Literal["source", "target", "merge"] | None, typer.Option(help="Whose row stands.")
     ] = None,

@@ -48,9 +48,7 @@ def command(
     equipment: Annotated[int, typer.Option(min=0, help="Equipment per vessel, on average.")] = 200,
     seed: Annotated[int, typer.Option(help="The same seed makes the same fleet.")] = 1,
     nasty: Annotated[float, typer.Option(min=0, max=1, help="Share of rows with something wrong.")] = 0.02,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave the servers running and print their URLs.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server running; print both URLs.")] = False,
 ) -> int:
     """Starts PostgreSQL, makes up a fleet, migrates, verifies and syncs it: nothing else is needed."""
 

@@ -11,11 +11,12 @@ from bulkmig.cli import output
 from bulkmig.cli.call import Call, verb
 from bulkmig.cli.options import CONNECT
 from bulkmig.cli.running import run
+from bulkmig.ledger.access import PERMISSIONS
 
 group = typer.Typer(help="Who may do what, and whether that is asked at all.", no_args_is_help=True)
 
 _Who = Annotated[str, typer.Argument(metavar="OPERATOR", help="As --operator names them.")]
-_What = Annotated[list[str], typer.Argument(metavar="PERMISSION…")]
+_What = Annotated[list[str], typer.Argument(metavar="PERMISSION…", help=f"Of {', '.join(PERMISSIONS)}.")]
 _Vessel = Annotated[str | None, typer.Option(metavar="ID", help="For one vessel of the source.")]
 _Company = Annotated[str | None, typer.Option(metavar="ID", help="For the vessels of one company.")]
 

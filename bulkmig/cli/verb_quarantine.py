@@ -49,7 +49,9 @@ def list_command(
 
 
 @verb(CONNECT)
-def show_command(call: Call, entry: Annotated[str, typer.Argument(metavar="ID")]) -> int:
+def show_command(
+    call: Call, entry: Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
+) -> int:
     """Shows one quarantined row with the source's values."""
     entries = _entries(call, entry=entry)
     if not entries:
