@@ -117,6 +117,7 @@ class _Steps:
         self.checkpoints, self.who = Checkpoints(report.run_id), audit.who(settings.operator)
         self.patience = patience(settings, listen)
         self.way: Way | None = None
+        self.chosen: Sequence[Change] = ()
         self.held_up: list[tuple[Change, int, Taken]] = []  # and how many had gone back before
 
     @asynccontextmanager
@@ -189,7 +190,7 @@ class _Steps:
 
     async def take(self, chosen: Sequence[Change]) -> None:
         """Restores these checkpoints."""
-        report = self.report
+        report, self.chosen = self.report, chosen
         report.selected = sum(change.vessel_id is not None for change in chosen)
         self.listen(RunStarted(report.command, report.run_id, report.selected, 0))
         taken: set[str] = set()
@@ -239,7 +240,8 @@ class _Steps:
         """The checkpoints of the vessel and of those that changed with it: restored, or none of them."""
         try:
             done = await self._back(
-                change, lambda way, tell: back.go_back(way, change, force=self.force, tell=tell)
+                change,
+                lambda way, tell: back.go_back(way, change, force=self.force, chosen=self.chosen, tell=tell),
             )
         except Taken as error:
             self.held_up.append((change, self.report.done, error))
@@ -258,7 +260,7 @@ class _Steps:
         return group
 
     async def _group(self, change: Change) -> list[Change]:
-        return await self._step("rollback", lambda way: changes.joined(way.connection, change))
+        return await self._step("rollback", lambda way: changes.joined(way.connection, change, self.chosen))
 
     def _count(self, done: Back) -> None:
         report, rows = self.report, done.restored

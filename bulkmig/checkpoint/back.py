@@ -52,19 +52,21 @@ async def go_back(
     change: Change,
     *,
     force: bool,
+    chosen: Sequence[Change] = (),
     as_written: bool = False,
     tell: Callable[[Back], None] = lambda _: None,
 ) -> Back:
     """Restores a vessel's checkpoint, and those of the vessels that changed with it since. Raises Refused,
-    Taken, CheckpointError: then nothing changed. `as_written`: what a change's own transactions left
+    Taken, CheckpointError: then nothing changed. `chosen`: the checkpoints that the command restores, this
+    one among them; `as_written`: what a change's own transactions left
     otherwise than it was written, as triggers do, is nobody's doing since. `tell` hears of the result before
     it is committed."""
-    connection, locked = way.connection, await changes.joined(way.connection, change)
+    connection, locked = way.connection, await changes.joined(way.connection, change, chosen)
     while True:
         async with transaction(connection):
             await connection.execute(LOCK_VESSELS, lock_keys(one.vessel_id or "" for one in locked))
             # Who held a lock until now may have changed it together with vessels that are not locked.
-            targets = await changes.joined(connection, change)
+            targets = await changes.joined(connection, change, chosen)
             if {one.vessel_id for one in targets} == {one.vessel_id for one in locked}:
                 since = await changes.since_each(connection, targets)
                 back = await _go_back(way, targets, since, force=force, as_written=as_written)

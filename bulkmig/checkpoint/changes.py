@@ -150,9 +150,10 @@ async def all_in_force(connection: Connection) -> list[Change]:
     return sorted(kept, key=lambda change: change.seq)
 
 
-async def joined(connection: Connection, change: Change) -> list[Change]:
+async def joined(connection: Connection, change: Change, chosen: Sequence[Change] = ()) -> list[Change]:
     """The changes to go back before, so that none that committed together is undone in part: one a vessel,
-    the oldest that is needed."""
+    the oldest that is needed. A vessel of which a change is `chosen`, too, goes back before that at least."""
+    at_least = {one.vessel_id: one for one in chosen}
     first: dict[str | None, Change] = {change.vessel_id: change}
     todo = [change]
     while todo:
@@ -161,9 +162,10 @@ async def joined(connection: Connection, change: Change) -> list[Change]:
                 continue
             for other in await find(connection, "c.id = ANY ($1::text[]::uuid[])", list(later.together)):
                 known = first.get(other.vessel_id)
-                if known is None or other.seq < known.seq:
-                    first[other.vessel_id] = other
-                    todo.append(other)
+                needed = min(other, at_least.get(other.vessel_id, other), key=lambda one: one.seq)
+                if known is None or needed.seq < known.seq:
+                    first[other.vessel_id] = needed
+                    todo.append(needed)
     return sorted(first.values(), key=lambda one: one.vessel_id or NIL)
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import msgspec
 import polars as pl
-from msgspec import Struct, field
+from msgspec import Struct, field, structs
 
 from bulkmig._core import jsontext
 from bulkmig._core.unit import Catalogue, TargetColumn
@@ -72,6 +72,16 @@ class Fit(Struct):
 
     catalogue: Catalogue
     found: dict[str, list[Found]] = field(default_factory=dict)
+
+    def whatever_stood(self) -> Fit:
+        """The same for what once stood in the portal, and needn't any longer: NULL for what PostgreSQL can't
+        hold, wherever it is. What stands now is there by now, or it is something else."""
+        return Fit(
+            {
+                table: {name: structs.replace(column, nullable=True) for name, column in columns.items()}
+                for table, columns in self.catalogue.items()
+            }
+        )
 
     def table(self, name: str, frame: pl.DataFrame, key: str, *, quiet: bool = False) -> pl.DataFrame:
         """A frame of a table's rows, as PostgreSQL can hold them. `key`: the column that names them; `quiet`:

@@ -14,13 +14,16 @@ from anyio import to_thread
 
 from bulkmig._core.frames import from_csv, to_csv
 from bulkmig._core.stored import compress
-from bulkmig.checkpoint.parts import Owner, opened, sealed
+from bulkmig.checkpoint.parts import Owner, Part, opened, sealed
 from bulkmig.encode import base, read_base, read_bases
 from bulkmig.entities import ENTITIES, entity
 from bulkmig.ledger.base import place as base_place
 from bulkmig.ledger.base import small_enough
+from bulkmig.lift import conflicts
 from bulkmig.lift.fit import Fit, Unfit
+from bulkmig.lift.refused import numbers
 from bulkmig.postgres.session import Connection
+from bulkmig.security.seal import NO_KEYS
 from bulkmig.sqlite.examine import ledger as ledger_of
 from bulkmig.sqlite.session import Session
 from bulkmig.target.postgres import copy_in
@@ -29,6 +32,8 @@ _ENTITIES = frozenset(e.name for e in ENTITIES)
 _NOT = frozenset({"ids", "locks", "migrations"})
 # What a new ledger has a row of: a chain without entries, and access control that is off.
 _BEGINS_WITH = frozenset({"audit_head", "access"})
+_CONFLICTS = "bulkmig.conflicts"  # as checkpoints name the table
+_OF_ROWS = ("rows", "standing", "stayed")  # kinds of parts of the base with values
 _AT_ONCE = 64  # rows; parts of the base have some megabytes at most
 _COLUMNS = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
@@ -52,6 +57,8 @@ async def move(file: Session, target: Connection, fit: Fit) -> None:
                 await target.execute(f"DELETE FROM bulkmig.{name}")
             elif name == "base":
                 await to_thread.run_sync(_bases, file, given, fit)
+            elif name == "conflicts":
+                await to_thread.run_sync(conflicts.fitted, file, given, fit)
             elif name == "checkpoint_parts":
                 await _parts(file, given, fit)
             frame = pl.DataFrame(
@@ -78,7 +85,7 @@ def _bases(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> None:
     """Parts of the base, as a direct migration would have written them."""
     parts: defaultdict[str, list[tuple[dict[str, Any], bytes]]] = defaultdict(list)
     for row in rows:
-        if row["kind"] in ("rows", "standing") and row["entity"] in _ENTITIES:
+        if row["kind"] in _OF_ROWS and row["entity"] in _ENTITIES:
             parts[row["entity"]].append((row, file.keys.open(row["payload"], _place(row))))
     for of, written in parts.items():
         for together in small_enough(written):
@@ -86,7 +93,8 @@ def _bases(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> None:
             frame, _ = read_bases([payload for _, payload in together])
             if any(fit.doubtful(table, cells) for table, cells in _tables(of, frame)):
                 for row, payload in together:
-                    row["payload"] = file.keys.close(rewritten(of, payload, fit), _place(row))
+                    fits = fit.whatever_stood() if row["kind"] == "standing" else fit
+                    row["payload"] = file.keys.close(rewritten(of, payload, fits), _place(row))
 
 
 def _place(row: Mapping[str, Any]) -> bytes:
@@ -122,7 +130,7 @@ def rewritten(of: str, payload: bytes, fit: Fit) -> bytes:
 
 async def _parts(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> None:
     for row in rows:
-        if row["role"] == "ledger":
+        if row["role"] == "ledger" and row["table_name"] != _CONFLICTS:
             continue
         columns = orjson.loads(row["columns"])
         ((run_id, vessel_id, encrypted),) = await file.pragma(
@@ -133,13 +141,24 @@ async def _parts(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> Non
         part = opened(of, cast("Any", {**row, "columns": columns}), file.keys)
         frame = from_csv(part.data, columns)
         try:
-            fitted = fit.table(part.table, frame, columns[0], quiet=True)
+            fitted = _fitted(file, part, frame, fit)
         except Unfit as error:
-            raise Unfit(error.cell, error.row, error.kind, row["checkpoint_id"]) from None
+            (number,) = await numbers(file, [error.row])
+            raise Unfit(error.cell, number, error.kind, row["checkpoint_id"]) from None
         if not fitted.equals(frame):
             packed = compress(to_csv(fitted))
-            row["payload"] = sealed(of, row["part"], part, packed, file.keys)
+            # A key that is given only now encrypts none of a checkpoint, as long as it isn't rotated.
+            keys = file.keys if of.encrypted else NO_KEYS
+            row["payload"] = sealed(of, row["part"], part, packed, keys)
             row["digest"] = hashlib.sha256(row["payload"]).digest()
+
+
+def _fitted(file: Session, part: Part, frame: pl.DataFrame, fit: Fit) -> pl.DataFrame:
+    if part.table != _CONFLICTS:
+        return fit.table(part.table, frame, part.columns[0], quiet=True)
+    rows = frame.to_dicts()
+    conflicts.fitted(file, rows, fit)
+    return pl.DataFrame(rows, schema=frame.schema)
 
 
 def _text(value: Any, type_: str) -> str | None:

@@ -41,6 +41,7 @@ from bulkmig.security import keys
 from bulkmig.sqlite.address import FileAddress, is_file, parse
 from bulkmig.sqlite.contract import contract
 from bulkmig.sqlite.session import Session, on_file
+from bulkmig.sqlite.tables import names_of, quoted
 from bulkmig.target import graph as target_graph
 from bulkmig.target.graph import Graph
 from bulkmig.target.postgres import catalogue
@@ -174,18 +175,19 @@ class _Lift:
         """What the contract doesn't know stays where it is; whoever lifts has to hear of it."""
         known = contract()
         left: dict[str, int] = {}
-        for table in self.file.tables.values():
-            mine = [column.name for column in table.columns if (table.name, column.name) in known]
-            rest = [column.name for column in table.columns if (table.name, column.name) not in known]
-            for name, where in (
-                [(f"{table.name}.{column}", f'"{column}" IS NOT NULL') for column in rest]
-                if mine
-                else [(table.name, "1")]
+        for name in await self.file.work(partial(names_of, self.file.connection)):
+            table = self.file.tables.get(name)
+            columns = [] if table is None else table.columns
+            rest = [column for column in columns if (name, column.name) not in known]
+            for said, where in (
+                [(f"{name}.{column.name}", f"{column.quoted} IS NOT NULL") for column in rest]
+                if len(rest) < len(columns)
+                else [(name, "1")]
             ):
-                query = f'SELECT count(*) FROM main."{table.name}" WHERE {where}'
+                query = f"SELECT count(*) FROM main.{quoted(name)} WHERE {where}"
                 ((rows,),) = await self.file.pragma(query)
                 if rows:
-                    left[name] = rows
+                    left[said] = rows
         self.report.notes["left_behind"] = left
 
     async def _end(self) -> None:

@@ -48,7 +48,7 @@ class PortalColumn(Struct, frozen=True):
 
     @property
     def quoted(self) -> str:
-        return '"' + self.name.replace('"', '""') + '"'
+        return quoted(self.name)
 
 
 class Link(NamedTuple):
@@ -87,10 +87,9 @@ class PortalTable(Struct):
         return self.own is not None or any(c.parent or c.kind != "text" for c in self.columns)
 
 
-def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
-    """The portal's tables; bulkmig's own are none of them, nor are those whose names statements can't have
-    and that refer to no other. Raises PreflightError where one does."""
-    names = [
+def names_of(connection: sqlite3.Connection) -> list[str]:
+    """What the portal's tables are called; bulkmig's own are none of them."""
+    return [
         name
         for (name,) in connection.execute(
             "SELECT name FROM main.sqlite_master WHERE type = 'table'"
@@ -98,6 +97,17 @@ def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
             " AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
         )
     ]
+
+
+def quoted(name: str) -> str:
+    """A name as statements have it, whatever its characters."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def read(connection: sqlite3.Connection) -> dict[str, PortalTable]:
+    """The portal's tables, but for those whose names statements can't have and that refer to no other.
+    Raises PreflightError where one does."""
+    names = names_of(connection)
     tables = {name: _table(connection, name) for name in names}
     for name in [name for name in names if not re.fullmatch(r"\w+", name)]:
         if tables.pop(name).references:

@@ -9,7 +9,7 @@ from asyncpg import Record
 
 from bulkmig._core.declare import Entity
 from bulkmig.checkpoint.take import Checkpoints
-from bulkmig.entities import ENTITIES
+from bulkmig.entities import ENTITIES, entity
 from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.sync import conflicts
@@ -38,12 +38,12 @@ _TABLES = {table.name for of in ENTITIES for table in of.tables}
 async def by_logs(connection: Connection, graph: Graph, ids: Collection[str]) -> set[str]:
     """Those of this equipment (target ids) that rows of the portal's own tables name."""
     used: set[str] = set()
-    for fk in graph.vessels.into("equipment") if ids else ():
+    for fk, own in graph.vessels.naming(entity("equipment")) if ids else ():
         if fk.child not in _TABLES:
             rows = await connection.fetch(
-                f"SELECT DISTINCT e.id::text AS id FROM {fk.child} t"
-                f" JOIN equipment e ON e.{fk.parent_column} = t.{fk.column}"
-                " WHERE e.id = ANY ($1::text[]::uuid[])",
+                f"SELECT DISTINCT e.{own}::text AS id FROM {fk.child} t"
+                f" JOIN {fk.parent} e ON e.{fk.parent_column} = t.{fk.column}"
+                f" WHERE e.{own} = ANY ($1::text[]::uuid[])",
                 list(ids),
             )
             used.update(row["id"] for row in rows)

@@ -147,9 +147,9 @@ async def _still_used(
     if not kept:
         return set()
     if name == "user":
-        used = await _referred(target, graph, "users", list(kept), but={"user_metadata"})
+        used = await _referred(target, graph, "user", list(kept))
     else:
-        used = await _referred(target, graph, "companies", list(kept), but={"company_settings", "users"})
+        used = await _referred(target, graph, "company", list(kept), but="users")
         staff = await target.fetch(
             "SELECT DISTINCT u.company_id::text AS id FROM users u"
             " WHERE u.company_id = ANY ($1::text[]::uuid[]) AND NOT EXISTS (SELECT FROM bulkmig.identities i"
@@ -169,7 +169,7 @@ async def spare(target: Connection, graph: Graph, made: Plan) -> None:
 
 async def _spare_users(target: Connection, graph: Graph, made: Plan) -> None:
     part = made.parts["user"]
-    for id_ in await _referred(target, graph, "users", list(part.delete), but={"user_metadata"}):
+    for id_ in await _referred(target, graph, "user", list(part.delete)):
         source = part.delete.pop(id_)
         part.retained[source] = (id_, IN_USE)
         part.forget.discard(source)
@@ -184,7 +184,7 @@ async def _spare_users(target: Connection, graph: Graph, made: Plan) -> None:
 
 async def _spare_companies(target: Connection, graph: Graph, made: Plan) -> None:
     part, staff = made.parts["company"], made.parts["user"]
-    left = await _referred(target, graph, "companies", list(part.delete), but={"company_settings", "users"})
+    left = await _referred(target, graph, "company", list(part.delete), but="users")
     left |= {
         row["company"]
         for row in await target.fetch(
@@ -218,14 +218,12 @@ async def going(target: Connection, gone: Collection[str], options: LoadOptions,
 async def _portals_own(target: Connection, graph: Graph, users: list[str]) -> set[str]:
     found: set[str] = set()
     written = {of.tables[0].name: of.digit for of in ENTITIES if of.tables}
-    for fk in graph.companies.into("users"):
-        if fk.child == "user_metadata":
-            continue
+    for fk, key in graph.companies.naming(entity("user")):
         own = f" AND substr(c.id::text, 15, 2) <> '8{written[fk.child]}'" if fk.child in written else ""
         rows = await target.fetch(
-            f"SELECT DISTINCT u.id::text AS id FROM {fk.child} c"
-            f" JOIN users u ON u.{fk.parent_column} = c.{fk.column}"
-            f" WHERE u.id = ANY ($1::text[]::uuid[]){own}",
+            f"SELECT DISTINCT u.{key}::text AS id FROM {fk.child} c"
+            f" JOIN {fk.parent} u ON u.{fk.parent_column} = c.{fk.column}"
+            f" WHERE u.{key} = ANY ($1::text[]::uuid[]){own}",
             users,
         )
         found.update(row["id"] for row in rows)
@@ -233,13 +231,13 @@ async def _portals_own(target: Connection, graph: Graph, users: list[str]) -> se
 
 
 async def _referred(
-    target: Connection, graph: Graph, table: str, ids: list[str], *, but: set[str]
+    target: Connection, graph: Graph, name: str, ids: list[str], *, but: str = ""
 ) -> set[str]:
     found: set[str] = set()
-    for fk in graph.companies.into(table):
-        if fk.child not in but and ids:
+    for fk, own in graph.companies.naming(entity(name)):
+        if fk.child != but and ids:
             rows = await target.fetch(
-                f"SELECT t.id::text AS id FROM {table} t WHERE t.id = ANY ($1::text[]::uuid[]) AND "
+                f"SELECT t.{own}::text AS id FROM {fk.parent} t WHERE t.{own} = ANY ($1::text[]::uuid[]) AND "
                 + _REFERRED.format(child=fk.child, column=fk.column, parent_column=fk.parent_column),
                 ids,
             )

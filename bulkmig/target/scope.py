@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import Struct, field
 
+from bulkmig._core.declare import Entity
 from bulkmig.source.queries import uuid_array
 
 
@@ -139,6 +140,15 @@ class Scope(Struct):
     def into(self, table: str) -> Iterator[ForeignKey]:
         """The foreign keys that lead to a table."""
         return (fk for fk in self.foreign_keys if fk.parent == table)
+
+    def naming(self, entity: Entity) -> Iterator[tuple[ForeignKey, str]]:
+        """The foreign keys by which other rows name an entity's: its main row, or one of its details, which
+        are one row with it; each with the column in which the named table has the row's id."""
+        details = {table.name for table in entity.tables[1:]}
+        for table in entity.tables:
+            for fk in self.into(table.name):
+                if fk.child not in details:
+                    yield fk, table.own_key
 
     def out_of(self, table: str) -> Iterator[ForeignKey]:
         """The foreign keys of a table."""

@@ -182,6 +182,29 @@ async def test_vessels_that_changed_in_one_commit_go_back_in_one_whichever_is_na
         assert apart(after, await state(maintenance_url)) == []
 
 
+@pytest.mark.parametrize("undo", [False, True], ids=["", "undone"])
+@pytest.mark.parametrize("change", [SWAP, MOVE], ids=["swap", "move"])
+async def test_a_run_goes_back_on_each_of_its_vessels_though_they_changed_in_one_commit_since(
+    fleets: Fleets, maintenance_url: str, change: str, undo: bool
+) -> None:
+    origin, config, _ = await migrated(fleets, SPEC, maintenance_url, fresh=True)
+    before = await state(maintenance_url)
+    two = origin.approved[:2]
+    for vessel in two:
+        await execute(origin.url, RENAME.format(" I", 2030, vessel))
+    first = await synced(origin, maintenance_url)
+    await execute(origin.url, change.format(*two))
+    then = await synced(origin, maintenance_url)
+    if undo:
+        await undone(config, then)
+    after = await state(maintenance_url)
+    back = await undone(config, first)
+    assert [sorted(group) for group in back.notes["together"]] == [sorted(two)]
+    assert apart(before, await state(maintenance_url)) == []
+    await undone(config, back)
+    assert apart(after, await state(maintenance_url)) == []
+
+
 async def test_what_the_portal_moved_away_from_one_of_them_comes_back_when_they_are_brought_forth_again(
     fleets: Fleets, maintenance_url: str
 ) -> None:

@@ -72,13 +72,16 @@ class History:
         kept = [one for vessel in {one.vessel for one in self.changes} for one in self.in_force(vessel)]
         return sorted(kept, key=self.changes.index)
 
-    def joined(self, change: Change) -> list[Change]:
-        """The changes to go back before, so that none that committed together is undone in part."""
+    def joined(self, change: Change, chosen: Iterable[Change] = ()) -> list[Change]:
+        """The changes to go back before, so that none that committed together is undone in part, nor one of
+        those `chosen` left."""
+        at_least = {one.vessel: one for one in chosen}
         first: dict[str | None, Change] = {change.vessel: change}
         todo = [change]
         while todo:
             for later in self.since(todo.pop()):
-                for other in map(self.of, later.together):
+                for together in map(self.of, later.together):
+                    other = min(together, at_least.get(together.vessel, together), key=self.changes.index)
                     known = first.get(other.vessel)
                     if known is None or self.changes.index(other) < self.changes.index(known):
                         first[other.vessel] = other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from tests.model.history import Change, History, Rows, Step, part, without_portal
@@ -22,13 +23,20 @@ class Taken(Refused):
 
 
 def go_back(
-    state: State, history: History, change: Change, hits: Hits, *, force: bool, began: State | None = None
+    state: State,
+    history: History,
+    change: Change,
+    hits: Hits,
+    *,
+    force: bool,
+    chosen: Sequence[Change] = (),
+    began: State | None = None,
 ) -> State:
-    """The state with these rows as they were before the change; raises Refused. `began`: the state in which
-    the command began, of which this is not the first change."""
+    """The state with these rows as they were before the change; raises Refused. `chosen`: all that the
+    command goes back before; `began`: the state in which it began, of which this is not the first change."""
     if change.vessel is None:
         return _companies(state, history, change, hits, force=force)
-    group = history.joined(change)
+    group = history.joined(change, chosen)
     if _elsewhere(state, group):
         raise Taken
     made = state.copy()

@@ -285,10 +285,12 @@ class Session:
 
         def back(change: Change) -> None:
             nonlocal wanted
-            group = {one.vessel for one in self.history.joined(change)}
+            group = {one.vessel for one in self.history.joined(change, chosen)}
             taken.update(group)
             try:
-                after = go_back(self.state, self.history, change, self.hits, force=force, began=before)
+                after = go_back(
+                    self.state, self.history, change, self.hits, force=force, chosen=chosen, began=before
+                )
             except Refused as refused:
                 if isinstance(refused, Taken) and change.vessel is not None:
                     held_up.append(change)
@@ -334,7 +336,7 @@ class Session:
         """References that were gone when the checkpoint was taken wait; those may wait on that did in one of
         these states, of vessels that went back themselves."""
         there = await self.mirror.read()
-        joined = [one for first in chosen for one in self.history.joined(first)]
+        joined = [one for first in chosen for one in self.history.joined(first, chosen)]
         back = {one.vessel for one in joined} | {one.vessel for one in self.history.changes if one.restored}
         ids = {id_ for change in joined for id_ in taken_before(self.history, change)}
         waited = [pair for state in states for pair in state.pending.items()]

@@ -221,6 +221,26 @@ async def test_documents_that_several_vessels_list_move_with_each_of_their_lists
     assert lists == {(v["id"], d["id"]) for v in rows["vessels"] for d in rows["equipment_documents"]}
 
 
+async def test_what_only_this_portal_knows_is_named_whatever_it_is_called(
+    databases: Databases, tmp_path: Path
+) -> None:
+    file = portal(tmp_path / "portal.db")
+    on_file(
+        file,
+        "INSERT INTO companies (id, name, slug) VALUES (1, 'One', 'one'), (2, 'Two', 'two')",
+        'ALTER TABLE companies ADD COLUMN "12"" of it" TEXT',
+        """UPDATE companies SET "12"" of it" = 'x' WHERE id = 1""",
+        'CREATE TABLE "spare parts" (id INTEGER PRIMARY KEY)',
+        'INSERT INTO "spare parts" VALUES (1), (2), (3)',
+        "CREATE TABLE inspections (equipment_id INTEGER REFERENCES equipment)",
+        "INSERT INTO inspections VALUES (NULL)",
+        'CREATE TABLE "without rows" (id INTEGER PRIMARY KEY)',
+    )
+    report = await lift(Settings(), file, databases("maintenance"))
+    assert report.status == "completed"
+    assert report.notes["left_behind"] == {'companies.12" of it': 1, "inspections": 1, "spare parts": 3}
+
+
 async def test_rows_under_the_first_and_the_last_numbers_that_there_are_move_too(
     databases: Databases, tmp_path: Path
 ) -> None:

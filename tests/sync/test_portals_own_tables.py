@@ -29,11 +29,7 @@ async def _synchronised(config: Settings) -> None:
 async def test_equipment_that_a_label_names_by_its_qr_code_is_decommissioned(
     origin: Origin, config: Settings, action: str
 ) -> None:
-    source_id = await fetchval(
-        origin.url,
-        "SELECT min(id::text) FROM equipment e WHERE NOT EXISTS (SELECT FROM cross_references c"
-        " WHERE e.id IN (c.source_equipment_id, c.target_equipment_id))",
-    )
+    source_id = await _equipment(origin)
     code = await fetchval(
         config.target,
         "SELECT e.qr_code FROM equipment e JOIN equipment_metadata m ON m.equipment_id = e.id"
@@ -45,13 +41,72 @@ async def test_equipment_that_a_label_names_by_its_qr_code_is_decommissioned(
         f"CREATE TABLE labels (id int PRIMARY KEY, code text REFERENCES equipment (qr_code){action})",
     )
     await execute(config.target, f"INSERT INTO labels (id, code) VALUES (1, '{code}')")
+    await _gone_equipment(origin, source_id)
+    await _synchronised(config)
+    found = await fetchval(config.target, f"SELECT status FROM equipment WHERE qr_code = '{code}'")
+    assert (found, await fetchval(config.target, "SELECT count(*) FROM labels")) == ("decommissioned", 1)
+
+
+@pytest.mark.parametrize("action", ["", " ON DELETE CASCADE"])
+@pytest.mark.parametrize("column", ["equipment_id", "original_id"])
+async def test_equipment_whose_details_the_portal_s_table_names_is_decommissioned(
+    origin: Origin, config: Settings, column: str, action: str
+) -> None:
+    source_id = await _equipment(origin)
+    await execute(
+        config.target,
+        f"CREATE TABLE labels (id int PRIMARY KEY, of uuid REFERENCES equipment_metadata ({column}){action})",
+    )
+    await execute(
+        config.target,
+        f"INSERT INTO labels (id, of) SELECT 1, {column} FROM equipment_metadata"
+        f" WHERE original_id = '{source_id}'",
+    )
+    await _gone_equipment(origin, source_id)
+    await _synchronised(config)
+    found = await fetchval(
+        config.target,
+        "SELECT e.status FROM equipment e JOIN equipment_metadata m ON m.equipment_id = e.id"
+        " WHERE m.original_id = $1::text::uuid",
+        source_id,
+    )
+    assert (found, await fetchval(config.target, "SELECT count(*) FROM labels")) == ("decommissioned", 1)
+
+
+async def _equipment(origin: Origin) -> str:
+    """The source id of equipment that no cross reference names."""
+    found: str = await fetchval(
+        origin.url,
+        "SELECT min(id::text) FROM equipment e WHERE NOT EXISTS (SELECT FROM cross_references c"
+        " WHERE e.id IN (c.source_equipment_id, c.target_equipment_id))",
+    )
+    return found
+
+
+async def _gone_equipment(origin: Origin, source_id: str) -> None:
+    """Deletes it from the source with what hangs on it, but for documents."""
     for table in ("critical_parts", "quality_scores"):
         await execute(origin.url, f"DELETE FROM {table} WHERE equipment_id = '{source_id}'")
     await execute(origin.url, f"UPDATE documents SET equipment_id = NULL WHERE equipment_id = '{source_id}'")
     await execute(origin.url, f"DELETE FROM equipment WHERE id = '{source_id}'")
+
+
+@pytest.mark.parametrize("action", ["", " ON DELETE CASCADE"])
+async def test_a_user_whose_details_the_portal_s_table_names_becomes_inactive(
+    origin: Origin, config: Settings, action: str
+) -> None:
+    source_id, email = await _a_user(origin, config)
+    await execute(
+        config.target,
+        f"CREATE TABLE badges (id int PRIMARY KEY, of uuid REFERENCES user_metadata{action})",
+    )
+    await execute(
+        config.target, f"INSERT INTO badges (id, of) SELECT 1, id FROM users WHERE email = '{email}'"
+    )
+    await execute(origin.url, f"DELETE FROM users WHERE id = '{source_id}'")
     await _synchronised(config)
-    found = await fetchval(config.target, f"SELECT status FROM equipment WHERE qr_code = '{code}'")
-    assert (found, await fetchval(config.target, "SELECT count(*) FROM labels")) == ("decommissioned", 1)
+    active = await fetchval(config.target, f"SELECT is_active::text FROM users WHERE email = '{email}'")
+    assert (active, await fetchval(config.target, "SELECT count(*) FROM badges")) == ("false", 1)
 
 
 async def test_a_user_whom_a_login_names_by_his_e_mail_becomes_inactive(
