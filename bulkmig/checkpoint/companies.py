@@ -268,15 +268,19 @@ async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> tuple[s
         kept = pl.col(f"{main.name}.{main.own_key}").is_in(list(stayed))
         now, then = await _rows(way, of, holding), await _rows(way, of, change.base)
         back = [frame.filter(company & ~kept) for frame in then]
-        # Users who have moved to other companies since are these companies' again.
-        ours = pl.col("source_id").is_in([id_ for frame in back for id_ in frame["source_id"]])
+        # Users who have moved to other companies since are these companies' again. Who was nobody's that
+        # bulkmig wrote is so again, of whatever company he is by now.
+        known = [id_ for frame in then for id_ in frame["source_id"]]
+        again = pl.col(f"{main.name}.{main.own_key}").is_in(await _ids(way, of)) & ~kept
+        nobodys = again & ~pl.col("source_id").is_in(known)
+        ours = nobodys | pl.col("source_id").is_in([id_ for frame in back for id_ in frame["source_id"]])
         pieces = [frame.filter(~company & ~ours | kept) for frame in now]
         for piece in pieces:
             others.update(piece[f"{main.name}.{main.own_key}"])
         pieces += back
         stays = [frame.filter(kept) for frame in now]
         for written in (*now, *then):
-            mine.update(written.filter(company)[f"{main.name}.{main.own_key}"])
+            mine.update(written.filter(company | nobodys)[f"{main.name}.{main.own_key}"])
         for kind, holds, frames in (("rows", True, pieces), ("stayed", False, stays)):
             frame = pl.concat(frames) if frames else None
             if frame is not None and frame.height:
@@ -284,6 +288,12 @@ async def _base(way: Way, change: Change, own: str, stayed: set[str]) -> tuple[s
                 await write.base_parts(connection, way.checkpoints.run_id, [part])
     await connection.execute("UPDATE bulkmig.base SET holds = false WHERE id = ANY ($1::bigint[])", holding)
     return mine, others
+
+
+async def _ids(way: Way, of: Entity) -> list[str]:
+    """The target ids of an entity's rows that come back, or stay."""
+    n, key = way.companies.number[of.tables[0].name], of.tables[0].own_key
+    return [row["id"] for row in await way.connection.fetch(f"SELECT {key}::text AS id FROM was_{n}")]
 
 
 async def _rows(way: Way, of: Entity, ids: Sequence[int]) -> list[pl.DataFrame]:

@@ -81,7 +81,7 @@ async def delete(steps: Sequence[Step], entity: Entity) -> None:
             if step.part(entity).delete:
                 await _spare_vessel(step, step.part(entity))
     going = [step for step in steps if step.part(entity).delete]
-    roots = [step.means.root for step in steps if step.means.vessel]
+    roots = [step.means.root for step in steps if step.means.vessel and step.decides]
     for step in going:
         means, part = step.means, step.part(entity)
         of = Owner(means.checkpoint, means.run_id, means.vessel, bool(keys_of(means.connection)))

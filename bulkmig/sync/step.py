@@ -54,10 +54,12 @@ class Means(Struct, frozen=True):
 
 
 class Step(Struct):
-    """One vessel's share of a commit. `removed`: table -> keys of rows that it has no more."""
+    """One vessel's share of a commit. `decides`: whether it says what becomes of its references, else they go
+    along with their ends as any other vessel's do; `removed`: table -> keys of rows that it has no more."""
 
     means: Means
     plan: Plan
+    decides: bool = True
     done: Applied = field(default_factory=Applied)
     removed: defaultdict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 

@@ -300,7 +300,7 @@ async def _steps(
         Means(target, decisions.catalogue, graph, options.run_id, id_, target_ids[id_], taken[id_])
         for id_ in ids
     )
-    return [Step(own, plans[own.owner]) for own in means]
+    return [Step(own, plans[own.owner], decides=own.owner not in moves.apart) for own in means]
 
 
 def _note_moves(steps: Sequence[Step], moves: Moves) -> None:

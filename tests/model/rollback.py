@@ -274,6 +274,10 @@ def _companies(state: State, history: History, change: Change, hits: Hits, *, fo
     for (table, _), row in was.items():
         made.tables.put(table, row)
     ours = {ref for ref, base in made.base.items() if _company(base.unit) in change.roots}
+    # Whom the portal had there, and who was adopted since, is the portal's again, be he another company's.
+    ours |= {
+        ref for ref in made.base.keys() - before.base.keys() if ("users", (state.target_id(ref),)) in was
+    }
     for ref in ours:
         if state.target_id(ref) not in stayed:
             del made.base[ref]

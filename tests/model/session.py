@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from msgspec.structs import asdict
@@ -325,43 +325,51 @@ class Session:
             self.fail([f"rollback is {report.status}, expected {wanted}: {report.failures} {report.refused}"])
         self.stayed = self.stayed or bool(report.notes.get("stayed"))
         if went := [change for change in chosen if change.vessel in steps]:
-            await self._learn_what_waits(went, [before, *(after for _, after in steps.values())])
+            # Each state once: vessels that go back together share theirs. The first is from before all of it.
+            passed = list({id(state): state for step in steps.values() for state in step}.values())
+            await self._learn_what_waits(went, before, passed[1:])
         for ref in before.base.keys() - self.state.base.keys():
             if ref.entity == "critical_part" and now_on(self.onboarding, ref) != before.base[ref].vessel:
                 self.mirror.ids.pop(ref, None)  # it will be new on the vessel that the source has it on
         await self._record(report, before, steps)
         await self.check()
 
-    async def _learn_what_waits(self, chosen: Iterable[Change], states: Iterable[State]) -> None:
-        """References that were gone when the checkpoint was taken wait; those may wait on that did in one of
-        these states, of vessels that went back themselves."""
+    async def _learn_what_waits(
+        self, chosen: Iterable[Change], before: State, passed: Sequence[State]
+    ) -> None:
+        """References that were gone when the checkpoint was taken wait; those may wait on that did `before`
+        or in one of the states `passed`, of vessels that went back themselves. These learn it, too."""
         there = await self.mirror.read()
         joined = [one for first in chosen for one in self.history.joined(first, chosen)]
         back = {one.vessel for one in joined} | {one.vessel for one in self.history.changes if one.restored}
         ids = {id_ for change in joined for id_ in taken_before(self.history, change)}
-        waited = [pair for state in states for pair in state.pending.items()]
+        waited = [pair for state in (before, *passed) for pair in state.pending.items()]
         ids |= {Ref("cross_reference", id_) for id_, vessel in waited if vessel in back}
         for id_ in ids:
             row = self.state.tables.get("cross_references", id_)
             if row is not None and (self.mirror.real(id_),) not in there["cross_references"]:
-                self.state.tables.delete("cross_references", row)
-                wait(self.state, id_)
+                for state in (*passed, self.state):
+                    if (one := state.tables.get("cross_references", id_)) is not None:
+                        state.tables.delete("cross_references", one)
+                        wait(state, id_)
         # Where vessels went in one transaction, each checkpoint has the references between them.
         for source_id in list(self.state.pending):
             ref = Ref("cross_reference", source_id)
             if (self.mirror.real(self.state.target_id(ref)),) in there["cross_references"]:
-                self._came_back(ref)
+                for state in (*passed, self.state):
+                    if source_id in state.pending:
+                        self._came_back(state, ref)
 
-    def _came_back(self, ref: Ref) -> None:
+    def _came_back(self, state: State, ref: Ref) -> None:
         """A reference that waited is as it last was, if both its ends are there."""
         for change in reversed(self.history.changes):
             then = change.step.before
             row = then.tables.get("cross_references", then.target_id(ref))
             if row is not None and ref in then.base:
-                if not self.state.tables.dangling({"cross_references": row}):
-                    self.state.tables.put("cross_references", row)
-                    self.state.base[ref] = then.base[ref]
-                    del self.state.pending[ref.source_id]
+                if not state.tables.dangling({"cross_references": row}):
+                    state.tables.put("cross_references", row)
+                    state.base[ref] = then.base[ref]
+                    del state.pending[ref.source_id]
                 return
 
     async def _record(

@@ -127,3 +127,18 @@ async def test_an_adopted_user_who_is_another_companys_by_now_goes_back_to_his_o
     assert user is not None
     assert user["company_id"] == Ref("company", ACME)
     assert session.state.tables.get("user_metadata", own) is None
+
+
+async def test_he_is_the_portals_again_whose_e_mail_is_taken_for_another_companys_user(
+    session: Session,
+) -> None:
+    await portal_steps.add(session, "users", 0, 3, {"company_id": Ref("company", ACME)})
+    eve = Ref("user", await add(session, "users", company_id=ACME, email="eve@x.org", role="ADMIN"))
+    await sync(session)
+    adopted = session.runs[-1].run_id
+    await source(session, "users", eve.source_id, company_id=BLUE)
+    await sync(session)
+    await session.rollback_run(adopted, force=False)
+    assert eve not in session.state.base
+    await sync(session, "manual")
+    assert session.state.quarantine[eve].codes == {"user.email_taken"}

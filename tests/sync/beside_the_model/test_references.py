@@ -24,6 +24,7 @@ from tests.sync.beside_the_model.scene import (
     VALVE,
     WINCH,
     move,
+    portal,
     source,
     sync,
     takes_the_number_of,
@@ -200,6 +201,20 @@ async def test_a_reference_that_waits_on_a_vessel_left_alone_and_moves_is_writte
     await source(session, "cross_references", OF_RADIO["cross_references"], vessel_id=TWO, **ends)
     await sync(session)
     assert session.state.is_there(Ref("cross_reference", OF_RADIO["cross_references"]))
+
+
+async def test_a_reference_of_a_vessel_left_alone_that_the_portal_changed_and_whose_end_goes_waits(
+    session: Session,
+) -> None:
+    await source(session, "equipment", RADAR, notes="later")
+    await sync(session)
+    await session.rollback_vessel(THREE, force=False)
+    reference = Ref("cross_reference", OF_RADAR["cross_references"])
+    await portal(session, reference, notes=None)
+    await source_steps.delete_row(session, "equipment", PUMP, whole=False)
+    await sync(session)
+    assert not session.state.is_there(reference)
+    assert session.state.quarantine[reference].codes == {"cross_reference.end_missing"}
 
 
 async def test_a_reference_that_came_with_its_end_is_back_when_the_runs_rollback_is_undone(
