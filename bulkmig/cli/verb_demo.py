@@ -113,7 +113,7 @@ def _print(call: Call, report: Report, again: Report, synced: Report) -> None:
 
 def _keep(embedded: Server, source: str, target: str, out: Console) -> None:
     stop = embedded.leave_running()
-    out.print("\nThe servers go on running. To look around:")
+    out.print("\nThe server with both databases goes on running. To look around:")
     out.print(output.plain(f"  export ONBOARDING_DB_URL={source}"))
     out.print(output.plain(f"  export MAINTENANCE_DB_URL={target}"))
     out.print("  bulkmig status")

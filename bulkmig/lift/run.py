@@ -19,6 +19,7 @@ from uuid import uuid4
 import asyncpg
 import orjson
 import polars as pl
+from msgspec import structs
 
 from bulkmig._core.findings import FINDING
 from bulkmig._core.stop import Stop
@@ -33,9 +34,9 @@ from bulkmig.lift import aside, ledger
 from bulkmig.lift.fit import Fit
 from bulkmig.lift.refused import check
 from bulkmig.lift.tables import Tables
-from bulkmig.postgres import dsn
 from bulkmig.postgres.catalogue import read_catalogue
 from bulkmig.postgres.session import DURABLE, Connection, session, transaction
+from bulkmig.preflight import address
 from bulkmig.report import Report
 from bulkmig.security import keys
 from bulkmig.sqlite.address import FileAddress, is_file, parse
@@ -67,18 +68,12 @@ async def lift(settings: Settings, file_url: str, server_url: str, *, stop: Stop
     where = replace(parse(file_url), keys=ring)
     if not os.access(where.path, os.W_OK):
         where = replace(where, scratch=True)
-    address = dsn.parse(
-        server_url,
-        allow_insecure=settings.allow_insecure,
-        connect_timeout=settings.connect_timeout,
-        network_timeout=settings.network_timeout,
-        keys=ring,
-    )
+    to = address(structs.replace(settings, target=server_url), "target")
     report = Report("lift", str(uuid4()))
     with (stop or Stop()).scope() as scope:
         async with (
             session(where, DURABLE, role="source") as held,
-            session(address, DURABLE, role="target") as target,
+            session(to, DURABLE, role="target") as target,
         ):
             file = on_file(held)
             assert file is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
@@ -357,6 +358,18 @@ async def test_a_lift_that_breaks_off_has_changed_nothing_and_can_be_repeated(
             await lift(Settings(), file, target)
     assert not any((await read_rows(target)).values())
     assert (await lift(Settings(), file, target)).status == "completed"
+
+
+async def test_a_password_program_is_asked_as_for_any_other_target(
+    databases: Databases, tmp_path: Path
+) -> None:
+    file, target = portal(tmp_path / "portal.db"), databases("maintenance")
+    program, told = tmp_path / "password of.py", tmp_path / "told"
+    says = f"pathlib.Path({str(told)!r}).write_text(os.environ['BULKMIG_END'])"
+    program.write_text(f"import os, pathlib; {says}; print('secret')")
+    asks = Settings(password_command=f"{sys.executable} '{program}'")
+    assert (await lift(asks, file, target)).status == "completed"
+    assert told.read_text() == "target"
 
 
 async def test_a_target_that_holds_anything_is_refused(
