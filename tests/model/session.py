@@ -328,6 +328,7 @@ class Session:
             # Each state once: vessels that go back together share theirs. The first is from before all of it.
             passed = list({id(state): state for step in steps.values() for state in step}.values())
             await self._learn_what_waits(went, before, passed[1:])
+            await self._learn_what_is_listed()
         for ref in before.base.keys() - self.state.base.keys():
             if ref.entity == "critical_part" and now_on(self.onboarding, ref) != before.base[ref].vessel:
                 self.mirror.ids.pop(ref, None)  # it will be new on the vessel that the source has it on
@@ -359,6 +360,14 @@ class Session:
                 for state in (*passed, self.state):
                     if source_id in state.pending:
                         self._came_back(state, ref)
+
+    async def _learn_what_is_listed(self) -> None:
+        """Equipment that went back and may be listed still: what ends on it goes by whether it is."""
+        rows = await self.mirror.target.fetch("SELECT entity, source_id::text FROM bulkmig.quarantine")
+        found = {Ref(row["entity"], row["source_id"]) for row in rows}
+        for ref, listed in list(self.state.quarantine.items()):
+            if ref.entity == "equipment" and not listed.sure and ref not in found:
+                del self.state.quarantine[ref]
 
     def _came_back(self, state: State, ref: Ref) -> None:
         """A reference that waited is as it last was, if both its ends are there."""
