@@ -274,7 +274,7 @@ def _adopt_users(
         found[id_] = adopted or _recorded(state, "user", id_, company)
         if email in now and before.get(found[id_]) != email:
             fleet.late.add(id_)
-    decisions.emails.update(dict.fromkeys(taken, "user.email_taken"))
+    decisions.emails.update(dict.fromkeys(taken, users.TAKEN))
     decisions.identities["user"] = _frame(found)
     return taken
 

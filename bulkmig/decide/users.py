@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from bulkmig.target.state import PortalUser
 
+TAKEN = "user.email_taken"
+
 
 def duplicates(emails: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     """Lower-cased e-mail -> ids, for e-mails of several users. Input: (id, email) in order of seniority."""

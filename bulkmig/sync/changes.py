@@ -14,13 +14,13 @@ from bulkmig.selection import Vessel
 from bulkmig.sync import along, gone, held
 from bulkmig.sync.allowed import without_denied
 from bulkmig.sync.chosen import Chosen
-from bulkmig.sync.detect import detect
+from bulkmig.sync.detect import detect, naming
 from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
 from bulkmig.sync.released import released
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.share import change, spread
-from bulkmig.sync.units import is_plain, parted
+from bulkmig.sync.units import Group, is_plain, parted
 from bulkmig.sync.unread import unwritten
 from bulkmig.target import statistics
 
@@ -36,6 +36,7 @@ class Changes:
         self.moves = Moves()
         self.due: list[Vessel] = []
         self._taken: set[str] = set()  # vessels that are brought up to date, and those that change with them
+        self._counted: set[str] = set()  # vessels that are gone, as selected
         self._left: set[str] = set()  # vessels that are left alone, since one of them may not change
 
     async def look(self, gone_users: Collection[str]) -> None:
@@ -166,6 +167,17 @@ class Changes:
         if any(result.inserted["equipment"] for result in counted.done):
             # What a written reference waits for may have come with another vessel.
             freed |= {result.vessel.id for result in counted.done if result.unsettled}
+        await self._once_more(freed)
+
+    async def name(self, users: Collection[str]) -> None:
+        """Vessels with rows that name these users (source ids), who have come since: once more."""
+        if users and not self.run.ends_early:
+            rows = await naming(self.run.ends.holder, users)
+            await self._once_more({vessel for vessel, _ in rows})
+
+    async def _once_more(self, vessels: set[str]) -> None:
+        """A second look at those of these vessels that the run is about."""
+        run, counted = self.run, self.run.counted
         there = {
             *self.chosen.old,
             *self.chosen.vanished,
@@ -174,24 +186,58 @@ class Changes:
         }
         moves = self.moves.still_due()
         known = sorted((vessel for vessel in there if vessel.id not in self._left), key=lambda v: v.id)
-        freed -= moves.apart
-        due = [vessel for vessel in known if vessel.id in freed]
-        due += moves.joined(freed, [vessel for vessel in known if vessel.id not in freed])
+        vessels -= moves.apart
+        due = [vessel for vessel in known if vessel.id in vessels]
+        due += moves.joined(vessels, [vessel for vessel in known if vessel.id not in vessels])
         groups = moves.groups(due)
         await change(run, self.rules, groups, moves, Report("sync"), counted.finished_again)
 
+    async def make_way(self) -> None:
+        """Vessels that the source has no more, and whose IMO numbers others are to get: they go first, unless
+        rows go from them to others."""
+        if self.run.settings.dry_run or not self._vanished:
+            return
+        wanted = [vessel.imo_number for vessel in self.chosen.coming if vessel.imo_number is not None]
+        holding = set((await holders(self.run.ends.target, wanted)).values())
+        known = dict(self.run.fleet.decisions.identity("vessel").iter_rows())
+        groups = [
+            group
+            for group in self.moves.groups(self._vanished)
+            if any(known.get(vessel.id) in holding for vessel in group)
+            and not any(self.moves.partners(vessel.id) - self.moves.giving for vessel in group)
+        ]
+        self._count([vessel for group in groups for vessel in group])
+        await self._delete(groups)
+
     async def delete_gone(self) -> None:
         """Vessels that the source has no more."""
-        run, ends = self.run, self.run.ends
-        settled = {result.vessel.id for result in run.counted.done} | self.moves.giving
-        left = [vessel for vessel in self.chosen.vanished if vessel.id not in run.counted.ended]
-        run.report.selected += len(left)
-        if left and run.settings.window is not None:
-            await run.read_pace()  # nobody has, where no vessel has changed
+        self._count(self._vanished)
         # A reference that the portal has changed is decided about in the commit that takes its ends.
-        for group in self.moves.groups(left):
-            if any(self.moves.partners(vessel.id) & self._taken - settled for vessel in group):
-                continue  # what it gives away, or decides about with another, is on it still
+        settled = {result.vessel.id for result in self.run.counted.done} | self.moves.giving
+        waits = {
+            vessel.id
+            for vessel in self._vanished
+            # What it gives away, or decides about with another, is on it still.
+            if self.moves.partners(vessel.id) & self._taken - settled
+        }
+        groups = self.moves.groups(self._vanished)
+        await self._delete([group for group in groups if waits.isdisjoint(one.id for one in group)])
+
+    def _count(self, vanished: Sequence[Vessel]) -> None:
+        """Counts these as selected, once."""
+        self.run.report.selected += sum(vessel.id not in self._counted for vessel in vanished)
+        self._counted.update(vessel.id for vessel in vanished)
+
+    @property
+    def _vanished(self) -> list[Vessel]:
+        """Those of the vessels that are gone of which nothing was decided yet."""
+        return [vessel for vessel in self.chosen.vanished if vessel.id not in self.run.counted.ended]
+
+    async def _delete(self, groups: Sequence[Group]) -> None:
+        run, ends = self.run, self.run.ends
+        if groups and run.settings.window is not None:
+            await run.read_pace()  # nobody has, where no vessel has changed
+        for group in groups:
             if run.ends_early or not run.may_start(group):
                 run.not_all_taken()
                 return

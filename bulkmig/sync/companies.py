@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import polars as pl
 
+from bulkmig.decide import users
 from bulkmig.entities import FLEET
 from bulkmig.fleet.companies import write_late_users
 from bulkmig.fleet.run import Run
-from bulkmig.ledger import base
+from bulkmig.ledger import base, seen
 from bulkmig.ledger.write import NIL
 from bulkmig.sync import shared
+from bulkmig.sync.detect import naming
 from bulkmig.sync.record import BRAKE
 from bulkmig.sync.rules import Rules
 from bulkmig.target.state import TargetState
@@ -20,6 +22,11 @@ _COMPANIES = """
 SELECT company_id::text AS id FROM users WHERE id = ANY ($1::text[]::uuid[])
  UNION SELECT id::text FROM companies WHERE id = ANY ($2::text[]::uuid[])
 """
+# What was found of users who came after all.
+_UNTRUE = """
+DELETE FROM bulkmig.findings
+ WHERE run_id = $1::text::uuid AND entity = 'user' AND code = $2 AND source_id = ANY ($3::text[]::uuid[])
+"""
 
 
 class Companies:
@@ -29,19 +36,21 @@ class Companies:
         self.run, self.rules = run, rules
         self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}
         self._before: dict[str, pl.DataFrame] | None = None  # as they were last written
+        self._went = False  # whether users were deleted
+        self._waiting: set[str] = set()  # whose e-mails others had until then (source ids)
 
     async def due(self, state: TargetState) -> set[str]:
         """Companies that are in the target, and those that users who were written have moved to."""
         known = set(state.identities.get("company", ()))
-        users = await self._written("user") if state.ledger else []
-        rows = await self.run.ends.holder.fetch(_COMPANIES, users, list(known))
+        staff = await self._written("user") if state.ledger else []
+        rows = await self.run.ends.holder.fetch(_COMPANIES, staff, list(known))
         return {row["id"] for row in rows}
 
-    async def emails(self, users: pl.DataFrame) -> dict[str, str]:
+    async def emails(self, due: pl.DataFrame) -> dict[str, str]:
         """What users who are loaded will have for e-mails."""
-        if not users.height:
+        if not due.height:
             return {}
-        return await shared.emails(self.run.ends.target, users, await self._read_written(), self.rules)
+        return await shared.emails(self.run.ends.target, due, await self._read_written(), self.rules)
 
     async def look_for_gone(self) -> None:
         """Users and companies that the source has no more."""
@@ -57,14 +66,14 @@ class Companies:
         done.count_into(self.run.report)
         await write_late_users(self.run)
         # Nothing refers to those who are gone from the source, or whom the portal deleted, from now on.
-        users = decisions.identity("user")
+        known = decisions.identity("user")
         there = await target.fetch(
-            "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", users["target_id"].to_list()
+            "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", known["target_id"].to_list()
         )
         left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.run.settings.dry_run)
         _, held = await self._held()
         going = await shared.going(target, self.gone["user"] - held, options, self.rules)
-        decisions.identities["user"] = users.filter(left, ~pl.col("target_id").is_in(going))
+        decisions.identities["user"] = known.filter(left, ~pl.col("target_id").is_in(going))
 
     async def delete(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
@@ -78,6 +87,23 @@ class Companies:
         if any(gone.values()):
             done = await shared.delete(target, gone, self.run.options(), self.rules)
             done.count_into(self.run.report)
+            self._went = self._went or done.deleted["users"] > 0
+
+    async def let_in(self) -> set[str]:
+        """Writes users whose e-mails were those of users who went just now; returns their source ids. The
+        vessels that name them are left to the next sync, unless this one gets to them."""
+        run, target = self.run, self.run.ends.target
+        if not self._went or run.settings.dry_run or run.ends_early:
+            return set()
+        self._waiting |= {user for user, code in run.fleet.decisions.emails.items() if code == users.TAKEN}
+        if not self._waiting or run.decide_again is None:
+            return set()
+        await seen.forget(target, {vessel for vessel, _ in await naming(run.ends.holder, self._waiting)})
+        await run.decide_again()
+        came = self._waiting.intersection(run.fleet.decisions.identity("user")["source_id"])
+        await target.execute(_UNTRUE, run.report.run_id, users.TAKEN, sorted(came))
+        run.report.findings["warning", users.TAKEN] -= len(came)
+        return came
 
     async def _held(self) -> tuple[set[str], set[str]]:
         """Companies that are gone whole, where the brake holds them, and their users (source ids)."""

@@ -38,6 +38,12 @@ class Detected(Struct):
     changed: dict[str, set[str]] = field(default_factory=dict)
 
 
+async def naming(source: Connection, users: Collection[str]) -> list[tuple[str, str]]:
+    """The vessels with rows that name these users (source ids), each with whom they name."""
+    rows = await source.fetch(_ASSESSED, list(users)) if users else ()
+    return [(row["id"], row["user"]) for row in rows]
+
+
 async def detect(
     source: Connection,
     target: Connection,
@@ -65,9 +71,7 @@ async def detect(
     done = {vessel: known[vessel].done for vessel in vessels if vessel in known}
     came = await target.fetch(_CAME, min(done.values())) if done else []
     since = {row["id"]: row["started_at"] for row in came}
-    asked = list({*users, *since})
-    for row in await source.fetch(_ASSESSED, asked) if asked else ():
-        vessel, user = row["id"], row["user"]
+    for vessel, user in await naming(source, {*users, *since}):
         if user in users or (vessel in done and user in since and since[user] > done[vessel]):
             found.affected.add(vessel)
     found.affected &= set(vessels)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.model import people, vessels
-from tests.model.deletions import delete_rows
+from tests.model.deletions import delete_rows, make_way
 from tests.model.onboarding import Onboarding
 from tests.model.rules import Hits
 from tests.model.run import Due, Options, Outcome, Run
@@ -33,6 +33,8 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
     sound = _companies(run, company_ids)
     _users(run, company_ids, sound)
     there = {ref.source_id for ref in state.base if ref.entity == "user" and _stays(run, ref)}
+    if run.is_sync and options.vessels is None:
+        make_way(run, chosen)
     fleet = vessels.look(run, chosen, sound, there)
     if not run.is_sync:
         fleet.failed |= vessels.with_rows_of_others(run, fleet)
@@ -55,6 +57,8 @@ def execute(state: State, onboarding: Onboarding, options: Options, hits: Hits) 
         delete_rows(run, fleet)
         settle(run)
         _follow(run, fleet)
+        if options.vessels is None:
+            _let_in(run, chosen, company_ids, sound)
     _forget(run, fleet)
     return run.outcome
 
@@ -128,6 +132,27 @@ def _users(run: Run, company_ids: set[str], sound: set[str]) -> None:
             _aside(run, due, due.codes)
         else:
             run.kept.add(ref)
+
+
+def _let_in(run: Run, chosen: set[str], company_ids: set[str], sound: set[str]) -> None:
+    """Users whose e-mail was that of one who is gone now, and the scores that name them."""
+    came = set()
+    for ref, due in people.users(run, company_ids, sound).items():
+        listed, company = (
+            run.state.quarantine.get(ref),
+            run.onboarding.of["users"][ref.source_id]["company_id"],
+        )
+        waits = ref not in run.state.base and listed is not None and "user.email_taken" in listed.codes
+        if waits and not due.codes and company in sound:
+            run.kept.discard(ref)
+            _row(run, due)
+            came.add(ref.source_id)
+    if came:
+        run.hits("e-mail won")
+        there = {ref.source_id for ref in run.state.base if ref.entity == "user" and _stays(run, ref)}
+        for due in vessels.look(run, chosen, sound, there).rows("quality_score"):
+            if run.onboarding.of["quality_scores"][due.ref.source_id]["assessed_by"] in came:
+                _row(run, due)
 
 
 def _stays(run: Run, ref: Ref) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from tests.model.fields import cells
@@ -11,9 +12,9 @@ from tests.model.run import Run
 from tests.model.state import Base, State, Values
 from tests.model.tables import THING_OF, Unit
 from tests.model.three_way import record
-from tests.model.vessels import Fleet
+from tests.model.vessels import Fleet, partners
 from tests.oracle.draft import Cell, Ref
-from tests.oracle.source import required
+from tests.oracle.source import identity, required
 
 ORDER = ("cross_reference", "quality_score", "document", "critical_part", "equipment", "vessel")
 
@@ -24,15 +25,7 @@ def delete_rows(run: Run, fleet: Fleet) -> None:
     active = {vessel for vessel, mark in state.marks.items() if mark == "migrated"} - state.rolled_back
     held = fleet.failed | set(fleet.aside)
     run.outcome.done |= active - held - run.onboarding.of["vessels"].keys()
-    going: list[Ref] = []
-    for vessel in sorted(active - held):
-        gone = [ref for ref in state.of_vessel(vessel) if _is_gone(run, ref) or _is_away(run, fleet, ref)]
-        if gone and not brakes(run, vessel, gone):
-            going += gone
-    # What hangs on equipment is decided about first, on whatever vessel it is.
-    for ref in sorted(going, key=lambda ref: (ORDER.index(ref.entity), ref)):
-        if ref in state.base:
-            _delete(run, ref)
+    _delete_of(run, fleet, active - held)
     gone = [ref for ref in state.base if state.base[ref].vessel is None and _is_gone(run, ref)]
     companies = {ref for ref in gone if ref.entity == "company"}
     fresh = {ref for ref in companies if not state.base[ref].gone}
@@ -46,6 +39,34 @@ def delete_rows(run: Run, fleet: Fleet) -> None:
             _delete(run, ref)
     for ref in sorted(companies):
         _delete(run, ref)
+
+
+def make_way(run: Run, chosen: Collection[str]) -> None:
+    """Vessels that are gone, and whose IMO numbers others are to get, go first if nothing goes from them to
+    other vessels."""
+    state = run.state
+    wanted = {row["imo_number"] for row in run.source.vessels if identity(row) in chosen} - {None}
+    fleet = Fleet(due={vessel: {} for vessel in chosen})
+    for vessel, mark in sorted(state.marks.items()):
+        unit = state.unit(Ref("vessel", vessel))
+        is_gone = mark == "migrated" and vessel not in run.onboarding.of["vessels"]
+        if unit is None or not is_gone or vessel in state.rolled_back:
+            continue
+        if unit["vessels"]["imo_number"] in wanted and partners(run, fleet, vessel) == {vessel}:
+            run.outcome.done.add(vessel)
+            _delete_of(run, fleet, {vessel})
+
+
+def _delete_of(run: Run, fleet: Fleet, vessels: Collection[str]) -> None:
+    state, going = run.state, list[Ref]()
+    for vessel in sorted(vessels):
+        gone = [ref for ref in state.of_vessel(vessel) if _is_gone(run, ref) or _is_away(run, fleet, ref)]
+        if gone and not brakes(run, vessel, gone):
+            going += gone
+    # What hangs on equipment is decided about first, on whatever vessel it is.
+    for ref in sorted(going, key=lambda ref: (ORDER.index(ref.entity), ref)):
+        if ref in state.base:
+            _delete(run, ref)
 
 
 def _is_gone(run: Run, ref: Ref) -> bool:

@@ -108,14 +108,14 @@ def _fates(run: Run, fleet: Fleet, sound: Collection[str]) -> None:
                 run.world.findings.note("vessel.imo_taken", "vessel", vessel_id)
                 cause.add("vessel.imo_taken")
             if run.options.on_error == "fail" and (cause or wrong):
-                fleet.failed |= _partners(run, fleet, vessel_id)
+                fleet.failed |= partners(run, fleet, vessel_id)
                 again = True
             elif cause:
                 fleet.aside[vessel_id] = frozenset(cause)
                 again = True
 
 
-def _partners(run: Run, fleet: Fleet, vessel_id: str) -> set[str]:
+def partners(run: Run, fleet: Fleet, vessel_id: str) -> set[str]:
     """The vessel, and those that change in one commit with it: between which and it loaded rows move, or a
     reference that the portal has changed ends on equipment that is gone."""
     if not run.is_sync:
