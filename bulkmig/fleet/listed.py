@@ -1,5 +1,6 @@
 """Rows in quarantine that a migration has written, or lets wait, on another vessel than the one with which
-they are listed: they have moved in the source since, and that other one may not be looked at for long."""
+they are listed, or listed with none: they have moved in the source since, and that other one may not be looked
+at for long."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from bulkmig.source import queries
 
 _LISTED = """
 SELECT source_id::text AS id, vessel_id::text AS vessel FROM bulkmig.quarantine
- WHERE entity = $1 AND vessel_id IS NOT NULL AND run_id <> $2::text::uuid
+ WHERE entity = $1 AND run_id <> $2::text::uuid
 """
 _WAITING = """
 SELECT source_id::text AS id FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[])
@@ -36,7 +37,7 @@ async def release(run: Run) -> None:
                     await write.release(target, of.name, sorted(there))
 
 
-async def _moved(source: Connection, of: Entity, listed: dict[str, str]) -> dict[str, str]:
+async def _moved(source: Connection, of: Entity, listed: dict[str, str | None]) -> dict[str, str]:
     """Row -> its vessel in the source, of those that are listed with another."""
     ids, found = sorted(listed), dict[str, str]()
     for first in range(0, len(ids), _AT_ONCE):

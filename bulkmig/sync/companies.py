@@ -36,7 +36,8 @@ class Companies:
         self.run, self.rules = run, rules
         self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}
         self._before: dict[str, pl.DataFrame] | None = None  # as they were last written
-        self._went = False  # whether users were deleted
+        self._going: set[str] = set()  # users who will be deleted (target ids)
+        self._went = False  # whether any were
         self._waiting: set[str] = set()  # whose e-mails others had until then (source ids)
 
     async def due(self, state: TargetState) -> set[str]:
@@ -61,19 +62,23 @@ class Companies:
     async def change(self) -> None:
         """Companies and users that are in the target already, and users who could not come before that."""
         options = self.run.options()
-        target, decisions = self.run.ends.target, self.run.fleet.decisions
+        target = self.run.ends.target
         done = await shared.change(target, self.run.fleet, options, self.rules)
         done.count_into(self.run.report)
         await write_late_users(self.run)
-        # Nothing refers to those who are gone from the source, or whom the portal deleted, from now on.
+        _, held = await self._held()
+        self._going = await shared.going(target, self.gone["user"] - held, options, self.rules)
+        await self._refer_to_none_but_present()
+
+    async def _refer_to_none_but_present(self) -> None:
+        """Nothing refers to users who are gone from the source, or whom the portal deleted, from now on."""
+        decisions = self.run.fleet.decisions
         known = decisions.identity("user")
-        there = await target.fetch(
+        there = await self.run.ends.target.fetch(
             "SELECT id::text FROM users WHERE id = ANY ($1::text[]::uuid[])", known["target_id"].to_list()
         )
         left = pl.col("target_id").is_in([row["id"] for row in there]) | pl.lit(self.run.settings.dry_run)
-        _, held = await self._held()
-        going = await shared.going(target, self.gone["user"] - held, options, self.rules)
-        decisions.identities["user"] = known.filter(left, ~pl.col("target_id").is_in(going))
+        decisions.identities["user"] = known.filter(left, ~pl.col("target_id").is_in(self._going))
 
     async def delete(self) -> None:
         """Deletes them, as far as nothing of the portal's refers to them; the brake holds where a company is
@@ -99,7 +104,10 @@ class Companies:
         if not self._waiting or run.decide_again is None:
             return set()
         await seen.forget(target, {vessel for vessel, _ in await naming(run.ends.holder, self._waiting)})
+        numbers = run.fleet.decisions.imo_taken
         await run.decide_again()
+        run.fleet.decisions.imo_taken = numbers  # as the vessels' turns have shown
+        await self._refer_to_none_but_present()
         came = self._waiting.intersection(run.fleet.decisions.identity("user")["source_id"])
         await target.execute(_UNTRUE, run.report.run_id, users.TAKEN, sorted(came))
         run.report.findings["warning", users.TAKEN] -= len(came)

@@ -299,3 +299,14 @@ async def test_a_part_of_nothing_is_known_when_its_equipment_has_left_a_vessel_t
     await source(session, "critical_parts", SHAFT, equipment_id=WINCH)
     await sync(session)
     assert session.state.is_there(Ref("critical_part", SHAFT))
+
+
+async def test_a_part_of_nothing_that_gets_equipment_is_not_listed_when_that_is_migrated(
+    session: Session,
+) -> None:
+    part = next(ref for ref, one in session.state.quarantine.items() if one.codes == {"part.orphaned"})
+    await source(session, "critical_parts", part.source_id, equipment_id=ANCHOR)
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED")
+    await session.migrate(frozenset({FOUR}))
+    assert session.state.is_there(part)
+    assert part not in session.state.quarantine
