@@ -1,6 +1,6 @@
 """Rows in quarantine that a migration has written, or lets wait, on another vessel than the one with which
-they are listed, or listed with none: they have moved in the source since, and that other one may not be looked
-at for long."""
+they are listed, or listed with none: they have moved in the source since, and that other one may not be
+looked at for long."""
 
 from __future__ import annotations
 
