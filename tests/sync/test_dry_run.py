@@ -17,9 +17,9 @@ SPEC = FleetSpec(seed=7, vessels=4, companies=2, users_per_company=4, equipment=
 NAMES = (
     "equipment is renamed",
     "equipment is deleted",
+    "a reference is new",  # before equipment is, which may be another vessel's: it would wait for that
     "equipment is new",
     "a document is deleted",
-    "a reference is new",
     "a company changes",
     "a user changes",
 )
