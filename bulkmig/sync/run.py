@@ -1,6 +1,7 @@
 """`bulkmig sync`: what changed in the source since flows into the target.
 
-which vessels ▶ companies and users ▶ changed vessels ▶ new vessels ▶ waiting rows ▶ gone users ▶ verify
+which vessels ▶ companies and users ▶ changed vessels ▶ new vessels ▶ waiting rows ▶ gone users
+▶ who waits for their e-mails ▶ verify
 """
 
 from __future__ import annotations
