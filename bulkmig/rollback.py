@@ -216,13 +216,16 @@ class _Steps:
 
     async def _held_up_ones(self) -> None:
         """Vessels to which something is to come back that another of the run had: as long as others go back,
-        each is tried again."""
+        each is tried again, and those that are left together, since each may have what the other needs."""
         while self.held_up:
             tried, self.held_up = self.held_up, []
-            for change, done, error in tried:
-                if self.report.done > done:
+            free = [change for change, done, _ in tried if self.report.done > done]
+            if free:
+                self.held_up = [one for one in tried if one[0] not in free]
+                for change in free:
                     await self._vessels(change)
-                else:
+            elif len(tried) == 1 or not await self._unit([change for change, *_ in tried]):
+                for change, _, error in tried:
                     await self._refuse(change, error)
 
     async def _unit(self, together: Sequence[Change]) -> bool:

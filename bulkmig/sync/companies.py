@@ -95,18 +95,21 @@ class Companies:
             self._went = self._went or done.deleted["users"] > 0
 
     async def let_in(self) -> set[str]:
-        """Writes users whose e-mails were those of users who went just now; returns their source ids. The
-        vessels that name them are left to the next sync, unless this one gets to them."""
+        """Writes users who wait for e-mails of users who went just now; returns the source ids of those who
+        are new. The vessels that name them are left to the next sync, unless this one gets to them."""
         run, target = self.run, self.run.ends.target
-        if not self._went or run.settings.dry_run or run.ends_early:
+        out = {user for user, code in run.fleet.decisions.emails.items() if code == users.TAKEN}
+        if not (self._went and out) or run.settings.dry_run or run.ends_early or run.decide_again is None:
             return set()
-        self._waiting |= {user for user, code in run.fleet.decisions.emails.items() if code == users.TAKEN}
-        if not self._waiting or run.decide_again is None:
-            return set()
+        self._waiting |= out - run.fleet.present.get("user", frozenset())
         await seen.forget(target, {vessel for vessel, _ in await naming(run.ends.holder, self._waiting)})
         numbers = run.fleet.decisions.imo_taken
         await run.decide_again()
         run.fleet.decisions.imo_taken = numbers  # as the vessels' turns have shown
+        done = await shared.change(target, run.fleet, run.options(), self.rules)
+        done.unchanged.clear()  # they were counted
+        done.count_into(run.report)
+        await write_late_users(run)
         await self._refer_to_none_but_present()
         came = self._waiting.intersection(run.fleet.decisions.identity("user")["source_id"])
         await target.execute(_UNTRUE, run.report.run_id, users.TAKEN, sorted(came))

@@ -136,17 +136,18 @@ def _users(run: Run, company_ids: set[str], sound: set[str]) -> None:
 
 def _let_in(run: Run, chosen: set[str], company_ids: set[str], sound: set[str]) -> None:
     """Users whose e-mail was that of one who is gone now, and the scores that name them."""
-    came = set()
+    came, kept = set[str](), set(run.kept)
+    waiting = {ref for ref, one in run.state.quarantine.items() if "user.email_taken" in one.codes}
+    run.kept -= waiting
     for ref, due in people.users(run, company_ids, sound).items():
-        listed, company = (
-            run.state.quarantine.get(ref),
-            run.onboarding.of["users"][ref.source_id]["company_id"],
-        )
-        waits = ref not in run.state.base and listed is not None and "user.email_taken" in listed.codes
-        if waits and not due.codes and company in sound:
-            run.kept.discard(ref)
-            _row(run, due)
+        company = required(run.onboarding.of["users"][ref.source_id], "company_id")
+        if ref not in waiting or due.codes or company not in sound:
+            continue
+        if ref not in run.state.base:
             came.add(ref.source_id)
+        kept.discard(ref)
+        _row(run, due)
+    run.kept = kept
     if came:
         run.hits("e-mail won")
         there = {ref.source_id for ref in run.state.base if ref.entity == "user" and _stays(run, ref)}

@@ -31,12 +31,14 @@ def go_back(
     force: bool,
     chosen: Sequence[Change] = (),
     began: State | None = None,
+    also: Sequence[Change] = (),
 ) -> State:
     """The state with these rows as they were before the change; raises Refused. `chosen`: all that the
-    command goes back before; `began`: the state in which it began, of which this is not the first change."""
+    command goes back before; `began`: the state in which it began, of which this is not the first change;
+    `also`: changes of vessels that go back in one with it."""
     if change.vessel is None:
         return _companies(state, history, change, hits, force=force)
-    group = history.joined(change, chosen)
+    group = [*history.joined(change, chosen), *also]
     if _elsewhere(state, group):
         raise Taken
     made = state.copy()

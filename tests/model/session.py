@@ -283,13 +283,20 @@ class Session:
         steps: dict[str | None, tuple[State, State]] = {}
         held_up: list[Change] = []
 
-        def back(change: Change) -> None:
+        def back(change: Change, also: Sequence[Change] = ()) -> None:
             nonlocal wanted
-            group = {one.vessel for one in self.history.joined(change, chosen)}
+            group = {one.vessel for one in (*self.history.joined(change, chosen), *also)}
             taken.update(group)
             try:
                 after = go_back(
-                    self.state, self.history, change, self.hits, force=force, chosen=chosen, began=before
+                    self.state,
+                    self.history,
+                    change,
+                    self.hits,
+                    force=force and not also,
+                    chosen=chosen,
+                    began=before,
+                    also=also,
                 )
             except Refused as refused:
                 if isinstance(refused, Taken) and change.vessel is not None:
@@ -309,9 +316,14 @@ class Session:
                 held_up.clear()
                 for change in some:
                     back(change)
-            if held_up:
+            together = held_up.copy()
+            held_up.clear()
+            alone = all(len(self.history.joined(one, chosen)) == 1 for one in together)
+            if len(together) > 1 and alone:  # each may have what the other needs
+                back(together[0], together[1:])
+            if together and (held_up or not alone or len(together) == 1):
                 wanted = "refused"
-                held_up.clear()
+            held_up.clear()
 
         for change in chosen:
             if change.vessel is None:

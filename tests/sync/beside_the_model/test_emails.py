@@ -35,6 +35,23 @@ async def test_scores_of_either_name_who_is_there(session: Session) -> None:
     assert unit["quality_scores"]["assessed_by"] == session.state.target_id(second)
 
 
+async def test_so_does_one_for_whom_a_loaded_user_gives_his_up(session: Session) -> None:
+    """Three users: the source deletes the first, the second takes his e-mail, the third the second's."""
+    first, second = [
+        Ref("user", await add(session, "users", company_id=ACME, email=email, role="ADMIN"))
+        for email in ("eve@x.org", "fay@x.org")
+    ]
+    await sync(session)
+    await source_steps.delete_row(session, "users", first.source_id, whole=False)
+    await source(session, "users", second.source_id, email="EVE@x.org")
+    third = Ref("user", await add(session, "users", company_id=ACME, email="fay@x.org", role="ADMIN"))
+    await sync(session)
+    assert (session.state.is_there(third), session.state.quarantine.get(second)) == (True, None)
+    unit = session.state.unit(second)
+    assert unit is not None
+    assert unit["users"]["email"] == "EVE@x.org"
+
+
 async def _share_an_e_mail(session: Session) -> tuple[Ref, Ref]:
     """The user who has the e-mail, and one who waits for it."""
     first, second = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.model import portal_steps, source_steps
 from tests.model.run import Options
 from tests.model.session import Session
@@ -163,3 +165,18 @@ async def test_a_vessel_whose_number_another_one_of_the_run_has_comes_back_after
     await session.rollback_run(back, force=True)
     assert session.runs[-1].status == "completed"
     assert session.state.is_there(Ref("vessel", TWO))
+
+
+async def test_vessels_of_the_run_that_have_each_others_numbers_come_back_together(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large ones, which otherwise go back one by one."""
+    monkeypatch.setattr("bulkmig.checkpoint.unit._MOST", 1)
+    await session.rollback_run(session.runs[0].run_id, force=False)
+    back = session.runs[-1].run_id
+    number = session.onboarding.of["vessels"][TWO]["imo_number"]
+    assert number is not None
+    await source_steps.exchange(session, session.onboarding.of["vessels"][ONE], number)
+    await session.migrate(None)
+    await session.rollback_run(back, force=False)
+    assert session.runs[-1].status == "completed"
