@@ -29,8 +29,9 @@ class Found(Struct):
     `gone` are written and the source has them no more; `held`: written ones that would now be kept out;
     `with_parent`: rows, written or new, that stay with a parent which is held; `ids`: their target ids.
     `left`: rows of which nothing is decided; `back`: rows that stay on the vessel that they would leave;
-    `waits`: written ones that a rollback took with their ends, so that they aren't there; `written`: rows a
-    vessel that are; `base`: those as they were last written, or None where they have to be read again."""
+    `waits`: written ones that went with their ends, so that they aren't there; `went`: those among them that
+    did so in this run, which were there when it began; `written`: rows a vessel that were; `base`: those as
+    they were last written, or None where they have to be read again."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
@@ -42,6 +43,7 @@ class Found(Struct):
     left: set[str] = field(default_factory=set)
     back: set[str] = field(default_factory=set)
     waits: set[str] = field(default_factory=set)
+    went: set[str] = field(default_factory=set)
     written: Counter[str] = field(default_factory=Counter)
     base: pl.DataFrame | None = None
     findings: list[pl.DataFrame] = field(default_factory=list)
@@ -61,9 +63,9 @@ class Gather:
     vessels that have rows which have lost their parents. `keeps`: what was last written of them is kept until
     it is decided about, and not read twice."""
 
-    def __init__(self, target: Connection, unit: Unit, moves: Moves, *, keeps: bool) -> None:
+    def __init__(self, target: Connection, unit: Unit, moves: Moves, run_id: str, *, keeps: bool) -> None:
         self.target, self.unit, self.vessels = target, unit, unit.vessels
-        self._keeps = keeps
+        self._run_id, self._keeps = run_id, keeps
         self._moves = moves
         self.found: defaultdict[str, Found] = defaultdict(Found)
         self.orphaned: set[str] = set()
@@ -109,7 +111,9 @@ class Gather:
             written = written.with_columns(pl.coalesce(here, base.OWNER).alias(base.OWNER))
         if written is not None and entity.waits is not None:
             waiting = await pending(self.target, {*self.vessels, *before}, entity)
-            self.found[entity.name].waits = waiting.intersection(written["source_id"])
+            found = self.found[entity.name]
+            found.waits = waiting.keys() & set(written["source_id"])
+            found.went = {id_ for id_ in found.waits if waiting[id_] == self._run_id}
         if written is not None and self._keeps:
             self.found[entity.name].base = written
             written = written.select(*index(entity), base.OWNER)
@@ -278,7 +282,7 @@ class Gather:
             if written is None:
                 continue
             found = self.found[entity.name]
-            there = written.filter(~pl.col("source_id").is_in(list(found.waits)))
+            there = written.filter(~pl.col("source_id").is_in(list(found.waits - found.went)))
             found.written = Counter(dict(there[base.OWNER].value_counts().iter_rows()))
             out = {id_ for frame in found.quarantined for id_ in frame["source_id"]}
             out |= {id_ for frame in found.waiting for id_ in frame["id"]}

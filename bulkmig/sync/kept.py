@@ -17,15 +17,15 @@ FOR_NOW = (WITH_PARENT, BY_BRAKE, WITHOUT_PARENT)
 IN_USE = "in_use"
 
 
-async def pending(connection: Connection, vessels: Collection[str], entity: Entity) -> set[str]:
-    """Source ids of the vessels' rows that wait for other vessels."""
+async def pending(connection: Connection, vessels: Collection[str], entity: Entity) -> dict[str, str]:
+    """The vessels' rows that wait for other vessels: source id -> the run since which they do."""
     rows = await connection.fetch(
-        "SELECT source_id::text AS id FROM bulkmig.pending"
+        "SELECT source_id::text AS id, run_id::text AS run FROM bulkmig.pending"
         " WHERE entity = $1 AND vessel_id = ANY ($2::text[]::uuid[])",
         entity.name,
         sorted(vessels),
     )
-    return {row["id"] for row in rows}
+    return {row["id"]: row["run"] for row in rows}
 
 
 class Kept(NamedTuple):

@@ -185,7 +185,7 @@ class Look(Struct):
     ) -> None:
         """Takes rows out that a rollback took with their ends: nobody has deleted them."""
         waited = await pending(connection, {*self.made, *self.came.values()}, self.entity)
-        for source in waited & bases.keys():
+        for source in waited.keys() & bases.keys():
             if sources[source] is None:
                 del sources[source]
                 self._went(owner_of[source], source, bases[source])

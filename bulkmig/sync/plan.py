@@ -86,7 +86,7 @@ def _brake(
     for name, rows in found.items():
         for source, owner in rows.gone.items():
             if (name, source) not in stay:
-                lost[owner][name] += source not in rows.waits
+                lost[owner][name] += source not in rows.waits - rows.went
             elif (name, source) not in freed:
                 continue
             gone[name][source] = owner

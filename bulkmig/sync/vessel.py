@@ -111,7 +111,7 @@ async def _record(
     if not options.dry_run:
         await seen.forget(target, [vessel.id for vessel in vessels])
     waited = {
-        entity.name: await pending(target, [vessel.id for vessel in vessels], entity)
+        entity.name: {*await pending(target, [vessel.id for vessel in vessels], entity)}
         for entity in PER_VESSEL
         if entity.waits is not None
     }
@@ -215,7 +215,7 @@ async def _gather(
     unit.unread = left
     # Rows that would move may stay, and are another vessel's then.
     kept = fits(vessels, lane.site.batch_bytes) and not any(map(moves.concern, unit.vessels))
-    gather = Gather(await lane.target(), unit, moves, keeps=kept)
+    gather = Gather(await lane.target(), unit, moves, options.run_id, keeps=kept)
     if moves.apart.isdisjoint(gather.vessels):
         return gather, [await run(await lane.line(), unit, gather)]
     await gather.finish()
