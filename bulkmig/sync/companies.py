@@ -38,7 +38,8 @@ class Companies:
         self._before: dict[str, pl.DataFrame] | None = None  # as they were last written
         self._going: set[str] = set()  # users who will be deleted (target ids)
         self._went = False  # whether any were
-        self._waiting: set[str] = set()  # whose e-mails others had until then (source ids)
+        self._out: set[str] = set()  # whose e-mails others had until then (source ids)
+        self._waiting: set[str] = set()  # those of them who are not in the target
 
     async def due(self, state: TargetState) -> set[str]:
         """Companies that are in the target, and those that users who were written have moved to."""
@@ -98,10 +99,13 @@ class Companies:
         """Writes users who wait for e-mails of users who went just now; returns the source ids of those who
         are new. The vessels that name them are left to the next sync, unless this one gets to them."""
         run, target = self.run, self.run.ends.target
-        out = {user for user, code in run.fleet.decisions.emails.items() if code == users.TAKEN}
-        if not (self._went and out) or run.settings.dry_run or run.ends_early or run.decide_again is None:
+        if not self._went or run.settings.dry_run or run.ends_early or run.decide_again is None:
             return set()
-        self._waiting |= out - run.fleet.present.get("user", frozenset())
+        if not self._out:  # where this is done a second time, they may be decided about already
+            out = {user for user, code in run.fleet.decisions.emails.items() if code == users.TAKEN}
+            self._out, self._waiting = out, out - run.fleet.present.get("user", frozenset())
+        if not self._out:
+            return set()
         await seen.forget(target, {vessel for vessel, _ in await naming(run.ends.holder, self._waiting)})
         numbers = run.fleet.decisions.imo_taken
         await run.decide_again()

@@ -31,7 +31,7 @@ async def test_they_count_as_rows_of_that_vessel(monkeypatch: pytest.MonkeyPatch
     moves.came["new"][SCORE] = {"held": "old", "disputed": "old", "moving": "old"}
     moves.left["old"][SCORE] = {"held", "disputed", "moving"}
     old, new = (
-        Gather(target, cast(Any, SimpleNamespace(vessels=(id_,))), moves, keeps=False)
+        Gather(target, cast(Any, SimpleNamespace(vessels=(id_,))), moves, "", keeps=False)
         for id_ in ("old", "new")
     )
     here, there = old.found[SCORE], new.found[SCORE]
