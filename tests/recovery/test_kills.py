@@ -160,6 +160,8 @@ KILLED: dict[str, tuple[str, ...]] = {
         *("INSERT bulkmig.seen", "DELETE bulkmig.seen"),
         "COMMIT after COPY bulkmig.base",
         "UPDATE vessels",  # those that exchange their IMO numbers
+        # Users who waited for the e-mails of those who go.
+        *("COPY users", "COPY user_metadata", "DELETE bulkmig.findings"),
         # Details that are as they were are not written.
         *(
             f"INSERT {table}"
@@ -312,7 +314,8 @@ SHORT = {
     # Of a rollback's writes of the portal's tables, which all go one way, a few.
     if (workload != "rollback" or "bulkmig." in key or key.endswith(" equipment")) and key not in AMID
 }
-# Of a sync: companies and users, each part of what vessels change in one commit, a vessel and users that go.
+# Of a sync: companies and users, each part of what vessels change in one commit, a vessel and users that go, and
+# those who come for them.
 OF_SYNC = (
     "COMMIT after DELETE bulkmig.retained",
     "UPDATE vessels",
@@ -320,6 +323,8 @@ OF_SYNC = (
     "COMMIT after INSERT bulkmig.vessels",
     "DELETE bulkmig.vessels",
     "DELETE users",
+    "COPY users",
+    "DELETE bulkmig.findings",
 )
 TOGETHER = 7  # points of one test of the short form
 CHAINS = [

@@ -108,6 +108,9 @@ UPDATE vessels SET imo_number = NULL WHERE id IN (SELECT id FROM two);
 UPDATE vessels v SET imo_number = o.imo_number, updated_at = '2031-01-01'
   FROM two m JOIN two o ON o.id <> m.id WHERE v.id = m.id;
 UPDATE users SET first_name = 'Kanarie changed', updated_at = '2031-01-01' WHERE id = '{u[0]}';
+INSERT INTO users (id, company_id, email, role, created_at, updated_at)
+SELECT md5(id::text)::uuid, company_id, email, role, '2031-01-01', '2031-01-01'
+  FROM users WHERE id IN ('{u[1]}', '{u[2]}');
 DELETE FROM users WHERE id IN ('{u[1]}', '{u[2]}');
 UPDATE companies SET name = name || ' II', updated_at = '2031-01-01';
 """
@@ -440,8 +443,11 @@ class Workloads:
         return await self._on(source, target, "rollback", "--run", run_id, "--yes")
 
     async def _sync(self) -> Workload:
+        """Users go, and others come for their e-mails."""
         source, target, _ = await self._fleet(mend=True, change=True)
-        return await self._on(source, target, *SYNC)
+        work = await self._on(source, target, *SYNC)
+        work.at_once = False
+        return work
 
     async def _undo(self) -> Workload:
         """The way back from a sync: rows that it deleted, values that it exchanged. A vessel brings users
