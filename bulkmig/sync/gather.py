@@ -19,7 +19,7 @@ from bulkmig.postgres.session import Connection
 from bulkmig.sync.hashes import HASH, hashes, index, indexed, kept_cells, normal
 from bulkmig.sync.kept import pending
 from bulkmig.sync.moves import Moves
-from bulkmig.sync.orphans import orphans
+from bulkmig.sync.orphans import elsewhere, orphans
 from bulkmig.target.postgres import ends
 from bulkmig.transform import Outcome
 
@@ -30,8 +30,9 @@ class Found(Struct):
     `with_parent`: rows, written or new, that stay with a parent which is held; `ids`: their target ids.
     `left`: rows of which nothing is decided; `back`: rows that stay on the vessel that they would leave;
     `waits`: written ones that went with their ends, so that they aren't there; `went`: those among them that
-    did so in this run, which were there when it began; `written`: rows a vessel that were; `base`: those as
-    they were last written, or None where they have to be read again."""
+    did so in this run, which were there when it began; `left_for`: those of `gone` that the source has on a
+    vessel that is not in the target; `written`: rows a vessel that were; `base`: those as they were last
+    written, or None where they have to be read again."""
 
     new: list[pl.DataFrame] = field(default_factory=list)
     changed: list[pl.DataFrame] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Found(Struct):
     back: set[str] = field(default_factory=set)
     waits: set[str] = field(default_factory=set)
     went: set[str] = field(default_factory=set)
+    left_for: set[str] = field(default_factory=set)
     written: Counter[str] = field(default_factory=Counter)
     base: pl.DataFrame | None = None
     findings: list[pl.DataFrame] = field(default_factory=list)
@@ -268,12 +270,14 @@ class Gather:
 
     async def keep_orphans(self, source: Connection) -> None:
         """Rows whose parent the source has no more belong to no vessel, but they are there: written ones are
-        kept as they are. What becomes of them changes nothing that is seen of their vessels."""
+        kept as they are. What becomes of them changes nothing that is seen of their vessels. Others that the
+        source has go."""
         for entity in PER_VESSEL:
             found = self.found[entity.name]
             for id_ in await orphans(source, entity, found.gone):
                 found.held[id_] = found.gone.pop(id_)
                 self.orphaned.add(found.held[id_])
+            found.left_for = await elsewhere(source, entity, found.gone)
 
     async def finish(self) -> None:
         """Tells what is gone from what would now be kept out."""

@@ -10,7 +10,7 @@ import polars as pl
 from bulkmig._core.findings import FINDING
 from bulkmig.checkpoint.many import Due, of_vessels
 from bulkmig.checkpoint.take import new_id
-from bulkmig.entities import PER_VESSEL
+from bulkmig.entities import PER_VESSEL, entity
 from bulkmig.ledger import base, write
 from bulkmig.ledger.locks import LOCK_VESSELS, lock_keys
 from bulkmig.postgres.session import Connection, transaction
@@ -20,10 +20,10 @@ from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Found
 from bulkmig.sync.kept import FOR_NOW
 from bulkmig.sync.moves import Moves
-from bulkmig.sync.orphans import orphans
+from bulkmig.sync.orphans import elsewhere, orphans
 from bulkmig.sync.parts import Plan
 from bulkmig.sync.plan import plan, release
-from bulkmig.sync.record import BRAKE
+from bulkmig.sync.record import BRAKE, keep_ids
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step
 from bulkmig.vessel_load import Loaded, LoadOptions
@@ -86,6 +86,7 @@ async def delete(
             roots[vessel.id] = root
             for name, ids in gone.items():
                 found[name].gone |= dict.fromkeys(ids, vessel.id)
+                found[name].left_for |= await elsewhere(source, entity(name), ids)
         plans = await plan(target, [*roots], found, rules, checkpoints=options.checkpoints, anew=anew)
         await release(target, plans, found["equipment"].gone, rules, Moves())
         for vessel in vessels:
@@ -100,6 +101,7 @@ async def delete(
             options,
             results,
         )
+        await keep_ids(target, options.run_id, found, plans.values())
     return [*results.values()]
 
 
@@ -108,12 +110,12 @@ async def _written(
 ) -> dict[str, set[str]]:
     """Entity -> source ids of the vessel's rows that the source has no more."""
     gone: dict[str, set[str]] = {}
-    for entity in PER_VESSEL:
-        if entity.tables:
-            rows = await base.read(target, [vessel.id], entity.name, shape=base.only("source_id"))
+    for of in PER_VESSEL:
+        if of.tables:
+            rows = await base.read(target, [vessel.id], of.name, shape=base.only("source_id"))
             written = set() if rows is None else set(rows["source_id"])
-            written = written.difference(stays.get(entity.name, ()))
-            gone[entity.name] = written - await orphans(source, entity, written)
+            written = written.difference(stays.get(of.name, ()))
+            gone[of.name] = written - await orphans(source, of, written)
     return gone
 
 

@@ -49,6 +49,17 @@ SELECT $1, s::uuid, v::uuid, $4::text::uuid FROM unnest($2::text[], $3::text[]) 
 """
 
 
+async def keep_ids(
+    target: Connection, run_id: str, found: Mapping[str, Found], plans: Iterable[Plan]
+) -> None:
+    """Rows that go since the source has them on a vessel that is not in the target come with that one under
+    the ids that they have."""
+    going = [(name, part.delete) for made in plans for name, part in made.parts.items() if part.delete]
+    for name, rows in going:
+        ids = [(source, id_, False) for id_, source in rows.items() if source in found[name].left_for]
+        await write.identities(target, run_id, name, ids)
+
+
 async def record_left(
     target: Connection, left: Mapping[str, Mapping[str, Collection[str]]], vessels: Sequence[str]
 ) -> None:

@@ -30,7 +30,7 @@ from bulkmig.sync.moves import Moves
 from bulkmig.sync.numbers import numbers_taken
 from bulkmig.sync.parts import Plan
 from bulkmig.sync.plan import plan, release
-from bulkmig.sync.record import record, record_left
+from bulkmig.sync.record import keep_ids, record, record_left
 from bulkmig.sync.row import key_of
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.step import Means, Step
@@ -129,6 +129,7 @@ async def _record(
             entry = vessel.id, _target_id(options.decisions, vessel.id), adopted
             await write.identities(target, options.run_id, "vessel", [entry])
     for gather in gathered:
+        await keep_ids(target, options.run_id, gather.found, [plans[vessel] for vessel in gather.vessels])
         if moves.apart.isdisjoint(gather.vessels):
             await record(target, options.run_id, gather.found, plans, waited, results, gather.vessels)
         else:

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
-from bulkmig import Selection, Settings, migrate, rollback
+from bulkmig import Selection, Settings, migrate, rollback, sync, verify
 from bulkmig._core.ids import derive_one
 from bulkmig.entities import DIGITS
 
@@ -140,3 +141,23 @@ async def test_a_vessel_that_comes_back_takes_over_what_the_portal_has_under_its
     finally:
         await target.close()
     assert [tuple(row) for row in found] == [(own, "one", 2)]
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["", "the vessel that they leave goes"])
+async def test_rows_that_a_sync_deletes_since_they_are_on_another_vessel_come_with_that_under_their_ids(
+    source: asyncpg.Connection, settings: Settings, *, gone: bool
+) -> None:
+    await migrate(settings, Selection(vessels=(VESSELS[0],)))
+    was = {entity: await ids(settings.target, entity) for entity in FOUND}
+    await source.execute(MOVED)
+    if gone:
+        await source.execute(f"DELETE FROM equipment WHERE vessel_id = '{VESSELS[0]}'")
+        await source.execute(f"DELETE FROM vessels WHERE id = '{VESSELS[0]}'")
+    allowed = replace(settings, allow_deletions=True, new=False)
+    assert (await sync(allowed, Selection(all=True))).exit_status == 0
+    assert "pump" not in await ids(settings.target, "equipment")
+    assert (await migrate(settings, Selection(vessels=(VESSELS[1],)))).exit_status == 0
+    now = {entity: await ids(settings.target, entity) for entity in FOUND}
+    assert now["equipment"]["pump"] == was["equipment"]["pump"]
+    assert (now["critical_part"], now["document"]) == (was["critical_part"], was["document"])
+    assert (await verify(settings, Selection(all=True))).verified.difference_count == 0

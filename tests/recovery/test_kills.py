@@ -314,8 +314,8 @@ SHORT = {
     # Of a rollback's writes of the portal's tables, which all go one way, a few.
     if (workload != "rollback" or "bulkmig." in key or key.endswith(" equipment")) and key not in AMID
 }
-# Of a sync: companies and users, each part of what vessels change in one commit, a vessel and users that go, and
-# those who come for them.
+# Of a sync: companies and users, each part of what vessels change in one commit, a vessel and users that go,
+# and those who come for them.
 OF_SYNC = (
     "COMMIT after DELETE bulkmig.retained",
     "UPDATE vessels",
