@@ -14,9 +14,11 @@ from msgspec import Struct, field
 
 from bulkmig._core.declare import Entity
 from bulkmig._core.frames import from_csv
+from bulkmig._core.ids import derive_one
 from bulkmig._core.parcel import Parcel, TableLoad
 from bulkmig._core.unit import Decisions, Unit
 from bulkmig.checkpoint.take import Checkpoints, new_id
+from bulkmig.entities import DIGITS
 from bulkmig.errors import VesselError
 from bulkmig.ledger import audit, write
 from bulkmig.ledger.locks import lock_key
@@ -168,9 +170,12 @@ class VesselLoad:
         await checkpoints.of_nothing(self.connection, new)
 
     def _adopted(self, vessel: str) -> bool:
-        return ("vessel", vessel) in self.options.decisions.adopted
+        """Whether it takes a vessel of the portal's over, which one that is quarantined whole doesn't."""
+        return ("vessel", vessel) in self.options.decisions.adopted and vessel not in self.unit.whole
 
     def _target_id(self, vessel: str) -> str:
+        if vessel in self.unit.whole:
+            return derive_one(vessel, vessel, DIGITS["vessel"])
         return str(self.unit.target_ids("vessel", self.results.keys())[vessel])
 
     async def _bring_along(self, entity: Entity, loads: Loads) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.model import portal_steps
+from tests.model import portal_steps, source_steps
 from tests.model.session import Session
 from tests.oracle.draft import Ref
 from tests.sync.beside_the_model.scene import ACME, BLUE, FOUR, ONE, THREE, add, portal, source, sync
@@ -142,3 +142,15 @@ async def test_he_is_the_portals_again_whose_e_mail_is_taken_for_another_company
     assert eve not in session.state.base
     await sync(session, "manual")
     assert session.state.quarantine[eve].codes == {"user.email_taken"}
+
+
+async def test_a_vessel_that_is_quarantined_whole_takes_none_over(session: Session) -> None:
+    row = session.onboarding.of["vessels"][FOUR]
+    await source(session, "vessels", FOUR, onboarding_status="APPROVED", metadata=source_steps.TOO_LARGE)
+    await sync(session)
+    first = session.runs[-1].run_id
+    await portal_steps.add(session, "vessels", 0, 0, {"imo_number": row["imo_number"]})
+    await sync(session)
+    assert Ref("vessel", FOUR) in session.state.quarantine
+    await session.rollback_run(first, force=False)
+    assert session.runs[-1].status == "completed"
