@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
+from bulkmig.sqlite.values import own_number
 from bulkmig.target.state import PortalUser
 
 TAKEN = "user.email_taken"
@@ -41,4 +42,9 @@ def adopt(email: str, company_id: str, candidates: Iterable[PortalUser]) -> tupl
         return None, True
     if not found:
         return None, False
-    return min(found, key=lambda user: (user.email != email, user.id)).id, False
+    return min(found, key=lambda user: (user.email != email, *_order(user.id))).id, False
+
+
+def _order(id_: str) -> tuple[int, str]:
+    """How the target sorts its ids: on SQLite by their integers, which may be negative."""
+    return own_number("users", id_) or 0, id_

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bulkmig.decide.users import adopt, duplicates, losers
+from bulkmig.sqlite.values import own_uuid
 from bulkmig.target.state import PortalUser
 
 
@@ -55,3 +56,10 @@ def test_a_portals_user_is_taken_over_in_its_company_unless_the_email_is_taken(
 ) -> None:
     assert adopt("a@x.org", "ours", held_by) == (adopted, taken)
     assert adopt("a@x.org", "ours", reversed(held_by)) == (adopted, taken)
+
+
+@pytest.mark.parametrize("numbers", [(1, 2), (-3, 1), (-3, -2), (-3, 0), (9, 10), (-(2**63), 2**63 - 1)])
+def test_the_lowest_id_of_a_file_is_its_lowest_integer(numbers: tuple[int, int]) -> None:
+    held_by = [held(own_uuid("users", number)) for number in numbers]
+    assert adopt("a@x.org", "ours", held_by) == (held_by[0].id, False)
+    assert adopt("a@x.org", "ours", reversed(held_by)) == (held_by[0].id, False)
