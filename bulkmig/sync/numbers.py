@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bulkmig.entities import entity
+from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection
 from bulkmig.sync.parts import Plan
+from bulkmig.sync.row import Row, equal, make
+from bulkmig.sync.standing import standing
 
 _HOLDERS = "SELECT id::text AS id, imo_number FROM vessels WHERE imo_number = ANY ($1::text[])"
 _IMO = "vessels.imo_number"
@@ -34,6 +38,24 @@ async def numbers_taken(target: Connection, plans: Mapping[str, Plan]) -> set[st
             taken.add(vessel)
         held.add(after[id_] or "")
     return taken
+
+
+async def give_up(target: Connection, plans: Mapping[str, Plan], vanished: Mapping[str, str]) -> None:
+    """Vessels of the commit that the source has no more and that are to go (source id -> target id) give the
+    numbers up that others of it get. One that the portal has changed keeps its own: that is decided when it
+    goes."""
+    wanted = {row[_IMO] for made in plans.values() for row in made.parts["vessel"].write.values()} - {None}
+    holding = (await holders(target, sorted(filter(None, wanted)))).values() if wanted and vanished else ()
+    of = entity("vessel")
+    for vessel, id_ in vanished.items():
+        written = await base.among(target, [vessel], of.name, [vessel]) if id_ in holding else None
+        if written is None:
+            continue
+        row = make(of, next(written.iter_rows(named=True)))
+        was = (await standing(target, of, [id_], [row])).get(id_)
+        if was is not None and equal(of, was, row):
+            free, part = Row(row.tables, {**row.cells, _IMO: None}), plans[vessel].parts[of.name]
+            part.was[id_], part.write[id_], part.base[vessel] = was, free, free
 
 
 async def holders(target: Connection, numbers: Sequence[str]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from bulkmig.sync.apply import apply
 from bulkmig.sync.gather import Gather
 from bulkmig.sync.kept import WITHOUT_PARENT, pending
 from bulkmig.sync.moves import Moves
-from bulkmig.sync.numbers import numbers_taken
+from bulkmig.sync.numbers import give_up, numbers_taken
 from bulkmig.sync.parts import Plan
 from bulkmig.sync.plan import plan, release
 from bulkmig.sync.record import keep_ids, record, record_left
@@ -205,6 +205,9 @@ async def _look(
             part.forget -= {source for source, _, _ in rows}
             part.conflicts += [(source, id_, found) for source, id_, found in rows if found is not None]
             part.retained |= {s: (id_, WITHOUT_PARENT) for s, id_, found in rows if found is None}
+    if rules.allow_deletions:
+        lost = moves.vanished.intersection(plans)
+        await give_up(target, plans, {id_: _target_id(options.decisions, id_) for id_ in lost})
     return gathered, plans
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tests.model.onboarding import Onboarding
 from tests.model.run import Due, Run
@@ -11,7 +11,7 @@ from tests.model.tables import Unit
 from tests.model.three_way import result_of
 from tests.oracle import critical_part as part
 from tests.oracle import cross_reference, document, equipment, location, quality_score, vessel
-from tests.oracle.draft import Draft, Ref
+from tests.oracle.draft import Cell, Draft, Ref
 from tests.oracle.qr import QrCode, qr_codes
 from tests.oracle.source import SourceRow, identity, required
 
@@ -187,7 +187,7 @@ def _imo_taken(run: Run, fleet: Fleet, due: Due) -> bool:
     if ref in state.base and held.get(own_id) != imo:
         return False
     holders = [id_ for id_, number in held.items() if number == imo and id_ != own_id]
-    if not holders:
+    if not holders or _gives_up(run, fleet, holders[0], ref):
         return False
     mapped = ("vessels", holders[0]) in state.written_ids()
     if mapped or imo == "" or ref in state.base:
@@ -195,6 +195,22 @@ def _imo_taken(run: Run, fleet: Fleet, due: Due) -> bool:
         return current is None or current["vessels"]["imo_number"] != imo
     state.adopted[ref] = str(holders[0])
     run.hits("adopted")
+    return False
+
+
+def _gives_up(run: Run, fleet: Fleet, holder: Cell, wants: Ref) -> bool:
+    """Lets a vessel that is gone give its number up to one that changes in one commit with it."""
+    state = run.state
+    for ref, base in list(state.base.items()):
+        if ref.entity != "vessel" or state.target_id(ref) != holder or state.unit(ref) != base.unit:
+            continue
+        gone = state.marks.get(ref.source_id) == "migrated" and ref.source_id not in state.rolled_back
+        gone = gone and ref.source_id not in run.onboarding.of["vessels"]
+        if gone and run.options.allow_deletions and ref.source_id in partners(run, fleet, wants.source_id):
+            row = {**base.unit["vessels"], "imo_number": None}
+            state.tables.put("vessels", row)
+            state.base[ref] = replace(base, unit={**base.unit, "vessels": row})
+            return True
     return False
 
 

@@ -8,7 +8,19 @@ from tests.model import portal_steps, source_steps
 from tests.model.run import Options
 from tests.model.session import Session
 from tests.oracle.draft import Ref
-from tests.sync.beside_the_model.scene import ACME, ONE, THREE, TWO, add, move, source
+from tests.sync.beside_the_model.scene import (
+    ACME,
+    CRANE,
+    OF_CRANE,
+    OF_WINCH,
+    ONE,
+    THREE,
+    TWO,
+    WINCH,
+    add,
+    move,
+    source,
+)
 
 NUMBER = "9319466"  # of the second vessel
 ALLOWED = Options("sync", allow_deletions=True)
@@ -71,3 +83,20 @@ def _number(session: Session, vessel: str) -> object:
     unit = session.state.unit(Ref("vessel", vessel))
     assert unit is not None
     return unit["vessels"]["imo_number"]
+
+
+async def test_a_vessel_that_comes_under_another_id_with_the_equipment_has_the_number(
+    session: Session,
+) -> None:
+    await source(session, "vessels", TWO, imo_number=None)  # before the other gets it
+    again = await _again(session)
+    await move(session, CRANE, OF_CRANE, again.source_id)
+    await move(session, WINCH, OF_WINCH, again.source_id)
+    for row in [row for row in session.onboarding.rows("quality_scores") if row["vessel_id"] == TWO]:
+        await source(session, "quality_scores", str(row["id"]), vessel_id=again.source_id)
+    await source_steps.delete_row(session, "vessels", TWO)
+    await session.sync(ALLOWED)
+    assert not session.state.is_there(Ref("vessel", TWO))
+    assert _number(session, again.source_id) == NUMBER
+    await session.rollback_run(session.runs[-1].run_id, force=False)
+    assert _number(session, TWO) == NUMBER
