@@ -17,6 +17,7 @@ from bulkmig._core.stop import Stop
 from bulkmig._core.unit import Unit
 from bulkmig.between import Between
 from bulkmig.config import Settings, check
+from bulkmig.decide import imo_numbers
 from bulkmig.decide.fleet import Fleet
 from bulkmig.encode import parcels
 from bulkmig.ends import Ends
@@ -87,6 +88,7 @@ async def _assess(
         listen(listed(due))
         fleet = await decided(settings, ends, due, state, on_error=settings.on_error)
         fleet.leave_deleted_users()
+        fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, state, due)
         _count_shared(fleet, report, everything=everything)
         if selection.all:
             for rows in await find(ends.holder):
@@ -155,6 +157,7 @@ async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
             companies=job.companies,
         )
         fleet.leave_deleted_users()
+        fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, state, vessels)
         fleet.decisions.vessels_due = job.due
         between = Between()
         with stop.scope():

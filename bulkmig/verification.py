@@ -9,6 +9,7 @@ import polars as pl
 
 from bulkmig._core.stop import Stop
 from bulkmig.config import Settings, check
+from bulkmig.decide import imo_numbers
 from bulkmig.errors import PreflightError
 from bulkmig.events import Listener, PhaseStarted, RunStarted, silent
 from bulkmig.fleet.beginning import decided, site
@@ -69,6 +70,7 @@ async def verify(
                 settings, ends, written, state, on_error="quarantine", after=partial(_emails, ends.target)
             )
             fleet.leave_deleted_users()
+            fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, state, written)
             comparison = Comparison(
                 site=run.site,
                 settings=settings,
@@ -112,6 +114,7 @@ async def verify_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
                 state = await target_state.read(ends.target)
                 fleet = await decided(settings, ends, vessels, state, on_error="quarantine")
                 fleet.leave_deleted_users()
+                fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, state, vessels)
                 comparison = Comparison(
                     site=site(settings, ends, listen),
                     settings=settings,

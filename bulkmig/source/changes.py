@@ -52,7 +52,9 @@ class Looked(Struct):
 async def look(source: Connection, vessels: Collection[str]) -> Looked:
     """Looks at these vessels' rows. Within a transaction: ages count from its first look."""
     row = (await source.fetch(_CLUSTER))[0]
-    query = " UNION ALL ".join(f"({_query(entity)})" for entity in PER_VESSEL)
+    queries = [_query(entity) for entity in PER_VESSEL]
+    queries += [_abroad(entity) for entity in PER_VESSEL if entity.ancestors]
+    query = " UNION ALL ".join(f"({one})" for one in queries)
     rows = await source.fetch(query, list(vessels))
     return Looked(row["cluster"], row["horizon"], row["latest"] + row["since"], rows)
 
@@ -114,6 +116,20 @@ def _query(entity: Entity) -> str:
         f"SELECT '{entity.name}' AS entity, {owner}::text AS vessel, count(*) AS n,"
         f" sum({key})::text AS keys, min({_AGE}) AS age FROM {entity.source} t{parent} {entity.joins}"
         f" WHERE {owner} = ANY ($1::text[]::uuid[]) GROUP BY {owner}"
+    )
+
+
+def _abroad(entity: Entity) -> str:
+    """The same of the rows of other vessels, whether these are looked at or not, that are read as ancestors:
+    they count for the vessel that reads them."""
+    source, parent = entity.source, entity.ancestors
+    return (
+        f"WITH RECURSIVE up AS (SELECT c.vessel_id AS vessel, t.id, t.{parent}, {_AGE} AS age"
+        f" FROM {source} c JOIN {source} t ON t.id = c.{parent} AND t.vessel_id <> c.vessel_id"
+        " WHERE c.vessel_id = ANY ($1::text[]::uuid[])"
+        f" UNION SELECT up.vessel, t.id, t.{parent}, {_AGE} FROM up JOIN {source} t ON t.id = up.{parent})"
+        f" SELECT '{entity.name}', vessel::text, count(*), sum(uuid_hash_extended(id, 0) >> 8)::text,"
+        " min(age) FROM up GROUP BY vessel"
     )
 
 

@@ -49,7 +49,6 @@ class Changes:
             ends.target,
             there,
             users=came.union(gone_users),
-            vanished=bool(chosen.vanished),
             looked=await run.ahead.found(ends.snapshot, there) if run.ahead is not None else None,
         )
         run.looked[ends.seen] = detected.now

@@ -13,10 +13,6 @@ from bulkmig.ledger import seen
 from bulkmig.postgres.session import Connection
 from bulkmig.source.changes import Looked, Seen, compare, look
 
-_LOCATION_ACROSS = """
-SELECT DISTINCT c.vessel_id::text AS id FROM locations c LEFT JOIN locations p ON p.id = c.parent_id
- WHERE c.parent_id IS NOT NULL AND p.vessel_id IS DISTINCT FROM c.vessel_id
-"""
 _ASSESSED = """
 SELECT DISTINCT vessel_id::text AS id, assessed_by::text AS "user" FROM quality_scores
  WHERE assessed_by = ANY ($1::text[]::uuid[])
@@ -50,12 +46,10 @@ async def detect(
     vessels: Collection[str],
     *,
     users: Collection[str],
-    vanished: bool = False,
     looked: Looked | None = None,
 ) -> Detected:
     """Looks for changes in these vessels. `users`: source ids of those who came to the target or left it;
-    `vanished`: others are gone from the source, and their locations with them; `looked`: what a look at these
-    vessels' rows in the same snapshot has found, if there was one."""
+    `looked`: what a look at these vessels' rows in the same snapshot has found, if there was one."""
     known = await seen.read(target)
     horizons = {vessel: known[vessel].horizon if vessel in known else 0 for vessel in vessels}
     now, changed = compare(looked or await look(source, vessels), horizons)
@@ -66,8 +60,6 @@ async def detect(
         if before is None or (before.cluster, before.keys) != (now.cluster, now.keys.get(vessel)):
             found.shuffled.add(vessel)
     found.affected = found.shuffled | set().union(*changed.values())
-    if changed.get("location") or found.shuffled or vanished:
-        found.affected |= {row["id"] for row in await source.fetch(_LOCATION_ACROSS)}
     done = {vessel: known[vessel].done for vessel in vessels if vessel in known}
     came = await target.fetch(_CAME, min(done.values())) if done else []
     since = {row["id"]: row["started_at"] for row in came}

@@ -56,6 +56,43 @@ async def test_a_transaction_that_was_open_during_a_sync_is_there_after_the_next
     ] == 1
 
 
+_FAR = "5b1c0000-0000-4000-8000-000000000001"  # a place on a vessel that is not migrated
+_FARTHER = "5b1c0000-0000-4000-8000-000000000002"
+
+
+async def test_places_on_a_vessel_that_is_not_migrated_change_the_equipment_below_them(
+    origin: Origin, config: Settings
+) -> None:
+    async def places() -> set[str]:
+        report = await sync(config, ALL)
+        assert report.inserted.total() == report.deleted.total() == 0
+        query = "SELECT string_agg(DISTINCT split_part(location, ' > ', 1), ' ') FROM equipment"
+        return set((await fetchval(config.target, query)).split())
+
+    place = (
+        "INSERT INTO locations (id, vessel_id, parent_id, name)"
+        " SELECT '{}', min(id::text)::uuid, {}, '{}' FROM vessels WHERE onboarding_status = 'SUBMITTED'"
+    )
+    await execute(
+        origin.url,
+        "INSERT INTO vessels (id, company_id, name, onboarding_status)"
+        " SELECT gen_random_uuid(), min(id::text)::uuid, 'far', 'SUBMITTED' FROM companies;"
+        + place.format(_FAR, "NULL", "far")
+        + f"; UPDATE locations SET parent_id = '{_FAR}' WHERE parent_id IS NULL AND id <> '{_FAR}'",
+    )
+    assert await places() == {"far"}
+    await execute(origin.url, f"UPDATE locations SET name = 'renamed' WHERE id = '{_FAR}'")
+    assert await places() == {"renamed"}
+    await execute(origin.url, f"UPDATE locations SET parent_id = '{_FARTHER}' WHERE id = '{_FAR}'")
+    await execute(origin.url, place.format(_FARTHER, f"'{_FAR}'", "farther"))  # a circle
+    assert await places() == {"farther"}
+    await execute(origin.url, f"UPDATE locations SET name = 'farthest' WHERE id = '{_FARTHER}'")
+    assert await places() == {"farthest"}
+    await execute(origin.url, f"DELETE FROM locations WHERE id = '{_FARTHER}'")
+    assert await places() == {"renamed"}
+    assert (await sync(config, ALL)).unchanged["equipment"] == 0  # not even read
+
+
 async def test_rows_whose_updated_at_never_moves_are_found(origin: Origin, config: Settings) -> None:
     await execute(origin.url, "UPDATE equipment SET notes = 'silent'")
     report = await sync(msgspec.structs.replace(config, full=True), ALL)

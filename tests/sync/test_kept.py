@@ -5,8 +5,9 @@ from __future__ import annotations
 from uuid import uuid4
 
 import msgspec
+import pytest
 
-from bulkmig import Settings, migrate, verify
+from bulkmig import Settings, migrate, validate, verify
 from bulkmig.generate import FleetSpec
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, rows, settings, state
@@ -168,3 +169,51 @@ async def test_users_whose_e_mails_are_taken_one_after_the_other_are_as_recorded
     found = (await verify(config, ALL)).verified
     assert (found.difference_count, found.drift, found.stale > 0) == (0, 0, True)
     assert (await sync(config, ALL)).updated["users"] == 2
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_vessels_whose_numbers_are_taken_one_after_the_other_are_as_recorded_and_not_stale(
+    origin: Origin, config: Settings, processes: int
+) -> None:
+    """The first would have the portal's own vessel's, the second the first one's, which it keeps."""
+
+    async def errors() -> int:
+        return (await validate(config, ALL)).findings["error", "vessel.imo_taken"]
+
+    first, second = await rows(origin.url, "SELECT id::text FROM vessels ORDER BY id")
+    kept = await fetchval(origin.url, f"SELECT imo_number FROM vessels WHERE id = '{first}'")
+    own = str(uuid4())
+    await execute(
+        config.target,
+        f"INSERT INTO vessels (id, company_id, name, imo_number) SELECT '{own}', id, 'Own', 'taken'"
+        " FROM companies LIMIT 1",
+    )
+    before = await state(config.target)
+    await execute(origin.url, f"UPDATE vessels SET imo_number = 'taken' WHERE id = '{first}'")
+    await execute(origin.url, f"UPDATE vessels SET imo_number = '{kept}' WHERE id = '{second}'")
+    config = msgspec.structs.replace(config, processes=processes)
+    assert await errors() == 2
+    report = await sync(config, ALL)
+    assert (report.status, report.verified.differences) == ("completed", [])
+    assert report.findings["error", "vessel.imo_taken"] == 2
+    assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
+    found = (await verify(config, ALL)).verified
+    assert (found.difference_count, found.drift, found.stale) == (0, 0, 0)
+    await execute(config.target, f"DELETE FROM vessels WHERE id = '{own}'")
+    assert await errors() == 0
+    found = (await verify(config, ALL)).verified
+    assert (found.difference_count, found.drift, found.stale > 0) == (0, 0, True)
+    assert (await sync(config, ALL)).updated["vessels"] == 2
+
+
+async def test_a_vessel_that_gets_the_number_of_one_that_gets_its_own_is_no_error(
+    origin: Origin, config: Settings
+) -> None:
+    await execute(
+        origin.url,
+        "ALTER TABLE vessels DROP CONSTRAINT vessels_imo_number_key;"
+        "UPDATE vessels v SET imo_number = o.imo_number FROM vessels o WHERE o.id <> v.id",
+    )
+    assert (await validate(config, ALL)).findings["error", "vessel.imo_taken"] == 0
+    assert (await verify(config, ALL)).verified.stale > 0
+    assert (await sync(config, ALL)).updated["vessels"] == 2
