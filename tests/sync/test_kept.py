@@ -139,6 +139,34 @@ async def test_a_reference_that_went_with_equipment_comes_back_in_the_sync_that_
     assert (await verify(config, ALL)).verified.difference_count == 0
 
 
+@pytest.mark.parametrize("turn", [0, 1])
+async def test_a_reference_whose_end_goes_with_another_vessel_is_counted_once(
+    origin: Origin, config: Settings, turn: int
+) -> None:
+    """In whichever order the two are looked at, one after the other."""
+    config = msgspec.structs.replace(config, parallel_vessels=1, max_rows_per_second=10**9)
+    query = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
+    vessels = await rows(config.target, query)
+    first = "SELECT min(id::text) FROM equipment WHERE vessel_id ="
+    end, other = [await fetchval(origin.url, f"{first} '{vessels[place]}'") for place in (turn, 1 - turn)]
+    await execute(
+        origin.url,
+        "DELETE FROM cross_references;"
+        "INSERT INTO cross_references"
+        " (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)"
+        f" SELECT gen_random_uuid(), '{vessels[1 - turn]}', '{other}', '{end}', n::text"
+        " FROM generate_series(1, 3) n",
+    )
+    assert (await sync(config, ALL)).inserted["cross_references"] == 3
+    await execute(origin.url, f"DELETE FROM equipment WHERE id = '{end}'")
+    report = await sync(config, ALL)
+    listed = "SELECT count(*) FROM bulkmig.quarantine WHERE entity = 'cross_reference'"
+    told = "SELECT count(*) FROM bulkmig.findings WHERE entity = 'cross_reference' AND run_id ="
+    assert report.quarantined["cross_references"] == await fetchval(config.target, listed) == 3
+    assert await fetchval(config.target, f"{told} '{report.run_id}'") == 3
+    assert report.findings["warning", "cross_reference.end_missing"] == 3
+
+
 async def test_users_whose_e_mails_are_taken_one_after_the_other_are_as_recorded_and_not_stale(
     origin: Origin, config: Settings
 ) -> None:
