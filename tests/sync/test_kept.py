@@ -9,6 +9,7 @@ import pytest
 
 from bulkmig import Settings, migrate, validate, verify
 from bulkmig.generate import FleetSpec
+from bulkmig.retry.run import retry
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, rows, settings, state
 from tests.checkpoint.test_rollback import of_the_portal
@@ -165,6 +166,37 @@ async def test_a_reference_whose_end_goes_with_another_vessel_is_counted_once(
     assert report.quarantined["cross_references"] == await fetchval(config.target, listed) == 3
     assert await fetchval(config.target, f"{told} '{report.run_id}'") == 3
     assert report.findings["warning", "cross_reference.end_missing"] == 3
+
+
+async def test_a_loaded_reference_to_kept_equipment_of_another_vessel_is_there_after_a_retry(
+    origin: Origin, config: Settings
+) -> None:
+    query = "SELECT min(id::text) FROM equipment GROUP BY vessel_id ORDER BY vessel_id"
+    own, end = await rows(origin.url, query)
+    await execute(
+        origin.url,
+        "DELETE FROM cross_references;"
+        "INSERT INTO cross_references"
+        " (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)"
+        f" SELECT gen_random_uuid(), vessel_id, id, '{end}', 'kept' FROM equipment WHERE id = '{own}'",
+    )
+    await sync(config, ALL)
+    before = await state(config.target)
+    await execute(origin.url, f"UPDATE equipment SET name = ' ' WHERE id = '{end}'")
+    for _ in range(2):  # the second time the end is listed, whichever vessel came first
+        await sync(msgspec.structs.replace(config, full=True), ALL)
+    listed = "SELECT count(*) FROM bulkmig.quarantine WHERE entity = 'cross_reference'"
+    assert await fetchval(config.target, listed) == 1
+    assert (await retry(config)).exit_status == 0
+    assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
+    assert await fetchval(config.target, listed) == 1
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    await execute(origin.url, f"UPDATE equipment SET name = 'anew' WHERE id = '{end}'")
+    await execute(origin.url, "UPDATE cross_references SET notes = 'anew'")
+    report = await sync(config, ALL)
+    assert (report.updated["equipment"], report.updated["cross_references"]) == (1, 1)
+    assert await fetchval(config.target, listed) == 0
+    assert (await verify(config, ALL)).verified.difference_count == 0
 
 
 async def test_users_whose_e_mails_are_taken_one_after_the_other_are_as_recorded_and_not_stale(
