@@ -45,6 +45,10 @@ _SAID = """
 SELECT source_id::text, field FROM bulkmig.findings
  WHERE run_id = $1::text::uuid AND entity = $2 AND source_id = ANY ($3::text[]::uuid[]) AND code = ANY ($4)
 """
+_LISTED = """
+SELECT count(*) FROM bulkmig.quarantine
+ WHERE entity = $1 AND run_id = $2::text::uuid AND source_id = ANY ($3::text[]::uuid[])
+"""
 _STILL_WAITING = """
 SELECT EXISTS (SELECT FROM bulkmig.pending WHERE entity = $1 AND source_id = ANY ($2::text[]::uuid[]))
 """
@@ -239,12 +243,29 @@ class _Settling(Struct):
             await write.base(self.target, run_id, vessel, [entry], checkpoint=taken[vessel], kind="forgotten")
 
     async def _tell(self, outcome: Outcome) -> None:
-        """Findings and quarantine."""
-        run_id, new = self.checkpoints.run_id, of_ends(outcome)
+        """Findings and quarantine. Of rows that wait only since another of the run's vessels took their ends,
+        their own may have told already."""
+        entity, run_id, out = outcome.entity, self.checkpoints.run_id, outcome.quarantined
+        await self._find(entity, of_ends(outcome))
+        if out.height:
+            told = await self.target.fetchval(_LISTED, entity.name, run_id, out["source_id"].to_list())
+            await write.quarantine(self.target, run_id, [out])
+            self.result.quarantined[entity.source] += out.height - told
+
+    async def _find(self, entity: Entity, new: pl.DataFrame) -> None:
+        """Findings, without those that the run has told already."""
+        if not new.height:
+            return
+        run_id, codes = self.checkpoints.run_id, new["code"].unique().to_list()
+        said = await self.target.fetch(_SAID, run_id, entity.name, new["source_id"].to_list(), codes)
+        known = pl.DataFrame(
+            [tuple(row) for row in said],
+            schema={"source_id": pl.String, "field": pl.String},
+            orient="row",
+        )
+        new = new.join(known, on=["source_id", "field"], how="anti", maintain_order="left")
         await write.findings(self.target, run_id, [new])
-        await write.quarantine(self.target, run_id, [outcome.quarantined])
         self.result.findings.append(new)
-        self.result.quarantined[outcome.entity.source] += outcome.quarantined.height
 
     async def kept_out(self, entity: Entity) -> None:
         """Rows that were quarantined before they could wait get what their other ends have to say."""
@@ -252,18 +273,7 @@ class _Settling(Struct):
         while rows := await self.target.fetch(_KEPT_OUT, entity.name, run_id, last, CHUNK):
             ids = [row["source_id"] for row in rows]
             last = ids[-1]
-            new = of_ends(await self._look(entity, ids))
-            if new.height:
-                codes = new["code"].unique().to_list()
-                said = await self.target.fetch(_SAID, run_id, entity.name, new["source_id"].to_list(), codes)
-                known = pl.DataFrame(
-                    [tuple(row) for row in said],
-                    schema={"source_id": pl.String, "field": pl.String},
-                    orient="row",
-                )
-                new = new.join(known, on=["source_id", "field"], how="anti", maintain_order="left")
-                await write.findings(self.target, run_id, [new])
-                self.result.findings.append(new)
+            await self._find(entity, of_ends(await self._look(entity, ids)))
 
 
 Ends = Callable[[pl.DataFrame, list[str]], Awaitable[pl.DataFrame]]

@@ -63,7 +63,7 @@ class Returning:
         parcel.findings = parcel.findings.filter(pl.col("source_id").is_in(known))
         await write.findings(self.connection, self.options.run_id, [parcel.findings])
         count_findings(self.result, parcel)
-        parcel.waiting = parcel.waiting.filter(pl.col("id").is_in(known))
+        parcel.waiting = await self._without_kept(entity, parcel.waiting.filter(pl.col("id").is_in(known)))
         await write.pending(self.connection, self.options.run_id, [parcel])
         await write.release(self.connection, entity.name, parcel.waiting["id"].to_list())
         returned = await self._without_loaded(entity, image.filter(pl.col("source_id").is_in(known)))
@@ -91,6 +91,18 @@ class Returning:
         if written is not None:
             loaded |= pl.col("source_id").is_in(written["source_id"].to_list())
         return image.filter(~loaded)
+
+    async def _without_kept(self, entity: Entity, waiting: pl.DataFrame) -> pl.DataFrame:
+        """Without rows that were loaded before they were listed for an end on another vessel: they stay as
+        they were last written, and listed until a sync finds that end in order."""
+        if not waiting.height:
+            return waiting
+        written = await ledger_base.among(self.connection, [self.vessel.id], entity.name, waiting["id"])
+        if written is None:
+            return waiting
+        kept = pl.col("id").is_in(written["source_id"].to_list())
+        self._left += [f"{entity.name}:{source_id}" for source_id in waiting.filter(kept)["id"]]
+        return waiting.filter(~kept)
 
     async def _with_ends(self, entity: Entity, image: pl.DataFrame) -> pl.DataFrame:
         """Without rows that name equipment which the portal has deleted: they stay listed, and a sync decides

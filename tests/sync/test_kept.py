@@ -9,6 +9,7 @@ import pytest
 
 from bulkmig import Settings, migrate, validate, verify
 from bulkmig.generate import FleetSpec
+from bulkmig.retry.run import retry
 from bulkmig.sync.run import sync
 from tests.checkpoint.support import execute, fetchval, rows, settings, state
 from tests.checkpoint.test_rollback import of_the_portal
@@ -136,6 +137,65 @@ async def test_a_reference_that_went_with_equipment_comes_back_in_the_sync_that_
     await execute(origin.url, "UPDATE equipment SET name = 'anew' WHERE id = $1::text::uuid", other)
     assert (await sync(config, ALL)).exit_status == 0
     assert await fetchval(maintenance_url, there) == 2
+    assert (await verify(config, ALL)).verified.difference_count == 0
+
+
+@pytest.mark.parametrize("turn", [0, 1])
+async def test_a_reference_whose_end_goes_with_another_vessel_is_counted_once(
+    origin: Origin, config: Settings, turn: int
+) -> None:
+    """In whichever order the two are looked at, one after the other."""
+    config = msgspec.structs.replace(config, parallel_vessels=1, max_rows_per_second=10**9)
+    query = "SELECT vessel_id::text FROM bulkmig.vessels ORDER BY finished_at, vessel_id"
+    vessels = await rows(config.target, query)
+    first = "SELECT min(id::text) FROM equipment WHERE vessel_id ="
+    end, other = [await fetchval(origin.url, f"{first} '{vessels[place]}'") for place in (turn, 1 - turn)]
+    await execute(
+        origin.url,
+        "DELETE FROM cross_references;"
+        "INSERT INTO cross_references"
+        " (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)"
+        f" SELECT gen_random_uuid(), '{vessels[1 - turn]}', '{other}', '{end}', n::text"
+        " FROM generate_series(1, 3) n",
+    )
+    assert (await sync(config, ALL)).inserted["cross_references"] == 3
+    await execute(origin.url, f"DELETE FROM equipment WHERE id = '{end}'")
+    report = await sync(config, ALL)
+    listed = "SELECT count(*) FROM bulkmig.quarantine WHERE entity = 'cross_reference'"
+    told = "SELECT count(*) FROM bulkmig.findings WHERE entity = 'cross_reference' AND run_id ="
+    assert report.quarantined["cross_references"] == await fetchval(config.target, listed) == 3
+    assert await fetchval(config.target, f"{told} '{report.run_id}'") == 3
+    assert report.findings["warning", "cross_reference.end_missing"] == 3
+
+
+async def test_a_loaded_reference_to_kept_equipment_of_another_vessel_is_there_after_a_retry(
+    origin: Origin, config: Settings
+) -> None:
+    query = "SELECT min(id::text) FROM equipment GROUP BY vessel_id ORDER BY vessel_id"
+    own, end = await rows(origin.url, query)
+    await execute(
+        origin.url,
+        "DELETE FROM cross_references;"
+        "INSERT INTO cross_references"
+        " (id, vessel_id, source_equipment_id, target_equipment_id, reference_type)"
+        f" SELECT gen_random_uuid(), vessel_id, id, '{end}', 'kept' FROM equipment WHERE id = '{own}'",
+    )
+    await sync(config, ALL)
+    before = await state(config.target)
+    await execute(origin.url, f"UPDATE equipment SET name = ' ' WHERE id = '{end}'")
+    for _ in range(2):  # the second time the end is listed, whichever vessel came first
+        await sync(msgspec.structs.replace(config, full=True), ALL)
+    listed = "SELECT count(*) FROM bulkmig.quarantine WHERE entity = 'cross_reference'"
+    assert await fetchval(config.target, listed) == 1
+    assert (await retry(config)).exit_status == 0
+    assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
+    assert await fetchval(config.target, listed) == 1
+    assert (await verify(config, ALL)).verified.difference_count == 0
+    await execute(origin.url, f"UPDATE equipment SET name = 'anew' WHERE id = '{end}'")
+    await execute(origin.url, "UPDATE cross_references SET notes = 'anew'")
+    report = await sync(config, ALL)
+    assert (report.updated["equipment"], report.updated["cross_references"]) == (1, 1)
+    assert await fetchval(config.target, listed) == 0
     assert (await verify(config, ALL)).verified.difference_count == 0
 
 
