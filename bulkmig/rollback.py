@@ -218,10 +218,10 @@ class _Steps:
         """Vessels to which something is to come back that another of the run had: as long as others go back,
         each is tried again, and those that are left together, since each may have what the other needs."""
         while self.held_up:
-            tried, self.held_up = self.held_up, []
-            free = [change for change, done, _ in tried if self.report.done > done]
+            tried, now = self.held_up, self.report.done
+            free = [change for change, done, _ in tried if now > done]
+            self.held_up = [one for one in tried if now == one[1]] if free else []
             if free:
-                self.held_up = [one for one in tried if one[0] not in free]
                 for change in free:
                     await self._vessels(change)
             elif len(tried) == 1 or not await self._unit([change for change, *_ in tried]):

@@ -84,6 +84,7 @@ async def _batches(file: Session, query: str) -> AsyncIterator[list[tuple[Any, .
 def _bases(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> None:
     """Parts of the base, as a direct migration would have written them."""
     parts: defaultdict[str, list[tuple[dict[str, Any], bytes]]] = defaultdict(list)
+    stood = fit.whatever_stood()
     for row in rows:
         if row["kind"] in _OF_ROWS and row["entity"] in _ENTITIES:
             parts[row["entity"]].append((row, file.keys.open(row["payload"], _place(row))))
@@ -93,7 +94,7 @@ def _bases(file: Session, rows: Sequence[dict[str, Any]], fit: Fit) -> None:
             frame, _ = read_bases([payload for _, payload in together])
             if any(fit.doubtful(table, cells) for table, cells in _tables(of, frame)):
                 for row, payload in together:
-                    fits = fit.whatever_stood() if row["kind"] == "standing" else fit
+                    fits = stood if row["kind"] == "standing" else fit
                     row["payload"] = file.keys.close(rewritten(of, payload, fits), _place(row))
 
 

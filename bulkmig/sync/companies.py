@@ -30,11 +30,13 @@ DELETE FROM bulkmig.findings
 
 
 class Companies:
-    """Companies and users of a sync. `gone`: entity -> source ids of those that the source has no more."""
+    """Companies and users of a sync. `gone`: entity -> source ids of those that the source has no more;
+    `came`: users (source ids) who are in the target since others went."""
 
     def __init__(self, run: Run, rules: Rules) -> None:
         self.run, self.rules = run, rules
         self.gone: dict[str, set[str]] = {of.name: set() for of in FLEET}
+        self.came: set[str] = set()
         self._before: dict[str, pl.DataFrame] | None = None  # as they were last written
         self._going: set[str] = set()  # users who will be deleted (target ids)
         self._went = False  # whether any were
@@ -95,17 +97,17 @@ class Companies:
             done.count_into(self.run.report)
             self._went = self._went or done.deleted["users"] > 0
 
-    async def let_in(self) -> set[str]:
-        """Writes users who wait for e-mails of users who went just now; returns the source ids of those who
-        are new. The vessels that name them are left to the next sync, unless this one gets to them."""
+    async def let_in(self) -> None:
+        """Writes users who wait for e-mails of users who went just now. The vessels that name those who came
+        are left to the next sync, unless this one gets to them."""
         run, target = self.run, self.run.ends.target
         if not self._went or run.settings.dry_run or run.ends_early or run.decide_again is None:
-            return set()
+            return
         if not self._out:  # where this is done a second time, they may be decided about already
             out = {user for user, code in run.fleet.decisions.emails.items() if code == users.TAKEN}
             self._out, self._waiting = out, out - run.fleet.present.get("user", frozenset())
         if not self._out:
-            return set()
+            return
         await seen.forget(target, {vessel for vessel, _ in await naming(run.ends.holder, self._waiting)})
         numbers = run.fleet.decisions.imo_taken
         await run.decide_again()
@@ -115,10 +117,9 @@ class Companies:
         done.count_into(run.report)
         await write_late_users(run)
         await self._refer_to_none_but_present()
-        came = self._waiting.intersection(run.fleet.decisions.identity("user")["source_id"])
-        await target.execute(_UNTRUE, run.report.run_id, users.TAKEN, sorted(came))
-        run.report.findings["warning", users.TAKEN] -= len(came)
-        return came
+        self.came = self._waiting.intersection(run.fleet.decisions.identity("user")["source_id"])
+        await target.execute(_UNTRUE, run.report.run_id, users.TAKEN, sorted(self.came))
+        run.report.findings["warning", users.TAKEN] -= len(self.came)
 
     async def _held(self) -> tuple[set[str], set[str]]:
         """Companies that are gone whole, where the brake holds them, and their users (source ids)."""

@@ -44,8 +44,10 @@ async def give_up(target: Connection, plans: Mapping[str, Plan], vanished: Mappi
     """Vessels of the commit that the source has no more and that are to go (source id -> target id) give the
     numbers up that others of it get. One that the portal has changed keeps its own: that is decided when it
     goes."""
-    wanted = {row[_IMO] for made in plans.values() for row in made.parts["vessel"].write.values()} - {None}
-    holding = (await holders(target, sorted(filter(None, wanted)))).values() if wanted and vanished else ()
+    if not vanished:
+        return
+    due = (row[_IMO] for made in plans.values() for row in made.parts["vessel"].write.values())
+    holding = (await holders(target, [number for number in due if number])).values()
     of = entity("vessel")
     for vessel, id_ in vanished.items():
         written = await base.among(target, [vessel], of.name, [vessel]) if id_ in holding else None

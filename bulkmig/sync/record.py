@@ -56,8 +56,9 @@ async def keep_ids(
     the ids that they have."""
     going = [(name, part.delete) for made in plans for name, part in made.parts.items() if part.delete]
     for name, rows in going:
-        ids = [(source, id_, False) for id_, source in rows.items() if source in found[name].left_for]
-        await write.identities(target, run_id, name, ids)
+        left = found[name].left_for
+        if ids := [(source, id_, False) for id_, source in rows.items() if source in left]:
+            await write.identities(target, run_id, name, ids)
 
 
 async def record_left(

@@ -117,13 +117,8 @@ async def _steps(run: Run, chosen: Chosen, *, everything: bool) -> None:
         await finish_waiting(run)
     if everything and state.ledger:
         await run.step("gone users and companies", companies.delete)
-        came: set[str] = set()
-
-        async def let_in() -> None:
-            came.update(await companies.let_in())
-
-        await run.step("users whose e-mails are free now", let_in)
-        await changes.name(came)
+        await run.step("users whose e-mails are free now", companies.let_in)
+        await changes.name(companies.came)
     if settings.verify and not settings.dry_run:
         run.fleet.present = {}  # companies and users are as new as if they had come just now
         await prove(run)

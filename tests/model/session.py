@@ -316,14 +316,13 @@ class Session:
                 held_up.clear()
                 for change in some:
                     back(change)
-            together = held_up.copy()
-            held_up.clear()
-            alone = all(len(self.history.joined(one, chosen)) == 1 for one in together)
-            if len(together) > 1 and alone:  # each may have what the other needs
-                back(together[0], together[1:])
-            if together and (held_up or not alone or len(together) == 1):
+            if len(held_up) > 1 and all(len(self.history.joined(one, chosen)) == 1 for one in held_up):
+                together = held_up.copy()
+                held_up.clear()
+                back(together[0], together[1:])  # each may have what the other needs
+            if held_up:
                 wanted = "refused"
-            held_up.clear()
+                held_up.clear()
 
         for change in chosen:
             if change.vessel is None:

@@ -111,15 +111,21 @@ async def test_an_e_mail_that_a_loaded_user_gives_up_comes_with_one_who_is_adopt
     assert bob in session.state.adopted
 
 
-async def test_an_adopted_user_who_is_another_companys_by_now_goes_back_to_his_own_without_details(
-    session: Session,
-) -> None:
+async def _moved_since_adopted(session: Session) -> tuple[Ref, str]:
+    """A user of the portal's who was adopted, and is another company's by now; the run that adopted him."""
     await portal_steps.add(session, "users", 0, 3, {"company_id": Ref("company", ACME)})
     eve = Ref("user", await add(session, "users", company_id=ACME, email="eve@x.org", role="ADMIN"))
     await sync(session)
     adopted = session.runs[-1].run_id
     await source(session, "users", eve.source_id, company_id=BLUE)
     await sync(session)
+    return eve, adopted
+
+
+async def test_an_adopted_user_who_is_another_companys_by_now_goes_back_to_his_own_without_details(
+    session: Session,
+) -> None:
+    eve, adopted = await _moved_since_adopted(session)
     own = session.state.target_id(eve)
     await session.rollback_run(adopted, force=False)
     assert session.runs[-1].status == "completed"
@@ -132,12 +138,7 @@ async def test_an_adopted_user_who_is_another_companys_by_now_goes_back_to_his_o
 async def test_he_is_the_portals_again_whose_e_mail_is_taken_for_another_companys_user(
     session: Session,
 ) -> None:
-    await portal_steps.add(session, "users", 0, 3, {"company_id": Ref("company", ACME)})
-    eve = Ref("user", await add(session, "users", company_id=ACME, email="eve@x.org", role="ADMIN"))
-    await sync(session)
-    adopted = session.runs[-1].run_id
-    await source(session, "users", eve.source_id, company_id=BLUE)
-    await sync(session)
+    eve, adopted = await _moved_since_adopted(session)
     await session.rollback_run(adopted, force=False)
     assert eve not in session.state.base
     await sync(session, "manual")
