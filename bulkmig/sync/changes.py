@@ -17,7 +17,7 @@ from bulkmig.sync.chosen import Chosen
 from bulkmig.sync.detect import detect, naming
 from bulkmig.sync.moves import Moves, find
 from bulkmig.sync.numbers import holders
-from bulkmig.sync.released import released
+from bulkmig.sync.released import released, unlisted
 from bulkmig.sync.rules import Rules
 from bulkmig.sync.share import change, spread
 from bulkmig.sync.units import Group, is_plain, parted
@@ -153,14 +153,18 @@ class Changes:
                 decisions.imo_taken.add(vessel.id)
 
     async def look_again(self) -> None:
-        """References that are in quarantine although their ends are there by now: their vessels once more."""
+        """References that are in quarantine although their ends are there by now, or that aren't although an
+        end is: their vessels once more."""
         run, counted = self.run, self.run.counted
-        if not counted.done or run.settings.dry_run or run.ends_early:
+        # A vessel that was rolled back took along what was listed of it.
+        if not (counted.done or self.chosen.apart) or run.settings.dry_run or run.ends_early:
             return
         freed: set[str] = set()
 
         async def look() -> None:
-            freed.update(await released(run.ends.holder, run.ends.target, run.fleet.decisions))
+            ends = run.ends
+            freed.update(await released(ends.holder, ends.target, run.fleet.decisions))
+            freed.update(await unlisted(ends.holder, ends.target, run.report.run_id))
 
         await run.step("references in quarantine", look)
         if any(result.inserted["equipment"] for result in counted.done):

@@ -23,6 +23,7 @@ from tests.sync.beside_the_model.scene import (
     TWO,
     VALVE,
     WINCH,
+    add,
     move,
     portal,
     source,
@@ -75,6 +76,19 @@ async def test_a_reference_comes_to_equipment_as_a_rollback_left_it_whatever_the
     await sync(session)
     ends = session.state.tables.refers("equipment", session.state.target_id(Ref("equipment", CRANE)))
     assert "cross_references" in {link.child for link, _ in ends}
+
+
+async def test_a_reference_leaves_quarantine_when_a_rollback_takes_its_end_off_it_though_nothing_changed(
+    session: Session,
+) -> None:
+    await source(session, "equipment", CRANE, name=None)
+    await add(session, "critical_parts", equipment_id=CRANE, name="Hook")
+    await source(session, "equipment", VALVE, notes="later")
+    await sync(session)
+    assert Ref("cross_reference", OF_VALVE["cross_references"]) in session.state.quarantine
+    await session.rollback_vessel(TWO, force=False)
+    await sync(session)
+    assert Ref("cross_reference", OF_VALVE["cross_references"]) not in session.state.quarantine
 
 
 async def test_a_reference_that_waits_for_another_vessel_is_quarantined_with_the_end_on_its_own(
