@@ -88,7 +88,7 @@ async def _assess(
         listen(listed(due))
         fleet = await decided(settings, ends, due, state, on_error=settings.on_error)
         fleet.leave_deleted_users()
-        fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, state, due)
+        fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, ends.target, state, due)
         _count_shared(fleet, report, everything=everything)
         if selection.all:
             for rows in await find(ends.holder):
@@ -157,7 +157,7 @@ async def assess_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
             companies=job.companies,
         )
         fleet.leave_deleted_users()
-        fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, state, vessels)
+        fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, ends.target, state, vessels)
         fleet.decisions.vessels_due = job.due
         between = Between()
         with stop.scope():

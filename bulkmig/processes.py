@@ -48,9 +48,9 @@ KINDS = {
 
 class Job(Struct):
     """A child's share of a run. `refused`: companies that the target refused, with the reason; `due`: all
-    vessels of the run, `companies`: theirs; `same_snapshot`: as for `Weigher`; `plan`: what a sync has
-    decided over the fleet (`cluster/plan.py`); `sent`: when it was handed over, by the machine's clock that
-    only goes forward."""
+    vessels of the run, `companies`: theirs; `same_snapshot`: as for `Weigher`; `imo_taken`: as for
+    `Decisions`, of a verification; `plan`: what a sync has decided over the fleet (`cluster/plan.py`);
+    `sent`: when it was handed over, by the machine's clock that only goes forward."""
 
     kind: str
     settings: Settings
@@ -60,6 +60,7 @@ class Job(Struct):
     due: frozenset[str] = frozenset()
     companies: frozenset[str] = frozenset()
     same_snapshot: bool = False
+    imo_taken: frozenset[str] = frozenset()
     plan: tuple[bytes, bytes] = (b"", b"")
     sent: float = 0.0
 

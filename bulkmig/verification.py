@@ -70,7 +70,7 @@ async def verify(
                 settings, ends, written, state, on_error="quarantine", after=partial(_emails, ends.target)
             )
             fleet.leave_deleted_users()
-            fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, state, written)
+            fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, ends.target, state, written)
             comparison = Comparison(
                 site=run.site,
                 settings=settings,
@@ -114,7 +114,7 @@ async def verify_share(job: Job, vessels: list[Vessel], listen: Listener, stop: 
                 state = await target_state.read(ends.target)
                 fleet = await decided(settings, ends, vessels, state, on_error="quarantine")
                 fleet.leave_deleted_users()
-                fleet.decisions.imo_taken |= await imo_numbers.taken(ends.holder, state, vessels)
+                fleet.decisions.imo_taken = set(job.imo_taken)
                 comparison = Comparison(
                     site=site(settings, ends, listen),
                     settings=settings,

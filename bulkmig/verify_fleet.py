@@ -59,6 +59,7 @@ async def _spread(comparison: Comparison, vessels: Sequence[Vessel]) -> bool:
         comparison.ends.snapshot,
         run_id,
         same_snapshot=comparison.same_snapshot,
+        imo_taken=frozenset(comparison.fleet.decisions.imo_taken),
     )
 
     def collect(share: Share) -> None:

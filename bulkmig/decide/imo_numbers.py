@@ -3,18 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
+from bulkmig.ledger import base
 from bulkmig.postgres.session import Connection, pairs
 from bulkmig.selection import Vessel
 from bulkmig.target.state import TargetState
 
 _NUMBERS = "SELECT id::text, imo_number FROM vessels WHERE id = ANY ($1::text[]::uuid[])"
+_OPEN = """
+SELECT source_id::text AS id FROM bulkmig.conflicts
+ WHERE entity = 'vessel' AND status = 'open' AND source_id = ANY ($1::text[]::uuid[])
+"""
 
 
-async def taken(source: Connection, state: TargetState, vessels: Iterable[Vessel]) -> set[str]:
+async def taken(
+    source: Connection, target: Connection, state: TargetState, vessels: Iterable[Vessel]
+) -> set[str]:
     """Which of these vessels, if they are in the target, can't have the number that the source has for them.
-    Costs a query only where one has another number than before."""
+    Costs queries only where one has another number than before."""
     known = {source_id: target_id for source_id, (target_id, _) in state.identities.get("vessel", {}).items()}
     wanting = {
         vessel.id: holder
@@ -26,6 +33,9 @@ async def taken(source: Connection, state: TargetState, vessels: Iterable[Vessel
     if not wanting:
         return set()
     numbers = pairs(await source.fetch(_NUMBERS, list(known)))
+    now = {target_id: number for number, target_id in state.vessels.items()}
+    others = {id_: number for id_, number in numbers.items() if number != now.get(known[id_])}
+    stay = await _staying(target, others)
     source_of = {target_id: source_id for source_id, target_id in known.items()}
 
     def lets_go(holder: str) -> bool:
@@ -33,8 +43,8 @@ async def taken(source: Connection, state: TargetState, vessels: Iterable[Vessel
         passed: set[str] = set()
         while holder not in passed:  # those of a circle exchange their numbers
             passed.add(holder)
-            if holder not in source_of:
-                return False  # the portal's own
+            if holder not in source_of or source_of[holder] in stay:
+                return False  # the portal's own, or it was decided that it keeps its number
             number = numbers.get(source_of[holder])
             if number is None or number not in state.vessels:
                 return True
@@ -43,4 +53,15 @@ async def taken(source: Connection, state: TargetState, vessels: Iterable[Vessel
             holder = state.vessels[number]
         return True
 
-    return {vessel for vessel, holder in wanting.items() if not lets_go(holder)}
+    return {vessel for vessel, holder in wanting.items() if vessel not in stay and not lets_go(holder)}
+
+
+async def _staying(target: Connection, numbers: Mapping[str, str | None]) -> Collection[str]:
+    """Those of these vessels, with their numbers in the source, that keep another one in the target: there
+    was a conflict, which is open or was decided so."""
+    found = {row["id"] for row in await target.fetch(_OPEN, list(numbers))} if numbers else set()
+    written = await base.among(target, list(numbers), "vessel", list(numbers)) if numbers else None
+    if written is not None:
+        rows = written.select("source_id", "vessels.imo_number").iter_rows()
+        found |= {id_ for id_, number in rows if number == numbers[id_]}
+    return found

@@ -283,3 +283,31 @@ async def test_a_vessel_that_gets_the_number_of_one_that_gets_its_own_is_no_erro
     assert (await validate(config, ALL)).findings["error", "vessel.imo_taken"] == 0
     assert (await verify(config, ALL)).verified.stale > 0
     assert (await sync(config, ALL)).updated["vessels"] == 2
+
+
+@pytest.mark.parametrize("strategy", ["target_wins", "manual"])
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_vessels_of_which_one_keeps_its_number_by_a_decision_do_not_exchange_them(
+    origin: Origin, config: Settings, strategy: str, processes: int
+) -> None:
+    config = msgspec.structs.replace(config, conflict=strategy, processes=processes)
+    first, second = await rows(origin.url, "SELECT id::text FROM vessels ORDER BY id")
+    number = await fetchval(origin.url, f"SELECT imo_number FROM vessels WHERE id = '{first}'")
+    await execute(
+        origin.url,
+        "ALTER TABLE vessels DROP CONSTRAINT vessels_imo_number_key;"
+        "UPDATE vessels v SET imo_number = o.imo_number FROM vessels o WHERE o.id <> v.id",
+    )
+    await execute(
+        config.target,
+        f"UPDATE vessels SET updated_at = updated_at + '1 day'::interval WHERE imo_number = '{number}'",
+    )
+    before = await state(config.target)
+    report = await sync(config, ALL)
+    assert (report.exit_status, report.verified.differences) == (0, [])
+    assert report.findings["error", "vessel.imo_taken"] == 1
+    assert apart(of_the_portal(before), of_the_portal(await state(config.target))) == []
+    found = await validate(config, ALL)
+    assert found.findings["error", "vessel.imo_taken"] == 1
+    verified = (await verify(config, ALL)).verified
+    assert (verified.difference_count, verified.stale) == (0, 0)
