@@ -8,6 +8,7 @@ from collections.abc import Collection
 import polars as pl
 
 from bulkmig import numbers, orphans
+from bulkmig._core.unit import Decisions
 from bulkmig.events import PhaseStarted
 from bulkmig.fleet.beginning import decided
 from bulkmig.fleet.run import Run
@@ -52,6 +53,8 @@ async def _write(run: Run, due: list[Vessel], *, everything: bool, companies: Co
         # Companies and users whom the portal deleted are the conflict strategy's to bring back.
         for of in ("company", "user"):
             fleet.present[of] = fleet.present.get(of, frozenset()) | fleet.deleted[of]
+        if run.rows is not None:
+            _keep_found(fleet.decisions, run.fleet.decisions)
     else:
         fleet.leave_deleted_users()
     rows = Shared(fleet, before=run.rows)
@@ -82,6 +85,14 @@ async def _write(run: Run, due: list[Vessel], *, everything: bool, companies: Co
         report.quarantined[orphan.source] += orphan.quarantined.height
     run.fleet, run.rows, run.outdated = fleet, rows, False
     report.phases["load"] += time.perf_counter() - started
+
+
+def _keep_found(decisions: Decisions, before: Decisions) -> None:
+    """What a sync has found out since it decided: the ids of rows that leave their vessels, or would, and who
+    gets an IMO number."""
+    for of, ids in before.kept_ids.items():
+        decisions.kept_ids.setdefault(of, {}).update(ids)
+    decisions.imo_taken = before.imo_taken
 
 
 def _count(run: Run, rows: Shared, sign: int) -> None:

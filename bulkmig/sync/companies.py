@@ -109,9 +109,7 @@ class Companies:
         if not self._out:
             return
         await seen.forget(target, {vessel for vessel, _ in await naming(run.ends.holder, self._waiting)})
-        numbers = run.fleet.decisions.imo_taken
         await run.decide_again()
-        run.fleet.decisions.imo_taken = numbers  # as the vessels' turns have shown
         done = await shared.change(target, run.fleet, run.options(), self.rules)
         done.unchanged.clear()  # they were counted
         done.count_into(run.report)

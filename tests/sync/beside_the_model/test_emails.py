@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.model import source_steps
 from tests.model.session import Session
 from tests.oracle.draft import Ref
-from tests.sync.beside_the_model.scene import ACME, OF_TWO, add, source, sync
+from tests.sync.beside_the_model.scene import ACME, OF_PUMP, OF_TWO, PUMP, THREE, add, move, source, sync
 
 
 async def test_who_waited_for_the_e_mail_of_a_user_that_the_source_deletes_comes_with_the_same_sync(
@@ -50,6 +50,17 @@ async def test_so_does_one_for_whom_a_loaded_user_gives_his_up(session: Session)
     unit = session.state.unit(second)
     assert unit is not None
     assert unit["users"]["email"] == "EVE@x.org"
+
+
+async def test_what_stays_with_erroneous_equipment_is_as_expected_when_somebody_came_late(
+    session: Session,
+) -> None:
+    first, second = await _share_an_e_mail(session)
+    await move(session, PUMP, OF_PUMP, THREE)
+    await source(session, "equipment", PUMP, name=None)
+    await source_steps.delete_row(session, "users", first.source_id, whole=False)
+    await sync(session)
+    assert session.state.is_there(second)
 
 
 async def _share_an_e_mail(session: Session) -> tuple[Ref, Ref]:
