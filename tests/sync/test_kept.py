@@ -291,8 +291,7 @@ async def test_vessels_of_which_one_keeps_its_number_by_a_decision_do_not_exchan
     origin: Origin, config: Settings, strategy: str, processes: int
 ) -> None:
     config = msgspec.structs.replace(config, conflict=strategy, processes=processes)
-    first, second = await rows(origin.url, "SELECT id::text FROM vessels ORDER BY id")
-    number = await fetchval(origin.url, f"SELECT imo_number FROM vessels WHERE id = '{first}'")
+    number = await fetchval(origin.url, "SELECT min(imo_number) FROM vessels")
     await execute(
         origin.url,
         "ALTER TABLE vessels DROP CONSTRAINT vessels_imo_number_key;"
