@@ -50,6 +50,7 @@ def settle(run: Run) -> None:
         elif not waits and Ref("vessel", vessel) in state.base and ref not in run.kept:
             del state.pending[source_id]
             run.release(ref)
-            made = cross_reference.draft(run.world, run.onboarding.of["cross_references"][source_id])
-            run.insert(run.due(made, vessel))
+            row = run.onboarding.of["cross_references"][source_id]
+            # It is written where it is by now, though what it moved with could not follow.
+            run.insert(run.due(cross_reference.draft(run.world, row), required(row, "vessel_id")))
             run.hits("reference arrives")

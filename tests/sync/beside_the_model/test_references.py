@@ -78,6 +78,21 @@ async def test_a_reference_comes_to_equipment_as_a_rollback_left_it_whatever_the
     assert "cross_references" in {link.child for link, _ in ends}
 
 
+async def test_a_reference_that_waited_is_of_the_vessel_to_which_its_equipment_could_not_follow(
+    failing: Session,
+) -> None:
+    await source(failing, "equipment", RADAR, name=" ")
+    await move(failing, RADIO, OF_RADIO, ONE)
+    await source(failing, "vessels", FOUR, onboarding_status="APPROVED")
+    await failing.sync(Options("sync", new=True))
+    reference = Ref("cross_reference", OF_RADIO["cross_references"])
+    assert failing.state.is_there(reference)
+    await source_steps.delete_row(failing, "cross_references", reference.source_id)
+    await source_steps.delete_row(failing, "equipment", RADIO)
+    await failing.sync(Options("sync", new=True))
+    assert not failing.state.is_there(reference)
+
+
 async def test_a_reference_leaves_quarantine_when_a_rollback_takes_its_end_off_it_though_nothing_changed(
     session: Session,
 ) -> None:
